@@ -1,0 +1,1 @@
+# libcallgate, the C client behind include/callgate/: shared, with a pkg-config file.

@@ -1,0 +1,1 @@
+# The programs: callgated (src/daemon), callgate (src/cli), the benches (bench).
