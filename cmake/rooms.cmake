@@ -23,6 +23,7 @@ function(cg_room name)
     set(ROOM_FOLDER ${name})
   endif()
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${ROOM_FOLDER}/*.c)
+  list(FILTER sources EXCLUDE REGEX "/main\\.c$") # a program's, see programs.cmake
   cg_expose(cg_${name}_headers ${ROOM_FOLDER})
   add_library(cg_${name} STATIC ${sources})
   target_link_libraries(cg_${name} PRIVATE cg_flags ${ROOM_LIBRARIES} PUBLIC cg_${name}_headers)

@@ -1,0 +1,77 @@
+/*
+ * What can be set from outside, by flags and CALLGATE_* environment (a flag wins), with
+ * bounds; an error names the setting.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_DAEMON_CONFIG_H
+#define CG_DAEMON_CONFIG_H
+
+#include <stdio.h>
+
+#include "base/base.h"
+
+#define CG_CONFIG_TEXT_BYTES 512
+
+struct cg_config {
+	/* As given. */
+	char listen[CG_CONFIG_TEXT_BYTES];
+	char redis_url[CG_CONFIG_TEXT_BYTES];
+	char database_url[CG_CONFIG_TEXT_BYTES];
+	char log_level[CG_CONFIG_TEXT_BYTES];
+	int64_t partitions;
+	int64_t calls_max;
+	int64_t message_bytes_max;
+	int64_t metadata_bytes_max;
+	int64_t streams_max;
+	int64_t deadline_max_ms;
+	int64_t drain_ms;
+	int64_t store_timeout_ms;
+	int64_t store_connect_ms;
+	int64_t store_inflight_max;
+	int64_t outbox_max;
+	int64_t allow_volatile_store;
+	int64_t ledger_timeout_ms;
+	int64_t ledger_connect_ms;
+	int64_t ledger_connections;
+	int64_t ledger_requests_max;
+	int64_t flush_interval_ms;
+	int64_t flush_batch_max;
+	int64_t trim_margin_ms;
+	int64_t terms_poll_ms;
+	int64_t receipt_after_ms;
+	int64_t receipts_max;
+	int64_t wallets_max;
+
+	/* Read out of redis_url. */
+	char redis_address[CG_CONFIG_TEXT_BYTES];  /* "unix:/path" or "host:port" */
+	char redis_username[CG_CONFIG_TEXT_BYTES]; /* empty: none */
+	char redis_password[CG_CONFIG_TEXT_BYTES];
+	uint32_t redis_database;
+};
+
+enum cg_config_action {
+	CG_CONFIG_RUN,
+	CG_CONFIG_CHECK, /* --check-config: say so and end */
+	CG_CONFIG_HELP,
+	CG_CONFIG_VERSION,
+};
+
+/*
+ * Reads flags and environment into *ret_config.
+ *   CG_OK       *ret_action says what to do
+ *   CG_INVALID  `err` names the setting, what was given (never a secret) and the bound
+ */
+enum cg_status cg_config_read(int argc, char **argv, struct cg_config *ret_config,
+    enum cg_config_action *ret_action, struct cg_error *err);
+
+/* Every setting with its environment name, bounds and default. */
+void cg_config_print_help(FILE *to);
+
+/*
+ * Reads "unix:///path[?db=N&password=...]" or "redis://[user[:password]@]host[:port][/db]"
+ * into the redis_* fields.
+ */
+enum cg_status cg_config_read_redis_url(struct cg_config *config, struct cg_error *err);
+
+#endif /* CG_DAEMON_CONFIG_H */

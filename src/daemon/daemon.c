@@ -1,0 +1,190 @@
+/*
+ *  STARTING --bound--> SERVING --signal--> ANSWERING --all answered--> FLUSHING --drained--> ENDED
+ *
+ * ANSWERING waits for gRPC: accepted requests are answered, those that are not within
+ * drain_ms are cancelled.  The store and the flush go on meanwhile, since COMMITTED
+ * answers wait for them.  FLUSHING waits for the ledger, at most drain_ms: what stays
+ * behind is in the store, and any other sidecar flushes it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "daemon/daemon.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "gate/gate.h"
+#include "ledger/ledger.h"
+#include "loop/loop.h"
+#include "rpc/server.h"
+#include "store/store.h"
+
+#define TICK_MS 100
+
+struct daemon {
+	struct cg_clock_port clock;
+	struct cg_loop *loop;
+	struct cg_store *store;
+	struct cg_ledger *ledger;
+	struct cg_gate *gate;
+	struct cg_rpc_server *server;
+	struct cg_timer *tick;
+	struct cg_signal *terminate;
+	struct cg_signal *interrupt;
+	uint32_t drain_ms;
+	bool is_serving;
+	bool is_ending;
+};
+
+static uint64_t now_ms(struct cg_clock_port *self)
+{
+	return cg_loop_now_ms(CG_CONTAINER_OF(self, struct daemon, clock)->loop);
+}
+
+static void on_tick(void *owner)
+{
+	struct daemon *d = owner;
+
+	cg_gate_tick(d->gate);
+	bool serves = !d->is_ending && cg_gate_is_ready(d->gate) && cg_store_is_connected(d->store);
+	if (serves != d->is_serving) {
+		d->is_serving = serves;
+		cg_rpc_server_set_serving(d->server, serves);
+		cg_log(CG_LOG_INFO, serves ? "serving" : "not serving", "store",
+		    cg_store_is_connected(d->store) ? "connected" : "away", "ledger",
+		    cg_ledger_is_connected(d->ledger) ? "connected" : "away", NULL);
+	}
+	cg_timer_start(d->tick, TICK_MS);
+}
+
+static void on_drained(void *owner)
+{
+	struct daemon *d = owner;
+
+	cg_log(CG_LOG_INFO, "ledger flushed", NULL);
+	cg_loop_stop(d->loop);
+}
+
+static void on_server_closed(void *owner)
+{
+	struct daemon *d = owner;
+
+	cg_log(CG_LOG_INFO, "requests answered", NULL);
+	cg_ledger_drain(d->ledger, cg_loop_now_ms(d->loop) + d->drain_ms, on_drained, d);
+}
+
+static void on_end_signal(void *owner)
+{
+	struct daemon *d = owner;
+
+	if (d->is_ending) {
+		return; /* drain_ms bounds the wait; SIGKILL is safe at any time. */
+	}
+	d->is_ending = true;
+	cg_log(
+	    CG_LOG_INFO, "ending", "inflight", cg_log_int(cg_gate_inflight_count(d->gate)), NULL);
+	cg_rpc_server_drain(d->server);
+	cg_rpc_server_close(d->server, d->drain_ms, on_server_closed, d);
+}
+
+static void create_rooms(struct daemon *d, const struct cg_config *config)
+{
+	struct cg_store_config store = {
+	    .address = config->redis_address,
+	    .username = config->redis_username[0] == '\0' ? NULL : config->redis_username,
+	    .password = config->redis_password[0] == '\0' ? NULL : config->redis_password,
+	    .database = config->redis_database,
+	    .partition_count = (uint32_t)config->partitions,
+	    .inflight_max = (uint32_t)config->store_inflight_max,
+	    .connect_timeout_ms = (uint32_t)config->store_connect_ms,
+	    .outbox_max = (uint64_t)config->outbox_max,
+	    .allow_volatile = config->allow_volatile_store != 0,
+	};
+	struct cg_ledger_config ledger = {
+	    .database_url = config->database_url,
+	    .partition_count = (uint32_t)config->partitions,
+	    .connections = (uint32_t)config->ledger_connections,
+	    .requests_max = (uint32_t)config->ledger_requests_max,
+	    .flush_interval_ms = (uint32_t)config->flush_interval_ms,
+	    .flush_batch_max = (uint32_t)config->flush_batch_max,
+	    .trim_margin_ms = config->trim_margin_ms,
+	    .terms_poll_ms = (uint32_t)config->terms_poll_ms,
+	    .receipt_after_ms = (uint32_t)config->receipt_after_ms,
+	    .connect_timeout_ms = (uint32_t)config->ledger_connect_ms,
+	};
+	struct cg_gate_config gate = {
+	    .wallets_max = (uint32_t)config->wallets_max,
+	    .store_timeout_ms = (uint32_t)config->store_timeout_ms,
+	    .ledger_timeout_ms = (uint32_t)config->ledger_timeout_ms,
+	    .receipts_max = (uint32_t)config->receipts_max,
+	};
+
+	d->loop = cg_loop_create();
+	d->store = cg_store_create(d->loop, &store);
+	d->ledger = cg_ledger_create(d->loop, &ledger, cg_store_partition_port(d->store));
+	d->gate =
+	    cg_gate_create(&gate, cg_store_port(d->store), cg_ledger_port(d->ledger), &d->clock);
+
+	struct cg_partition_listener of_store = cg_ledger_partition_listener(d->ledger);
+	struct cg_ledger_listener of_ledger = cg_gate_listener(d->gate);
+	cg_store_listen(d->store, &of_store);
+	cg_ledger_listen(d->ledger, &of_ledger);
+}
+
+static enum cg_status open_server(
+    struct daemon *d, const struct cg_config *config, struct cg_error *err)
+{
+	struct cg_rpc_config rpc = {
+	    .listen = config->listen,
+	    .calls_max = (uint32_t)config->calls_max,
+	    .message_bytes_max = (uint32_t)config->message_bytes_max,
+	    .metadata_bytes_max = (uint32_t)config->metadata_bytes_max,
+	    .streams_max = (uint32_t)config->streams_max,
+	    .deadline_max_ms = (uint32_t)config->deadline_max_ms,
+	};
+	return cg_rpc_server_open(d->loop, &rpc, d->gate, &d->server, err);
+}
+
+static void start(struct daemon *d, const struct cg_config *config)
+{
+	cg_store_start(d->store);
+	cg_ledger_start(d->ledger);
+	cg_gate_start(d->gate);
+	d->tick = cg_timer_create(d->loop, on_tick, d);
+	d->terminate = cg_signal_create(d->loop, SIGTERM, on_end_signal, d);
+	d->interrupt = cg_signal_create(d->loop, SIGINT, on_end_signal, d);
+	cg_timer_start(d->tick, 1);
+	cg_log(CG_LOG_INFO, "started", "version", CG_VERSION, "pid", cg_log_int(getpid()), "listen",
+	    config->listen, "store", config->redis_address, "partitions",
+	    cg_log_int(config->partitions), NULL);
+}
+
+/* The ledger before the store: its last flush reads from there. */
+static void destroy_rooms(struct daemon *d)
+{
+	cg_ledger_close(d->ledger);
+	cg_store_close(d->store);
+	cg_loop_destroy(d->loop);
+	cg_gate_destroy(d->gate);
+	cg_ledger_destroy(d->ledger);
+	cg_store_destroy(d->store);
+}
+
+enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *err)
+{
+	struct daemon d = {.clock = {.now_ms = now_ms}, .drain_ms = (uint32_t)config->drain_ms};
+
+	/* A peer that closes early must be an error code, not the end of the process. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	create_rooms(&d, config);
+	enum cg_status status = open_server(&d, config, err);
+	if (status == CG_OK) {
+		start(&d, config);
+		cg_loop_run(d.loop);
+		cg_timer_close(d.tick);
+		cg_signal_close(d.terminate);
+		cg_signal_close(d.interrupt);
+	}
+	destroy_rooms(&d);
+	return status;
+}
