@@ -36,7 +36,10 @@ uint64_t cg_loop_now_ms(const struct cg_loop *loop);
 /* Monotonic, read now: for measuring, not for deadlines. */
 uint64_t cg_loop_clock_ns(void);
 
-/* Fires once per start; starting it again moves it. */
+/*
+ * Fires once per start; starting it again moves it.  After 0 ms is the next turn: a timer
+ * that is started so by a timer's callback cannot keep the loop from everything else.
+ */
 struct cg_timer;
 struct cg_timer *cg_timer_create(struct cg_loop *loop, void (*on_fire)(void *owner), void *owner);
 void cg_timer_start(struct cg_timer *timer, uint64_t after_ms);
@@ -50,9 +53,15 @@ struct cg_wake *cg_wake_create(struct cg_loop *loop, void (*on_wake)(void *owner
 void cg_wake_send(struct cg_wake *wake); /* any thread */
 void cg_wake_close(struct cg_wake *wake);
 
-/* Runs at the end of every turn, before the loop sleeps: where writes are flushed. */
+/*
+ * Runs at the end of every turn, before the loop sleeps: where writes are flushed.
+ * Hooks run in no particular order, so one may leave work to another that has run already:
+ * whoever takes work for his hook asks for it with cg_hook_request(), and the loop does not
+ * sleep before the hook has run once more.  Asking again is harmless, and cheap.
+ */
 struct cg_hook;
 struct cg_hook *cg_hook_create(struct cg_loop *loop, void (*on_turn)(void *owner), void *owner);
+void cg_hook_request(struct cg_hook *hook);
 void cg_hook_close(struct cg_hook *hook);
 
 /* A descriptor that a library (libpq) reads and writes itself. */
@@ -68,6 +77,6 @@ void cg_watch_close(struct cg_watch *watch);
 struct cg_signal;
 struct cg_signal *cg_signal_create(struct cg_loop *loop, int number, void (*on_signal)(void *owner),
     void *owner);
-void cg_signal_close(struct cg_signal *signal);
+void cg_signal_close(struct cg_signal *sig);
 
 #endif /* CG_LOOP_LOOP_H */

@@ -31,11 +31,13 @@ struct cg_stream *cg_stream_connect(struct cg_loop *loop, const char *address, u
     const struct cg_stream_events *events);
 
 /*
- * Hands over bytes that must stay unchanged until on_written (may be NULL) has run, which
- * it does exactly once, with false where the stream ended first; not after close.
- * At most one write at a time: the owner keeps the next one until on_written.
+ * True: every byte has left, there will be no callback, the next write may follow.
+ * False: the bytes must stay unchanged until on_written (may be NULL) has run, which it
+ * does exactly once, with false where the stream ended first; not after close.  At most
+ * one such write at a time: the owner keeps the next bytes until on_written.
+ * Only once it is open; after on_end it is false and nothing happens.
  */
-void cg_stream_write(struct cg_stream *stream, struct cg_view bytes,
+bool cg_stream_write(struct cg_stream *stream, struct cg_view bytes,
     void (*on_written)(void *owner, bool ok));
 
 /* Ends it without a callback.  Bytes being written may or may not have left. */
