@@ -1,0 +1,1 @@
+#!lua name=callgate_v1

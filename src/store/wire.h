@@ -1,0 +1,70 @@
+/*
+ * How operations travel: one FCALL per operation, one packed argument, one packed reply.
+ *
+ * The other end is callgate.lua; the byte layouts stand there, above each function, and in
+ * wire_call.c, wire_reply.c and wire_partition.c beside the code that writes or reads them.
+ * Nothing here does I/O or takes from the heap.
+ *
+ * Sending: one of the encode functions writes the whole command, as RESP, to the buffer;
+ * buffer->overflow afterwards means that it did not fit, and then nothing of it may be sent.
+ * Receiving: the reply to every function is one bulk string; its content (not the "$<length>"
+ * around it) goes to the decode function.  An error reply ("-...") never comes here: it says
+ * that the function did not run (OOM, NOSCRIPT, MOVED, ...) or that it refused a malformed
+ * argument before its first write.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_STORE_WIRE_H
+#define CG_STORE_WIRE_H
+
+#include "gate/ports/partition.h"
+#include "gate/ports/store.h"
+
+/* The largest command that the encode functions write, longest meta included. */
+#define CG_WIRE_COMMAND_MAX_BYTES 24576
+
+/* READ stops before its entries exceed this: a reply is not much larger. */
+#define CG_WIRE_READ_MAX_BYTES (1024 * 1024)
+
+/* The name of the library, and of the format: it changes whenever a layout does. */
+#define CG_WIRE_LIBRARY "callgate_v1"
+
+struct cg_wire_config {
+	uint32_t partition_count;
+	uint64_t outbox_max;   /* AUTHORIZE and ADOPT refuse while the stream is longer; 0: no limit */
+	uint64_t ended_max;    /* keys of ended calls kept per generation (there are two): 500 000 */
+	int64_t ended_keep_ms; /* and how long a key is kept at least: 48 h */
+};
+
+/* What FUNCTION LOAD takes; static. */
+struct cg_view cg_wire_library(void);
+
+/*
+ * `epoch` is the partition's in force; op->known_epoch goes before it where it is not 0.
+ * Reads op->in, op->terms, op->company, op->asked, op->not_after_ms.
+ */
+void cg_wire_encode(const struct cg_store_op *op, uint32_t partition, uint64_t epoch,
+    const struct cg_wire_config *config, struct cg_buffer *out);
+
+/*
+ * Fills in status, outcome, as_of_ms, state, currency and out (for CALLS also the caller's
+ * array); op->epoch is left to the connection, which knows what it sent.  Views point into
+ * `reply`.
+ *   CG_OK          read op->outcome
+ *   CG_RECOVERING  the function refused the epoch; nothing happened
+ *   CG_INTERNAL    the reply does not parse; it may have happened
+ */
+void cg_wire_decode(struct cg_store_op *op, uint32_t partition, struct cg_view reply);
+
+/* `epoch` as above, for READ and TRIM; 0 there: whichever the head has, served or being recovered. */
+void cg_wire_encode_partition(const struct cg_partition_op *op, uint64_t epoch,
+    const struct cg_wire_config *config, struct cg_buffer *out);
+
+/*
+ * Fills in status and out; READ also the caller's array, whose views point into `reply`.
+ * CG_RECOVERING: READ or TRIM refused, since the history is not confirmed or the epoch is
+ * another one.
+ */
+void cg_wire_decode_partition(struct cg_partition_op *op, struct cg_view reply);
+
+#endif /* CG_STORE_WIRE_H */
