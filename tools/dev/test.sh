@@ -1,0 +1,144 @@
+# shellcheck shell=bash
+# Every layer of tests, in the order of what they cost.  Each one records its tests; the last
+# line is their sum.
+#
+# SPDX-License-Identifier: Apache-2.0
+
+CG_RESULTS=
+
+# record pass|fail LAYER NAME
+record() {
+	printf '%s\t%s\t%s\n' "$@" >>"$CG_RESULTS/all"
+}
+
+# layer NAME COMMAND...: a layer whose command failed, or that recorded nothing, failed.
+layer() {
+	local name="$1" began=$SECONDS status=0
+	shift
+	say "layer $name"
+	"$@" || status=$?
+	local passed failed
+	passed="$(count_of pass "$name")"
+	failed="$(count_of fail "$name")"
+	if [ "$failed" = 0 ] && [ "$status" != 0 ]; then
+		record fail "$name" "the layer itself ended with $status"
+		failed=1
+	elif [ "$((passed + failed))" = 0 ]; then
+		record fail "$name" "no test ran"
+		failed=1
+	fi
+	printf '%-24s %5d passed, %d failed, %d s\n' "$name" "$passed" "$failed" \
+		"$((SECONDS - began))" | tee -a "$CG_RESULTS/summary"
+}
+
+count_of() {
+	awk -F '\t' -v outcome="$1" -v layer="$2" \
+		'$1 == outcome && (layer == "" || $2 == layer) { n++ } END { print n + 0 }' "$CG_RESULTS/all"
+}
+
+# The presets, one test each.
+layer_build() {
+	local preset
+	for preset in dev-werror release-werror fuzz; do
+		if (build_preset "$preset"); then
+			record pass build "$preset"
+		else
+			record fail build "$preset"
+		fi
+	done
+}
+
+layer_ctest() {
+	local preset="$1" name="$2" xml="$CG_RESULTS/$2.xml" status=0
+	timeout 600 ctest --test-dir "build/$preset" -j "$(nproc)" --timeout 120 --output-on-failure \
+		--no-tests=error --test-output-size-passed 1000000 --test-output-size-failed 1000000 \
+		--output-junit "$xml" >"$CG_RESULTS/$name.log" 2>&1 || status=$?
+	[ "$status" = 0 ] || cat "$CG_RESULTS/$name.log"
+	/usr/bin/python3 tools/dev/count.py "$name" "$xml" >>"$CG_RESULTS/all" || status=1
+	return "$status"
+}
+
+# layer_pytest NAME FOLDER [ARG...]
+layer_pytest() {
+	local name="$1" folder="$2" xml="$CG_RESULTS/${1//\//-}.xml" status=0
+	shift 2
+	timeout 1500 /usr/bin/python3 -B -m pytest -q -p no:cacheprovider -o junit_family=xunit1 \
+		-o faulthandler_timeout=240 --junitxml "$xml" "$folder" "$@" || status=$?
+	[ -f "$xml" ] || return 1
+	/usr/bin/python3 tools/dev/count.py "$name" "$xml" >>"$CG_RESULTS/all" || status=1
+	return "$status"
+}
+
+# Each target for a bounded time, from its corpus; what it finds new stays out of the tree.
+layer_fuzz() {
+	local seconds="$1" target name
+	for target in build/fuzz/bin/fuzz_*; do
+		[ -x "$target" ] || continue
+		name="${target##*/}"
+		local corpus="tests/fuzz/corpus/${name#fuzz_}"
+		if [ -d "$corpus" ] && fuzz_one "$target" "$corpus" "$seconds"; then
+			record pass fuzz "$name"
+		else
+			record fail fuzz "$name"
+		fi
+	done
+}
+
+fuzz_one() {
+	local found="$CG_RESULTS/found-${1##*/}"
+	mkdir -p "$found" build/fuzz/artifacts
+	quietly timeout "$(($3 + 60))" "$1" -max_total_time="$3" -timeout=10 -rss_limit_mb=2048 \
+		-print_final_stats=1 -artifact_prefix="build/fuzz/artifacts/${1##*/}-" "$found" "$2"
+}
+
+layer_lint() {
+	run_lint
+}
+
+
+run_tests() {
+	local long='' fuzz_seconds=20
+	case "${1-}" in
+	'') ;;
+	--long) long=1 fuzz_seconds=90 ;;
+	*) die "test takes --long or nothing" ;;
+	esac
+	install_packages
+	CG_RESULTS="$(mktemp -d "${TMPDIR:-/tmp}/callgate-test.XXXXXX")"
+	at_exit "rm -rf '$CG_RESULTS'"
+	: >"$CG_RESULTS/all"
+	export ASAN_OPTIONS="${ASAN_OPTIONS-detect_leaks=1:abort_on_error=1}"
+	export UBSAN_OPTIONS="${UBSAN_OPTIONS-print_stacktrace=1:halt_on_error=1}"
+	export CALLGATE_TEST_BUILD="$CG_ROOT/build/dev-werror"
+	export CALLGATE_RELEASE_BUILD="$CG_ROOT/build/release-werror"
+	export CALLGATE_TEST_LONG="$long"
+
+	layer build layer_build
+	if [ "$(count_of fail build)" = 0 ]; then
+		layer rooms layer_pytest rooms tests/rooms
+		layer unit layer_ctest dev-werror unit
+		layer unit-release layer_ctest release-werror unit-release
+		local folder
+		for folder in model ledger rpc cli integration; do
+			layer "$folder" layer_pytest "$folder" "tests/$folder"
+		done
+		layer fuzz layer_fuzz "$fuzz_seconds"
+		layer lint layer_lint
+	fi
+	finish
+}
+
+# The last line, alone, is what CI reads.
+finish() {
+	local passed failed
+	passed="$(count_of pass '')"
+	failed="$(count_of fail '')"
+	if [ "$failed" != 0 ]; then
+		printf '\nfailed:\n'
+		awk -F '\t' '$1 == "fail" { print "  " $2 ": " $3 }' "$CG_RESULTS/all"
+	fi
+	printf '\n'
+	cat "$CG_RESULTS/summary"
+	printf '%d passed, %d failed\n' "$passed" "$failed"
+	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
