@@ -1,0 +1,80 @@
+/*
+ * Waiting for gRPC's completions: the poller's thread, or the caller's own where the
+ * client polls inline.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "client/client_internal.h"
+
+#include <grpc/support/time.h>
+
+/* The first operation whose backoff is over by `now_ms`, taken out; else NULL. */
+static struct cg_op *take_ripe(struct callgate_client *client, int64_t now_ms)
+{
+	struct cg_op *op;
+
+	if (cg_list_is_empty(&client->waiting)) {
+		return NULL;
+	}
+	op = CG_CONTAINER_OF(client->waiting.next, struct cg_op, link);
+	if (op->retry_at_ms > now_ms) {
+		return NULL;
+	}
+	cg_list_remove(&op->link);
+	return op;
+}
+
+/* Under the lock; how long until the next one is ripe, -1 where none waits. */
+static int64_t start_ripe_locked(struct callgate_client *client)
+{
+	int64_t now_ms = cg_client__now_ms();
+	struct cg_op *op;
+
+	if (client->closing) {
+		return -1;
+	}
+	while ((op = take_ripe(client, now_ms)) != NULL) {
+		cg_call__start(op);
+	}
+	if (cg_list_is_empty(&client->waiting)) {
+		return -1;
+	}
+	return CG_CONTAINER_OF(client->waiting.next, struct cg_op, link)->retry_at_ms - now_ms;
+}
+
+gpr_timespec cg_poll__retry(struct callgate_client *client, gpr_timespec latest)
+{
+	gpr_timespec next;
+	int64_t pause_ms;
+
+	/* Only this thread fills the list, so that finding it empty needs no lock. */
+	if (cg_list_is_empty(&client->waiting)) {
+		return latest;
+	}
+	(void)pthread_mutex_lock(&client->lock);
+	pause_ms = start_ripe_locked(client);
+	(void)pthread_mutex_unlock(&client->lock);
+	if (pause_ms < 0) {
+		return latest;
+	}
+	next = gpr_time_add(
+	    gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(pause_ms, GPR_TIMESPAN));
+	return gpr_time_cmp(next, latest) < 0 ? next : latest;
+}
+
+void *cg_poll__run(void *argument)
+{
+	struct callgate_client *client = argument;
+
+	for (;;) {
+		gpr_timespec until = cg_poll__retry(client, gpr_inf_future(GPR_CLOCK_MONOTONIC));
+		grpc_event event = grpc_completion_queue_next(client->queue, until, NULL);
+
+		if (event.type == GRPC_QUEUE_SHUTDOWN) {
+			return NULL;
+		}
+		if (event.type == GRPC_OP_COMPLETE) {
+			cg_call__end(event.tag);
+		}
+	}
+}
