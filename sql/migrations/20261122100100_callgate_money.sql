@@ -6,6 +6,7 @@
 create function callgate.minor_digits(p_currency text) returns integer
 language sql immutable parallel safe
 return case
+  when p_currency in ('usd', 'eur', 'ngn', 'gbp') then 2 -- most wallets: found first
   when p_currency in ('bif', 'clp', 'djf', 'gnf', 'isk', 'jpy', 'kmf', 'krw', 'pyg', 'rwf', 'ugx',
                       'uyi', 'vnd', 'vuv', 'xaf', 'xof', 'xpf') then 0
   when p_currency in ('bhd', 'iqd', 'jod', 'kwd', 'lyd', 'omr', 'tnd') then 3
@@ -33,18 +34,18 @@ return case callgate.minor_digits(p_currency)
 end::numeric;
 
 create function callgate.to_units(p_micros bigint, p_currency text) returns numeric
-language sql immutable strict parallel safe
+language sql immutable parallel safe
 return p_micros * callgate.units_per_micro(p_currency);
 
 create function callgate.to_micros(p_units numeric, p_currency text) returns bigint
-language sql immutable strict parallel safe
+language sql immutable parallel safe
 return (p_units * callgate.micros_per_unit(p_currency))::bigint;
 
 -- Instants travel as milliseconds since 1970.
 create function callgate.to_instant(p_at_ms bigint) returns timestamptz
-language sql immutable strict parallel safe
+language sql immutable parallel safe
 return to_timestamp(p_at_ms / 1000.0::double precision);
 
 create function callgate.to_ms(p_at timestamptz) returns bigint
-language sql stable strict parallel safe
+language sql stable parallel safe
 return floor(extract(epoch from p_at) * 1000)::bigint;

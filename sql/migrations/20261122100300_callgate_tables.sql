@@ -53,7 +53,7 @@ create table public.wallets (
   version bigint not null default 0 check (version >= 0),
   chain_hash bytea not null default '',
   created_at timestamptz not null default now()
-);
+) with (fillfactor = 50); -- so that a flush finds room for the new row beside the old one
 comment on column public.wallets.balance is 'in the currency''s smallest unit, exact to a micro; written by callgate.flush() alone';
 comment on column public.wallets.version is 'number of ledger entries so far';
 comment on column public.wallets.chain_hash is 'hash of the last entry';
