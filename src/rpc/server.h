@@ -1,0 +1,58 @@
+/*
+ * The contract, served: gRPC in, requests to the gate, answers out.
+ *
+ * One thread of this room waits for gRPC and notes down what arrived; everything else
+ * happens on the loop thread.  Every accepted request is answered exactly once, or its
+ * connection is gone.  A request whose caller hung up goes on in the gate: only its answer
+ * is dropped.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_RPC_SERVER_H
+#define CG_RPC_SERVER_H
+
+#include "base/base.h"
+#include "gate/gate.h"
+#include "loop/loop.h"
+
+struct cg_rpc_config {
+	const char *
+	    listen; /* "unix:/path", or "127.0.0.1:port" / "[::1]:port" (loopback only; 0: any port) */
+	uint32_t calls_max;          /* requests in flight; beyond: RESOURCE_EXHAUSTED */
+	uint32_t message_bytes_max;  /* 64 KiB */
+	uint32_t metadata_bytes_max; /* 8 KiB */
+	uint32_t streams_max;        /* per connection */
+	uint32_t deadline_max_ms;    /* where the caller set none, or a later one: 30 000 */
+};
+
+struct cg_rpc_server;
+
+/*
+ * Binds and begins to serve.
+ *
+ * A unix socket is 0660, and its path is held by a lock on "<path>.lock" for as long as
+ * the server lives: CG_WRONG_STATE where another server holds it.  A plaintext TCP address
+ * that is not loopback is CG_INVALID.  The health check answers NOT_SERVING until
+ * cg_rpc_server_set_serving().
+ */
+enum cg_status cg_rpc_server_open(struct cg_loop *loop, const struct cg_rpc_config *config,
+    struct cg_gate *gate, struct cg_rpc_server **ret_server, struct cg_error *err);
+
+/* The port that was bound; 0 for a unix socket. */
+uint16_t cg_rpc_server_port(const struct cg_rpc_server *server);
+
+/* What the health check answers. */
+void cg_rpc_server_set_serving(struct cg_rpc_server *server, bool serving);
+
+/* NOT_SERVING in health; new requests are refused UNAVAILABLE/SHUTTING_DOWN. */
+void cg_rpc_server_drain(struct cg_rpc_server *server);
+
+/*
+ * Stops accepting, lets accepted requests be answered until `grace_ms`, cancels the rest,
+ * drains the queues, joins the thread; then on_closed, once, and the server is gone.  It
+ * waits for every request that the gate has: the gate must be alive until then.
+ */
+void cg_rpc_server_close(
+    struct cg_rpc_server *server, uint32_t grace_ms, void (*on_closed)(void *owner), void *owner);
+
+#endif /* CG_RPC_SERVER_H */

@@ -1,0 +1,27 @@
+/*
+ * A look at a message's bytes before protobuf-c unpacks them, for what it lets pass
+ * silently: a U+0000 inside a string (the rest would vanish), text that is not UTF-8 (the
+ * ledger would refuse the whole batch), two members of one oneof, thousands of unknown
+ * fields.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_RPC_WIRECHECK_H
+#define CG_RPC_WIRECHECK_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/base.h"
+#include "rpc/fault.h"
+
+/* Fields in a message, those of its map entries among them: more than any bound needs. */
+#define CG_WIRE_FIELDS_MAX         6400
+#define CG_WIRE_UNKNOWN_FIELDS_MAX 64
+
+#define CG_WIRE_BOUND_TEXT "UTF-8 without U+0000"
+
+/* Whether `bytes` may be unpacked as `message`; otherwise says what is wrong. */
+bool cg_wirecheck(
+    const ProtobufCMessageDescriptor *message, struct cg_view bytes, struct cg_rpc_fault *fault);
+
+#endif /* CG_RPC_WIRECHECK_H */
