@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/reply.h"
+#include "store/store_internal.h"
+
+/* Between two looks at the deadlines, so that many different ones cost few looks. */
+#define LOOK_MS 2
+
+/* Nothing heard for this long while operations run out of time: the server hangs. */
+#define STALL_MS 200
+
+static void finish(const struct cg_slot *slot, enum cg_status status)
+{
+	if (slot->kind == CG_SLOT_STORE) {
+		struct cg_store_op *op = slot->op;
+		op->status = status;
+		op->done(op);
+	} else if (slot->kind == CG_SLOT_PARTITION) {
+		struct cg_partition_op *op = slot->op;
+		op->status = status;
+		op->done(op);
+	}
+}
+
+static void note_refusal(struct cg_store *s, const struct cg_slot *slot)
+{
+	if (cg_partitions_refuse(&s->partitions, slot->partition, slot->epoch) &&
+	    s->listener.on_refused != NULL) {
+		s->listener.on_refused(s->listener.owner, slot->partition);
+	}
+}
+
+/* The answer that a function gave. */
+static void finish_store_op(struct cg_store *s, const struct cg_slot *slot, struct cg_view content)
+{
+	struct cg_store_op *op = slot->op;
+
+	cg_wire_decode(op, slot->partition, content);
+	if (op->status == CG_RECOVERING) {
+		note_refusal(s, slot);
+	}
+	op->done(op);
+}
+
+static void finish_partition_op(
+    struct cg_store *s, const struct cg_slot *slot, struct cg_view content)
+{
+	struct cg_partition_op *op = slot->op;
+
+	cg_wire_decode_partition(op, content);
+	if (op->status == CG_RECOVERING) {
+		note_refusal(s, slot);
+	}
+	op->done(op);
+}
+
+static const char *finish_with_error(const struct cg_slot *slot, struct cg_view line)
+{
+	struct cg_reply_error error = cg_reply_classify(line);
+
+	if (error.status == CG_INTERNAL && slot->kind != CG_SLOT_OVER) {
+		char text[160];
+		struct cg_buffer copy;
+		cg_buffer_init(&copy, text, sizeof text - 1);
+		cg_buffer_bytes(&copy, line.data, line.len < 150 ? line.len : 150);
+		text[copy.len] = '\0';
+		cg_log(CG_LOG_ERROR, "store answered an error", "error", text, NULL);
+	}
+	finish(slot, error.status);
+	return error.ends_connection ? "the server is not what it was" : NULL;
+}
+
+const char *cg_store__on_reply(void *owner, const struct cg_resp *reply)
+{
+	struct cg_store *s = owner;
+	struct cg_slot slot;
+	bool was_sent = false;
+
+	if (s->ring.first == s->ring.unsent || !cg_ring_pop(&s->ring, &slot, &was_sent)) {
+		return "it answers what it was not asked";
+	}
+	if (reply->kind == CG_RESP_ERROR) {
+		return finish_with_error(&slot, reply->content);
+	}
+	if (slot.kind == CG_SLOT_OVER) {
+		return NULL;
+	}
+	if (reply->kind != CG_RESP_BULK) {
+		finish(&slot, CG_INTERNAL);
+		return "it answers a function with a status";
+	}
+	if (slot.kind == CG_SLOT_STORE) {
+		finish_store_op(s, &slot, reply->content);
+	} else {
+		finish_partition_op(s, &slot, reply->content);
+	}
+	return NULL;
+}
+
+void cg_store__expire(struct cg_store *s)
+{
+	uint64_t now_ms = cg_loop_now_ms(s->loop);
+	uint64_t cursor = 0;
+	struct cg_slot slot;
+
+	s->deadlines_at_ms = CG_RING_NEVER;
+	if (s->ring.earliest_ms <= now_ms) {
+		while (cg_ring_next_overdue(&s->ring, now_ms, &cursor, &slot)) {
+			s->is_stalled = s->is_stalled || now_ms - s->progress_at_ms >= STALL_MS;
+			finish(&slot, CG_TIMEOUT);
+		}
+	}
+	uint64_t next_ms = s->ring.earliest_ms;
+	if (next_ms != CG_RING_NEVER) {
+		next_ms = next_ms < now_ms + LOOK_MS ? now_ms + LOOK_MS : next_ms;
+		s->deadlines_at_ms = next_ms;
+		cg_timer_start(s->deadlines, next_ms - now_ms);
+	}
+}
+
+void cg_store__end_all(struct cg_store *s, enum cg_status if_unsent)
+{
+	struct cg_slot slot;
+	bool was_sent = false;
+
+	while (cg_ring_pop(&s->ring, &slot, &was_sent)) {
+		finish(&slot, was_sent ? CG_LOST : if_unsent);
+	}
+}

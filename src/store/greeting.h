@@ -1,0 +1,75 @@
+/*
+ * What is said on a new connection before the first function is called, one command at a
+ * time, and what must be answered: that this is a master which keeps what it acknowledges,
+ * and that our function library is the one it holds.
+ *
+ *   AUTH -> SELECT -> CLIENT SETNAME -> ROLE -> INFO -> FUNCTION LIST -> done
+ *                                                  ^        |
+ *                                            exists already | missing, or other text
+ *                                                  `- FUNCTION LOAD [REPLACE] -> done
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_STORE_GREETING_H
+#define CG_STORE_GREETING_H
+
+#include <hiredis/hiredis.h>
+
+#include "base/base.h"
+
+struct cg_greeting_config {
+	const char *username; /* NULL: none */
+	const char *password; /* NULL: none */
+	uint32_t database;
+	bool allow_volatile;
+	const char *library_name;
+	struct cg_view library; /* its text */
+};
+
+enum cg_greeting_step {
+	CG_GREETING_AUTH,
+	CG_GREETING_SELECT,
+	CG_GREETING_NAME,
+	CG_GREETING_ROLE,
+	CG_GREETING_INFO,
+	CG_GREETING_LIST,
+	CG_GREETING_LOAD,
+	CG_GREETING_OVER,
+};
+
+enum cg_greeting_library {
+	CG_GREETING_FOUND,
+	CG_GREETING_LOADED,   /* the server had none */
+	CG_GREETING_REPLACED, /* it had another text; every epoch it had confirmed is forgotten */
+};
+
+struct cg_greeting {
+	const struct cg_greeting_config *config;
+	enum cg_greeting_step step;
+	enum cg_greeting_library library;
+	redisReader *reader;
+	char *command; /* the one being sent; hiredis' */
+	size_t command_bytes;
+	size_t heard_bytes;
+};
+
+enum cg_greeting_result {
+	CG_GREETING_WAIT, /* for more bytes */
+	CG_GREETING_SAY,  /* cg_greeting_command() is to be sent */
+	CG_GREETING_DONE,
+	CG_GREETING_FAILED, /* `err` says why, without secrets */
+};
+
+void cg_greeting_init(struct cg_greeting *greeting, const struct cg_greeting_config *config);
+void cg_greeting_deinit(struct cg_greeting *greeting);
+
+/* A new connection: the first command is ready to be sent. */
+void cg_greeting_begin(struct cg_greeting *greeting);
+
+/* Valid until the next cg_greeting_hear() or cg_greeting_begin(). */
+struct cg_view cg_greeting_command(const struct cg_greeting *greeting);
+
+enum cg_greeting_result cg_greeting_hear(
+    struct cg_greeting *greeting, struct cg_view bytes, struct cg_error *err);
+
+#endif /* CG_STORE_GREETING_H */

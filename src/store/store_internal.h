@@ -1,0 +1,70 @@
+/*
+ * One store, as its own files see it.
+ *
+ *   submit.c   the ports: an operation is refused at once, or written and given a slot
+ *   answer.c   what ends an operation: its reply, its deadline, the connection's end
+ *   store.c    the rest: made, connected, flushed, watched, closed
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_STORE_STORE_INTERNAL_H
+#define CG_STORE_STORE_INTERNAL_H
+
+#include "store/conn.h"
+#include "store/input.h"
+#include "store/output.h"
+#include "store/partitions.h"
+#include "store/ring.h"
+#include "store/store.h"
+#include "store/wire.h"
+
+struct cg_store {
+	struct cg_store_port port;
+	struct cg_partition_port partition_port;
+	struct cg_loop *loop;
+	struct cg_partition_listener listener;
+	struct cg_wire_config wire;
+	char *address;
+	char *username;
+	char *password;
+
+	struct cg_conn conn;
+	struct cg_input input;
+	struct cg_output output;
+	struct cg_ring ring;
+	struct cg_partitions partitions;
+
+	struct cg_hook *hook;       /* once per turn: refusals are delivered, commands leave */
+	struct cg_timer *deadlines; /* runs until deadlines_at_ms */
+	uint64_t deadlines_at_ms;
+	struct cg_timer *watchdog;
+
+	/* Refused in submit, not yet delivered: `link` of the operations. */
+	struct cg_list refused;
+	struct cg_list refused_partition;
+
+	/* When the server last said something, or began to have something to answer. */
+	uint64_t progress_at_ms;
+	/*
+	 * Operations ran out of time and the server says nothing at all: new ones end
+	 * CG_UNAVAILABLE instead of joining those whose outcome is unknown.
+	 */
+	bool is_stalled;
+	bool is_closing;
+	struct cg_log_limit full_log;
+};
+
+/* submit.c */
+void cg_store__init_ports(struct cg_store *store, uint32_t partition_count);
+void cg_store__push(struct cg_store *store, const struct cg_slot *slot);
+void cg_store__deliver_refused(struct cg_store *store);
+
+/* answer.c */
+const char *cg_store__on_reply(void *owner, const struct cg_resp *reply);
+void cg_store__expire(struct cg_store *store);
+void cg_store__end_all(struct cg_store *store, enum cg_status if_unsent);
+
+/* store.c */
+void cg_store__flush(struct cg_store *store);
+
+#endif /* CG_STORE_STORE_INTERNAL_H */
