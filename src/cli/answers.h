@@ -1,0 +1,33 @@
+/*
+ * libcallgate's answers as JSON, under the contract's field names and enum names.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_CLI_ANSWERS_H
+#define CG_CLI_ANSWERS_H
+
+#include <callgate/client.h>
+#include <jansson.h>
+
+/* "DECISION_ALLOWED"; a number this version does not know is its ..._UNSPECIFIED. */
+const char *cg_answers_decision(enum callgate_decision decision);
+const char *cg_answers_state(enum callgate_call_state state);
+const char *cg_answers_basis(enum callgate_duration_basis basis);
+const char *cg_answers_reason(enum callgate_error_reason reason);
+
+/* "NOT_FOUND". */
+const char *cg_answers_status(enum callgate_status status);
+
+json_t *cg_answers_wallet(const struct callgate_wallet *wallet);
+json_t *cg_answers_balance(const struct callgate_get_balance_response *response);
+json_t *cg_answers_call(const struct callgate_call *call);
+json_t *cg_answers_authorize(const struct callgate_authorize_response *response);
+json_t *cg_answers_start(const struct callgate_start_response *response);
+json_t *cg_answers_stop(const struct callgate_stop_response *response);
+json_t *cg_answers_settle(const struct callgate_settle_response *response);
+json_t *cg_answers_cancel(const struct callgate_cancel_response *response);
+json_t *cg_answers_adopt(const struct callgate_adopt_response *response);
+json_t *cg_answers_credit(const struct callgate_credit_response *response);
+json_t *cg_answers_charge(const struct callgate_charge_response *response);
+
+#endif /* CG_CLI_ANSWERS_H */
