@@ -9,7 +9,8 @@
 CG_STATE="$(realpath -m "${CALLGATE_DEV_DIR:-$CG_ROOT/.dev}")"
 CG_PG_BIN=/usr/lib/postgresql/15/bin
 CG_PG_PORT=5432 # only a part of the socket's name
-CG_BIN="$CG_ROOT/build/release/bin"
+CG_PRESET="${CALLGATE_DEV_PRESET:-release}"
+CG_BIN="$CG_ROOT/build/$CG_PRESET/bin"
 case "$CG_STATE" in
 *[\'\"%\?\&\#\ \\]* | *$'\n'*) die "CALLGATE_DEV_DIR: no blanks, quotes or % ? & # in it, please: $CG_STATE" ;;
 esac
@@ -271,7 +272,7 @@ stack_up() {
 	[ $# = 0 ] || die "up takes no arguments"
 	install_packages
 	lock_state
-	build_preset release 9>&-
+	build_preset "$CG_PRESET" 9>&-
 	choose_directories
 	redis_up
 	postgres_up
@@ -357,7 +358,7 @@ wipe_state() {
 
 run_bench() {
 	install_packages
-	build_preset release
+	build_preset "$CG_PRESET"
 	read_places
 	eval "$(stack_env)"
 	[ -x bench/run ] || die "bench/run is missing"

@@ -1,0 +1,33 @@
+"""Integration tests: real Redis, real Postgres, real sidecars, the official Python client.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+
+import os
+
+import pytest
+
+from support.fixtures import (  # noqa: F401  (fixtures are found by name)
+    client, make_stack, postgres, pytest_runtest_makereport, stack)
+from support.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def is_long():
+    return bool(os.environ.get("CALLGATE_TEST_LONG"))
+
+
+@pytest.fixture(scope="module")
+def shared_stack(request, postgres):  # noqa: F811
+    """One stack for all tests of a module that leave it healthy; each its own company."""
+    shared = Stack(postgres).start()
+    yield shared
+    complaints = shared.stop()
+    assert not complaints, complaints
+
+
+@pytest.fixture
+def shared(request, shared_stack):
+    """The module's client; its sidecar's log is shown where the test fails."""
+    request.node.stacks = [shared_stack]
+    return shared_stack.client

@@ -1,0 +1,82 @@
+"""A private Postgres 15: unix socket only, every test its own database.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+
+import psycopg
+
+from support.processes import Process, as_user, is_root, program
+
+BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
+SIDECAR_ROLE = "callgated"
+
+
+class PostgresServer:
+    """One cluster; databases are copied from a migrated template."""
+
+    TEMPLATE = "callgate_template"
+
+    def __init__(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-postgres-", dir="/tmp"))
+        if is_root():
+            shutil.chown(self.directory, "postgres")
+        self.data = self.directory / "data"
+        self.process = Process("postgres", [
+            BIN / "postgres", "-D", self.data, "-k", self.directory, "-c", "listen_addresses=",
+            "-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "fsync=off",
+            "-c", "full_page_writes=off",
+        ], self.directory.with_suffix(".log"), user="postgres")
+
+    def start(self):
+        if not self.data.exists():
+            subprocess.run([*as_user("postgres"), BIN / "initdb", "-D", self.data, "-U", "postgres",
+                            "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
+                           check=True, capture_output=True, cwd="/")
+        self.process.start()
+        self.process.wait_until_ready(self.answers)
+        return self
+
+    def answers(self):
+        return subprocess.run([BIN / "pg_isready", "-q", "-h", self.directory],
+                              check=False).returncode == 0
+
+    def url(self, database, user="postgres"):
+        return f"postgresql://{user}@/{database}?host={self.directory}&port=5432"
+
+    def execute(self, statement, database="postgres"):
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def make_template(self):
+        """A database as `callgate migrate` leaves it, and the role that sidecars log in with."""
+        self.execute(f"create database {self.TEMPLATE}")
+        subprocess.run([program("callgate"), "migrate"], check=True, capture_output=True,
+                       env={**os.environ, "CALLGATE_DATABASE_URL": self.url(self.TEMPLATE)})
+        self.execute(f"create role {SIDECAR_ROLE} login in role callgate_sidecar")
+
+    def new_database(self):
+        name = f"cg_{uuid.uuid4().hex}"
+        self.execute(f"create database {name} template {self.TEMPLATE}")
+        return name
+
+    def drop_database(self, name):
+        self.execute(f"drop database if exists {name} with (force)")
+
+    def kill(self):
+        """kill -9 of the postmaster; its backends notice and end."""
+        self.process.kill()
+
+    def stop(self):
+        # An immediate shutdown: kill -9 would leave its shared memory behind.
+        self.process.signal(signal.SIGQUIT)
+        self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.process.log.unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+"""Redis, Postgres and sidecars as one test needs them.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+
+import pathlib
+import shutil
+import tempfile
+
+import psycopg
+
+from support.client import Client
+from support.postgres_server import SIDECAR_ROLE
+from support.processes import Process, program
+from support.redis_server import RedisServer
+from support.waiting import wait_until
+
+
+class Sidecar:
+    """One callgated."""
+
+    def __init__(self, stack, number, directory, settings):
+        self.socket = stack.directory / f"callgated-{number}.sock"
+        self.address = f"unix:{self.socket}"
+        flags = []
+        for name, value in settings.items():
+            flags += [f"--{name.replace('_', '-')}", value]
+        self.process = Process(f"callgated-{number}", [
+            program("callgated", directory), "--listen", self.address,
+            "--redis-url", stack.redis.url, "--database-url", stack.sidecar_url, *flags,
+        ], stack.directory / f"callgated-{number}.log")
+        self.client = Client(self.address)
+
+    def start(self, timeout=30):
+        self.launch()
+        self.wait_until_serving(timeout)
+        return self
+
+    def launch(self):
+        """Started, not waited for."""
+        self.process.start()
+
+    def wait_until_serving(self, timeout=30):
+        self.process.wait_until_ready(self.client.is_serving, timeout)
+
+    def kill(self):
+        self.process.kill()
+
+    def restart(self):
+        self.kill()
+        self.start()
+
+    def terminate(self, timeout=30):
+        return self.process.terminate(timeout)
+
+
+class Stack:
+    def __init__(self, postgres, sidecars=1, directory=None, **settings):
+        """`settings` become flags of every sidecar; `directory`: of another build."""
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-stack-", dir="/tmp"))
+        self.postgres = postgres
+        self.redis = RedisServer()
+        self.database = postgres.new_database()
+        self.url = postgres.url(self.database)
+        self.sidecar_url = postgres.url(self.database, SIDECAR_ROLE)
+        self.connection = None
+        self.build = directory
+        self.settings = settings
+        self.sidecars = []
+        self.first_count = sidecars
+
+    def start(self):
+        self.redis.start()
+        for _ in range(self.first_count):
+            self.add_sidecar()
+        return self
+
+    def add_sidecar(self, directory=None, **settings):
+        sidecar = Sidecar(self, len(self.sidecars) + 1, directory or self.build,
+                          {**self.settings, **settings})
+        self.sidecars.append(sidecar)
+        return sidecar.start()
+
+    @property
+    def sidecar(self):
+        return self.sidecars[0]
+
+    @property
+    def client(self):
+        return self.sidecars[0].client
+
+    def sql(self, statement, parameters=None):
+        """Rows, as the owner; each statement its own transaction."""
+        if self.connection is None or self.connection.closed:
+            self.connection = psycopg.connect(self.url, autocommit=True)
+        cursor = self.connection.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def value(self, statement, parameters=None):
+        return self.sql(statement, parameters)[0][0]
+
+    def environment(self):
+        """What the operator's command reads."""
+        return {"CALLGATE_ADDRESS": self.sidecar.address, "CALLGATE_REDIS_URL": self.redis.url,
+                "CALLGATE_DATABASE_URL": self.url}
+
+    def ledger_balance(self, company):
+        """In micros."""
+        return self.value("select callgate.to_micros(balance, currency) from wallets"
+                          " where company_id = %s", [company])
+
+    def wait_until_flushed(self, *companies, timeout=20):
+        """Until the ledger has everything that the store says was posted."""
+        for company in companies:
+            wait_until(lambda: self.client.balance(company).posted_micros
+                       == self.ledger_balance(company),
+                       timeout, f"the entries of {company} are in the ledger")
+
+    def logs(self):
+        parts = []
+        for sidecar in self.sidecars:
+            parts.append(f"--- {sidecar.process.name}\n{sidecar.process.tail(80)}")
+        parts.append(f"--- redis\n{self.redis.process.tail(20)}")
+        return "\n".join(parts)
+
+    def complaints(self):
+        """What a sanitizer or an assertion of ours said."""
+        words = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
+                 "ThreadSanitizer", "assertion", "Assertion")
+        return [line for sidecar in self.sidecars for line in sidecar.process.text().splitlines()
+                if any(word in line for word in words)]
+
+    def stop(self):
+        """Ends everything; answers what the sidecars complained about on their way out."""
+        for sidecar in self.sidecars:
+            sidecar.client.close()
+            if sidecar.process.is_alive():
+                try:
+                    sidecar.process.terminate()
+                except AssertionError:
+                    sidecar.process.kill()
+        complaints = self.complaints()
+        if self.connection is not None:
+            self.connection.close()
+        self.redis.stop()
+        if self.postgres.process.is_alive():
+            self.postgres.drop_database(self.database)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return complaints
