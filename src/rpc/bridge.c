@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/bridge.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include <grpc/support/time.h>
+
+/*
+ * An answer is nearly always finished when the call that sent it returns.  One that is not
+ * (its peer does not read, or the polling thread holds the connection) is looked for again
+ * after this long, then half as often each time: it keeps a slot, not a caller.
+ */
+#define LOOK_AGAIN_MS     2
+#define LOOK_AGAIN_MAX_MS 64
+
+struct event {
+	struct cg_rpc_op *op;
+	bool ok;
+};
+
+struct cg_rpc_bridge {
+	grpc_completion_queue *arrivals;
+	grpc_completion_queue *replies;
+	pthread_t thread;
+
+	pthread_mutex_t lock; /* of the three below */
+	struct event *arrived;
+	uint32_t arrived_count;
+	bool thread_ended;
+
+	struct event *handling; /* the loop thread's half */
+	uint32_t capacity;
+	uint32_t replies_count; /* under way */
+	uint64_t look_again_ms;
+
+	struct cg_wake *wake;
+	struct cg_hook *hook;
+	struct cg_timer *look_again;
+	void (*on_turn)(void *owner);
+	void (*on_stopped)(void *owner);
+	void *owner;
+};
+
+static void must(int error)
+{
+	CG_ASSERT(error == 0);
+}
+
+/* Notes an event (NULL: the end) down; whether the loop has to be woken for it. */
+static bool note(struct cg_rpc_bridge *bridge, const struct event *event)
+{
+	must(pthread_mutex_lock(&bridge->lock));
+	bool was_empty = bridge->arrived_count == 0;
+	if (event != NULL) {
+		CG_ASSERT(bridge->arrived_count < bridge->capacity);
+		bridge->arrived[bridge->arrived_count++] = *event;
+	} else {
+		bridge->thread_ended = true;
+	}
+	must(pthread_mutex_unlock(&bridge->lock));
+	return was_empty;
+}
+
+/*
+ * gRPC core sleeps in grpc_completion_queue_next() and the loop in its own poll; neither
+ * can wait on behalf of the other.  So this thread waits for gRPC and notes down what
+ * arrived, and never looks inside: calls are touched on the loop thread alone.  Only the
+ * first event of a batch wakes the loop.
+ */
+static void *wait_for_grpc(void *owner)
+{
+	struct cg_rpc_bridge *bridge = owner;
+
+	for (;;) {
+		grpc_event event = grpc_completion_queue_next(
+		    bridge->arrivals, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+		if (event.type == GRPC_QUEUE_SHUTDOWN) {
+			break; /* Only now is the queue empty, and safe to destroy. */
+		}
+		if (note(bridge, &(struct event){event.tag, event.success != 0})) {
+			cg_wake_send(bridge->wake);
+		}
+	}
+	(void)note(bridge, NULL);
+	cg_wake_send(bridge->wake);
+	return NULL;
+}
+
+/* Reports the answers that have finished. */
+static void take_replies(struct cg_rpc_bridge *bridge)
+{
+	while (bridge->replies_count > 0) {
+		grpc_event event = grpc_completion_queue_next(
+		    bridge->replies, gpr_inf_past(GPR_CLOCK_REALTIME), NULL);
+		if (event.type != GRPC_OP_COMPLETE) {
+			break;
+		}
+		struct cg_rpc_op *op = event.tag;
+		bridge->replies_count--;
+		bridge->look_again_ms = LOOK_AGAIN_MS;
+		op->done(op, event.success != 0);
+	}
+}
+
+static void on_turn(void *owner)
+{
+	struct cg_rpc_bridge *bridge = owner;
+
+	take_replies(bridge);
+	if (bridge->replies_count > 0 && !cg_timer_is_running(bridge->look_again)) {
+		cg_timer_start(bridge->look_again, bridge->look_again_ms);
+	}
+	bridge->on_turn(bridge->owner);
+}
+
+static void on_look_again(void *owner)
+{
+	struct cg_rpc_bridge *bridge = owner;
+
+	/* The turn that this begins looks. */
+	bridge->look_again_ms *= 2;
+	if (bridge->look_again_ms > LOOK_AGAIN_MAX_MS) {
+		bridge->look_again_ms = LOOK_AGAIN_MAX_MS;
+	}
+}
+
+static void finish(struct cg_rpc_bridge *bridge)
+{
+	void (*on_stopped)(void *) = bridge->on_stopped;
+	void *stopped_owner = bridge->owner;
+
+	must(pthread_join(bridge->thread, NULL));
+	grpc_completion_queue_destroy(bridge->arrivals);
+	grpc_completion_queue_destroy(bridge->replies);
+	cg_wake_close(bridge->wake);
+	cg_hook_close(bridge->hook);
+	cg_timer_close(bridge->look_again);
+	must(pthread_mutex_destroy(&bridge->lock));
+	free(bridge->arrived);
+	free(bridge->handling);
+	free(bridge);
+	on_stopped(stopped_owner);
+}
+
+static void on_wake(void *owner)
+{
+	struct cg_rpc_bridge *bridge = owner;
+
+	must(pthread_mutex_lock(&bridge->lock));
+	struct event *batch = bridge->arrived;
+	uint32_t count = bridge->arrived_count;
+	bool ended = bridge->thread_ended;
+	bridge->arrived = bridge->handling;
+	bridge->arrived_count = 0;
+	must(pthread_mutex_unlock(&bridge->lock));
+	bridge->handling = batch;
+
+	for (uint32_t i = 0; i < count; i++) {
+		batch[i].op->done(batch[i].op, batch[i].ok);
+	}
+	if (ended) {
+		finish(bridge);
+	}
+}
+
+static void start_thread(struct cg_rpc_bridge *bridge)
+{
+	sigset_t all;
+	sigset_t before;
+
+	/* Signals are the loop's. */
+	must(sigfillset(&all));
+	must(pthread_sigmask(SIG_SETMASK, &all, &before));
+	must(pthread_create(&bridge->thread, NULL, wait_for_grpc, bridge));
+	must(pthread_sigmask(SIG_SETMASK, &before, NULL));
+}
+
+struct cg_rpc_bridge *cg_rpc_bridge_open(
+    struct cg_loop *loop, uint32_t arrivals_max, void (*owner_turn)(void *owner), void *owner)
+{
+	struct cg_rpc_bridge *bridge = calloc(1, sizeof *bridge);
+
+	CG_ASSERT(bridge != NULL);
+	bridge->capacity = arrivals_max;
+	bridge->arrived = calloc(arrivals_max, sizeof bridge->arrived[0]);
+	bridge->handling = calloc(arrivals_max, sizeof bridge->handling[0]);
+	CG_ASSERT(bridge->arrived != NULL && bridge->handling != NULL);
+	must(pthread_mutex_init(&bridge->lock, NULL));
+	bridge->look_again_ms = LOOK_AGAIN_MS;
+	bridge->on_turn = owner_turn;
+	bridge->owner = owner;
+	bridge->arrivals = grpc_completion_queue_create_for_next(NULL);
+	bridge->replies = grpc_completion_queue_create(
+	    grpc_completion_queue_factory_lookup(&(grpc_completion_queue_attributes){
+	        .version = 1,
+	        .cq_completion_type = GRPC_CQ_NEXT,
+	        .cq_polling_type = GRPC_CQ_NON_POLLING,
+	    }),
+	    &(grpc_completion_queue_attributes){
+	        .version = 1,
+	        .cq_completion_type = GRPC_CQ_NEXT,
+	        .cq_polling_type = GRPC_CQ_NON_POLLING,
+	    },
+	    NULL);
+	bridge->wake = cg_wake_create(loop, on_wake, bridge);
+	bridge->hook = cg_hook_create(loop, on_turn, bridge);
+	bridge->look_again = cg_timer_create(loop, on_look_again, bridge);
+	start_thread(bridge);
+	return bridge;
+}
+
+grpc_completion_queue *cg_rpc_bridge_arrivals(struct cg_rpc_bridge *bridge)
+{
+	return bridge->arrivals;
+}
+
+grpc_completion_queue *cg_rpc_bridge_replies(struct cg_rpc_bridge *bridge)
+{
+	return bridge->replies;
+}
+
+void cg_rpc_bridge_expect(struct cg_rpc_bridge *bridge)
+{
+	bridge->replies_count++;
+}
+
+void cg_rpc_bridge_stop(struct cg_rpc_bridge *bridge, void (*on_stopped)(void *owner))
+{
+	CG_ASSERT(bridge->replies_count == 0);
+	bridge->on_stopped = on_stopped;
+	grpc_completion_queue_shutdown(bridge->replies);
+	grpc_event event =
+	    grpc_completion_queue_next(bridge->replies, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+	CG_ASSERT(event.type == GRPC_QUEUE_SHUTDOWN);
+	grpc_completion_queue_shutdown(bridge->arrivals);
+}

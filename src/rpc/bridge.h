@@ -1,0 +1,48 @@
+/*
+ * From gRPC's completion queues to the loop.
+ *
+ * Two queues.  `arrivals` carries what comes in (requests, the end of the server); a thread
+ * sleeps in it, and it alone reads the network.  `replies` belongs to the calls: no thread
+ * sleeps in it, the loop thread empties it after it has sent answers, so that a finished
+ * answer wakes nobody.
+ *
+ *   OPEN --stop--> STOPPING --the thread ended--> on_stopped, all is given back
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_RPC_BRIDGE_H
+#define CG_RPC_BRIDGE_H
+
+#include <grpc/grpc.h>
+
+#include "base/base.h"
+#include "loop/loop.h"
+
+/* Something gRPC will report once; its address is the tag. */
+struct cg_rpc_op {
+	void (*done)(struct cg_rpc_op *op, bool ok);
+};
+
+struct cg_rpc_bridge;
+
+/*
+ * `arrivals_max`: how many operations can be under way on `arrivals` at once.
+ * `on_turn` runs at the end of every turn of the loop, after the answers that had finished
+ * were reported.
+ */
+struct cg_rpc_bridge *cg_rpc_bridge_open(
+    struct cg_loop *loop, uint32_t arrivals_max, void (*on_turn)(void *owner), void *owner);
+
+grpc_completion_queue *cg_rpc_bridge_arrivals(struct cg_rpc_bridge *bridge);
+grpc_completion_queue *cg_rpc_bridge_replies(struct cg_rpc_bridge *bridge);
+
+/* One more operation was started on `replies`. */
+void cg_rpc_bridge_expect(struct cg_rpc_bridge *bridge);
+
+/*
+ * Nothing may be under way on either queue.  After `on_stopped`, which runs on the loop
+ * thread, the bridge is gone.
+ */
+void cg_rpc_bridge_stop(struct cg_rpc_bridge *bridge, void (*on_stopped)(void *owner));
+
+#endif /* CG_RPC_BRIDGE_H */

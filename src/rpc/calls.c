@@ -1,0 +1,197 @@
+/*
+ * A request of the contract: checked, handed to the gate, answered.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <grpc/slice.h>
+#include <grpc/support/time.h>
+
+#include "rpc/encode.h"
+#include "rpc/rpc_internal.h"
+
+static void fail(struct cg_rpc_slot *slot, enum cg_status status, enum cg_reason reason)
+{
+	cg_slot__fail(slot, &(struct cg_rpc_failure){.status = status, .reason = reason});
+}
+
+static void fail_field(struct cg_rpc_slot *slot, const char *field, const char *bound)
+{
+	cg_slot__fail(slot,
+	    &(struct cg_rpc_failure){.status = CG_INVALID,
+	        .reason = CG_REASON_INVALID_FIELD,
+	        .field = field,
+	        .bound = bound});
+}
+
+static void fail_unimplemented(struct cg_rpc_slot *slot)
+{
+	cg_slot__fail(slot, &(struct cg_rpc_failure){.status = CG_INVALID, .unimplemented = true});
+}
+
+/* Gives the body back; what the slot answers must have left it. */
+static void drop_body(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_body *body = slot->body;
+
+	cg_listing__drop(body);
+	slot->body = NULL;
+	cg_slab_give(&slot->server->bodies, body);
+}
+
+static grpc_slice pack(const ProtobufCMessage *message)
+{
+	grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
+
+	(void)protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+	return slice;
+}
+
+static void answer_failure(struct cg_rpc_slot *slot)
+{
+	const struct cg_rpc_body *body = slot->body;
+	const struct cg_request *req = &body->req;
+
+	cg_slot__fail(slot,
+	    &(struct cg_rpc_failure){
+	        .status = req->status,
+	        .reason = req->reason,
+	        .field = req->reason == CG_REASON_INVALID_FIELD ? req->field : NULL,
+	        .bound = req->bound,
+	        .state = req->reason == CG_REASON_WRONG_STATE ? req->state : CG_CALL_NONE,
+	        .settled = req->has_settled ? &req->out.settle : NULL,
+	        .deadline_passed = body->caller_has_deadline &&
+	            body->caller_deadline_at_ms <= cg_loop_now_ms(slot->server->loop),
+	    });
+}
+
+static void answer(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_body *body = slot->body;
+
+	if (body->req.status != CG_OK) {
+		answer_failure(slot);
+		return;
+	}
+	if (body->listing.too_large) {
+		fail_field(
+		    slot, "page_size", "smaller: the calls of this page are more than 4 MiB");
+		return;
+	}
+	if (body->listing.no_room) {
+		cg_server__note_refusal(slot->server, CG_REFUSAL_LISTING);
+		fail(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
+		return;
+	}
+	const ProtobufCMessage *message = cg_rpc_encode(&body->req, &slot->server->decoder.arena);
+	if (message == NULL) {
+		fail(slot, CG_INTERNAL, CG_REASON_NONE);
+		return;
+	}
+	cg_slot__reply(slot,
+	    body->req.method == CG_METHOD_LIST_CALLS ? cg_listing__take(body, message)
+	                                             : pack(message));
+}
+
+static void on_done(struct cg_request *req)
+{
+	struct cg_rpc_body *body = CG_CONTAINER_OF(req, struct cg_rpc_body, req);
+	struct cg_rpc_slot *slot = body->slot;
+
+	answer(slot);
+	drop_body(slot);
+}
+
+/* The earlier of the caller's deadline and ours; false where the caller's has passed. */
+static bool set_deadline(struct cg_rpc_slot *slot, struct cg_rpc_body *body)
+{
+	struct cg_rpc_server *server = slot->server;
+	gpr_timespec deadline = gpr_convert_clock_type(slot->deadline, GPR_CLOCK_MONOTONIC);
+	uint64_t now_ms = cg_loop_now_ms(server->loop);
+	int64_t left_ms = server->config.deadline_max_ms;
+
+	body->caller_has_deadline =
+	    gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_MONOTONIC)) != 0;
+	if (body->caller_has_deadline) {
+		gpr_timespec left = gpr_time_sub(deadline, gpr_now(GPR_CLOCK_MONOTONIC));
+		int64_t caller_ms =
+		    left.tv_sec >= INT32_MAX ? INT32_MAX : (int64_t)gpr_time_to_millis(left);
+		if (caller_ms <= 0) {
+			return false;
+		}
+		body->caller_deadline_at_ms = now_ms + (uint64_t)caller_ms;
+		left_ms = caller_ms < left_ms ? caller_ms : left_ms;
+	}
+	body->req.deadline_at_ms = now_ms + (uint64_t)left_ms;
+	return true;
+}
+
+static void submit(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_server *server = slot->server;
+	struct cg_rpc_body *body = slot->body;
+	struct cg_rpc_fault fault;
+	struct cg_buffer text;
+	grpc_slice whole;
+
+	cg_buffer_init(&text, body->text, sizeof body->text);
+	struct cg_view bytes = cg_slot__payload(slot, &whole);
+	bool good =
+	    cg_rpc_decode(&server->decoder, slot->line->method, bytes, &text, &body->req, &fault);
+	grpc_slice_unref(whole);
+	if (!good) {
+		fail_field(slot, fault.field, fault.bound);
+		drop_body(slot);
+		return;
+	}
+	if (body->req.method == CG_METHOD_LIST_CALLS) {
+		body->req.in.list_calls.on_call = cg_listing__on_call;
+	}
+	body->req.done = on_done;
+	cg_gate_submit(server->gate, &body->req);
+}
+
+/* Takes a body for the request; only what has one may fail to fit. */
+static bool take_body(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_body *body = cg_slab_take(&slot->server->bodies);
+
+	if (body == NULL) {
+		return false;
+	}
+	/* All but the text, which is written before it is read. */
+	memset(body, 0, offsetof(struct cg_rpc_body, text));
+	body->slot = slot;
+	slot->body = body;
+	return true;
+}
+
+void cg_calls__on_request(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_server *server = slot->server;
+
+	if (server->draining) {
+		cg_server__note_refusal(server, CG_REFUSAL_CLOSING);
+		fail(slot, CG_CLOSING, CG_REASON_SHUTTING_DOWN);
+	} else if (slot->payload == NULL) {
+		fail_field(slot, cg_rpc_decode_message(slot->line->method)->short_name,
+		    "sent: the call ended without its message");
+	} else if (slot->payload->data.raw.compression != GRPC_COMPRESS_NONE) {
+		cg_server__note_refusal(server, CG_REFUSAL_COMPRESSED);
+		fail_unimplemented(slot);
+	} else if (!take_body(slot)) {
+		cg_server__note_refusal(server, CG_REFUSAL_IN_FLIGHT);
+		fail(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
+	} else if (!set_deadline(slot, slot->body)) {
+		cg_slot__fail(
+		    slot, &(struct cg_rpc_failure){.status = CG_TIMEOUT, .deadline_passed = true});
+		drop_body(slot);
+	} else {
+		submit(slot);
+	}
+}
+
+void cg_calls__on_unknown(struct cg_rpc_slot *slot)
+{
+	/* Session and Watch among them: answered without waiting for a message. */
+	fail_unimplemented(slot);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/channel_args.h"
+
+#include <limits.h>
+
+/* gRPC's own memory; what a stuck peer makes it hold comes on top of it. */
+#define QUOTA_BYTES (256u * 1024u * 1024u)
+
+static void add(struct cg_rpc_channel_args *args, const char *key, int value)
+{
+	CG_ASSERT(args->list.num_args < CG_CHANNEL_ARGS_MAX);
+	args->args[args->list.num_args++] = (grpc_arg){
+	    .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = value};
+}
+
+static int clamp(uint32_t value)
+{
+	return value > INT_MAX ? INT_MAX : (int)value;
+}
+
+void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_rpc_config *config)
+{
+	*args = (struct cg_rpc_channel_args){.list.args = args->args};
+
+	add(args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, clamp(config->message_bytes_max));
+	add(args, GRPC_ARG_MAX_METADATA_SIZE, clamp(config->metadata_bytes_max));
+	add(args, GRPC_ARG_MAX_CONCURRENT_STREAMS, clamp(config->streams_max));
+
+	/* The receive limit is looked at before inflating: 54 KB of gzip became 57 MB. */
+	add(args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+	add(args, GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+	/* Book-keeping and probes that small messages on a local socket do not need. */
+	add(args, GRPC_ARG_ENABLE_CHANNELZ, 0);
+	add(args, GRPC_ARG_ENABLE_CENSUS, 0);
+	add(args, GRPC_ARG_HTTP2_BDP_PROBE, 0);
+
+	/* A peer that is gone without a word, and connections that nobody uses. */
+	add(args, GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
+	add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
+	add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+	add(args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
+	add(args, GRPC_ARG_MAX_CONNECTION_IDLE_MS, 15 * 60 * 1000);
+	/* Calls whose message never comes are invisible to us: only age and grace end them. */
+	add(args, GRPC_ARG_MAX_CONNECTION_AGE_MS, 30 * 60 * 1000);
+	add(args, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, 30 * 1000);
+	add(args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5000);
+	/* Two servers would share a port without noticing. */
+	add(args, GRPC_ARG_ALLOW_REUSEPORT, 0);
+
+	args->quota = grpc_resource_quota_create("callgated");
+	grpc_resource_quota_resize(args->quota, QUOTA_BYTES);
+	CG_ASSERT(args->list.num_args < CG_CHANNEL_ARGS_MAX);
+	args->args[args->list.num_args++] = (grpc_arg){
+	    .type = GRPC_ARG_POINTER,
+	    .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+	    .value.pointer = {args->quota, grpc_resource_quota_arg_vtable()},
+	};
+}
+
+void cg_rpc_channel_args_deinit(struct cg_rpc_channel_args *args)
+{
+	grpc_resource_quota_unref(args->quota);
+}

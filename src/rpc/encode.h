@@ -1,0 +1,25 @@
+/*
+ * A gate's answer as the contract's message.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_RPC_ENCODE_H
+#define CG_RPC_ENCODE_H
+
+#include <callgate/v1/callgate.pb-c.h>
+
+#include "gate/request.h"
+#include "rpc/arena.h"
+
+/*
+ * The answer of a request that ended with CG_OK, LIST_CALLS's without its calls; lives in
+ * the arena.  NULL where it does not fit there.
+ */
+const ProtobufCMessage *cg_rpc_encode(const struct cg_request *req, struct cg_arena *arena);
+
+/* One call of a listing, and the answer of a Settle inside an error. */
+const ProtobufCMessage *cg_rpc_encode_call(const struct cg_call *call, struct cg_arena *arena);
+Callgate__V1__SettleResponse *cg_rpc_encode_settle(
+    const struct cg_settle_out *out, struct cg_arena *arena);
+
+#endif /* CG_RPC_ENCODE_H */

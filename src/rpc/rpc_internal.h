@@ -1,0 +1,166 @@
+/*
+ * The server's inside, shared by server.c, slots.c, health.c and listing.c.
+ *
+ * A slot is a call as gRPC sees it, a body what the gate needs for one:
+ *
+ *   FREE --post--> POSTED --a request came--> SERVING --answered--> REPLYING --sent--> FREE
+ *                    '---the server ends-----------------------------------------------^
+ *
+ * POSTED waits for `arrivals`, SERVING for the gate (and has a body), REPLYING for
+ * `replies`.  There are always slots left to refuse with: refusing takes no body.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_RPC_RPC_INTERNAL_H
+#define CG_RPC_RPC_INTERNAL_H
+
+#include <grpc/grpc.h>
+
+#include "rpc/bridge.h"
+#include "rpc/decode.h"
+#include "rpc/failure.h"
+#include "rpc/listener.h"
+#include "rpc/server.h"
+
+/* A refused request holds a slot until its answer is sent: this many at once. */
+#define CG_SLOTS_SPARE 64
+
+/* A peer that does not read its answer for this long is cut off. */
+#define CG_REPLY_MAX_MS 10000
+
+/* What one listing, and all of them together, may take from the heap. */
+#define CG_LISTING_MAX_BYTES  (4u * 1024u * 1024u - 64u * 1024u)
+#define CG_LISTINGS_MAX_BYTES (64u * 1024u * 1024u)
+
+struct cg_rpc_slot;
+
+/* One method as it is served. */
+struct cg_rpc_line {
+	struct cg_rpc_server *server;
+	const char *path; /* NULL: whatever has no line of its own */
+	enum cg_method method;
+	void *registered;
+	uint32_t posted_wanted;
+	uint32_t posted_count;
+	void (*on_request)(struct cg_rpc_slot *slot);
+};
+
+#define CG_LINE_HEALTH  CG_METHOD_COUNT
+#define CG_LINE_UNKNOWN (CG_METHOD_COUNT + 1)
+#define CG_LINE_COUNT   (CG_METHOD_COUNT + 2)
+
+/* A page of calls as it grows. */
+struct cg_rpc_listing {
+	char *bytes; /* the heap's; NULL: none yet */
+	size_t len;
+	size_t capacity;
+	bool too_large;
+	bool no_room; /* all listings together are at their limit */
+};
+
+struct cg_rpc_body {
+	struct cg_request req;
+	struct cg_rpc_slot *slot;
+	bool caller_has_deadline;
+	uint64_t caller_deadline_at_ms;
+	struct cg_rpc_listing listing;
+	char text[CG_RPC_TEXT_BYTES];
+};
+
+enum cg_slot_state {
+	CG_SLOT_FREE,
+	CG_SLOT_POSTED,
+	CG_SLOT_SERVING,
+	CG_SLOT_REPLYING,
+};
+
+struct cg_rpc_slot {
+	struct cg_rpc_op op;
+	enum cg_slot_state state;
+	struct cg_rpc_server *server;
+	struct cg_rpc_line *line;
+	struct cg_rpc_body *body; /* while the gate has the request; else NULL */
+	grpc_call *call;
+	gpr_timespec deadline;
+	grpc_metadata_array metadata; /* kept from call to call */
+	grpc_call_details details;    /* of the line for unknown methods */
+	grpc_byte_buffer *payload;
+	int cancelled; /* written by core when the call ends */
+	uint64_t replied_at_ms;
+	struct cg_list link; /* in free_slots, or in replying */
+};
+
+enum cg_server_state {
+	CG_SERVER_OPEN,
+	CG_SERVER_CLOSING,  /* waits for what was accepted, and for the connections to end */
+	CG_SERVER_STOPPING, /* waits for the thread */
+};
+
+enum cg_refusal {
+	CG_REFUSAL_IN_FLIGHT,
+	CG_REFUSAL_COMPRESSED,
+	CG_REFUSAL_CLOSING,
+	CG_REFUSAL_LISTING,
+	CG_REFUSAL_COUNT
+};
+
+struct cg_rpc_server {
+	struct cg_loop *loop;
+	struct cg_gate *gate;
+	struct cg_rpc_config config;
+	struct cg_rpc_listener *listener;
+	struct cg_rpc_bridge *bridge;
+	grpc_server *grpc;
+	grpc_server_credentials *credentials;
+	enum cg_server_state state;
+	bool serving;  /* as the daemon says */
+	bool draining; /* new requests are refused */
+
+	struct cg_rpc_line lines[CG_LINE_COUNT];
+	struct cg_rpc_slot *slots;
+	uint32_t slot_count;
+	uint32_t free_count;
+	struct cg_list free_slots;
+	struct cg_list replying; /* oldest first */
+	struct cg_slab bodies;
+	struct cg_rpc_decoder decoder;
+	size_t listings_bytes;
+	struct cg_log_limit refusals[CG_REFUSAL_COUNT];
+
+	struct cg_rpc_op shutdown;
+	bool connections_ended;
+	struct cg_timer *grace;
+	void (*on_closed)(void *owner);
+	void *owner;
+};
+
+/* slots.c: the lines must be set up. */
+void cg_slots__init(struct cg_rpc_server *server);
+void cg_slots__deinit(struct cg_rpc_server *server);
+/* Asks gRPC for as many requests of every line as the slots admit. */
+void cg_slots__post(struct cg_rpc_server *server);
+/* Cuts off peers that do not read. */
+void cg_slots__cancel_stuck(struct cg_rpc_server *server);
+
+/* The one answer of a slot; nothing may follow that touches its call.  Takes `message`. */
+void cg_slot__reply(struct cg_rpc_slot *slot, grpc_slice message);
+void cg_slot__fail(struct cg_rpc_slot *slot, const struct cg_rpc_failure *failure);
+
+/* The request's bytes in one piece; *ret_whole is to be unreferenced after use. */
+struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole);
+
+/* calls.c, health.c */
+void cg_calls__on_request(struct cg_rpc_slot *slot);
+void cg_calls__on_unknown(struct cg_rpc_slot *slot);
+void cg_health__on_request(struct cg_rpc_slot *slot);
+
+/* listing.c */
+void cg_listing__on_call(struct cg_request *req, const struct cg_call *call);
+/* The page as the answer's bytes; the listing is empty afterwards. */
+grpc_slice cg_listing__take(struct cg_rpc_body *body, const ProtobufCMessage *rest);
+void cg_listing__drop(struct cg_rpc_body *body);
+
+/* One line in the log per second and kind. */
+void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refusal);
+
+#endif /* CG_RPC_RPC_INTERNAL_H */

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/slice.h>
+
+#include "rpc/rpc_internal.h"
+
+static const unsigned allowed[] = {
+    [CG_SLOT_FREE] = 1u << CG_SLOT_POSTED,
+    [CG_SLOT_POSTED] = 1u << CG_SLOT_SERVING | 1u << CG_SLOT_FREE,
+    [CG_SLOT_SERVING] = 1u << CG_SLOT_REPLYING,
+    [CG_SLOT_REPLYING] = 1u << CG_SLOT_FREE,
+};
+
+static void move(struct cg_rpc_slot *slot, enum cg_slot_state next)
+{
+	CG_ASSERT((allowed[slot->state] & (1u << next)) != 0);
+	slot->state = next;
+}
+
+static void give_back(struct cg_rpc_slot *slot)
+{
+	move(slot, CG_SLOT_FREE);
+	cg_list_append(&slot->server->free_slots, &slot->link);
+	slot->server->free_count++;
+}
+
+static void on_arrived(struct cg_rpc_op *op, bool ok);
+
+static void post(struct cg_rpc_line *line, struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_server *server = line->server;
+	grpc_completion_queue *replies = cg_rpc_bridge_replies(server->bridge);
+	grpc_completion_queue *arrivals = cg_rpc_bridge_arrivals(server->bridge);
+	grpc_call_error error;
+
+	move(slot, CG_SLOT_POSTED);
+	slot->line = line;
+	slot->op.done = on_arrived;
+	slot->metadata.count = 0;
+	line->posted_count++;
+	if (line->registered != NULL) {
+		error = grpc_server_request_registered_call(server->grpc, line->registered,
+		    &slot->call, &slot->deadline, &slot->metadata, &slot->payload, replies,
+		    arrivals, &slot->op);
+	} else {
+		error = grpc_server_request_call(server->grpc, &slot->call, &slot->details,
+		    &slot->metadata, replies, arrivals, &slot->op);
+	}
+	CG_ASSERT(error == GRPC_CALL_OK);
+}
+
+static void post_line(struct cg_rpc_line *line)
+{
+	struct cg_rpc_server *server = line->server;
+
+	while (line->posted_count < line->posted_wanted && server->state == CG_SERVER_OPEN) {
+		struct cg_list *link = cg_list_pop(&server->free_slots);
+		if (link == NULL) {
+			return; /* The next slot that comes back is posted. */
+		}
+		server->free_count--;
+		post(line, CG_CONTAINER_OF(link, struct cg_rpc_slot, link));
+	}
+}
+
+void cg_slots__post(struct cg_rpc_server *server)
+{
+	for (size_t i = 0; i < CG_LINE_COUNT; i++) {
+		post_line(&server->lines[i]);
+	}
+}
+
+static void on_arrived(struct cg_rpc_op *op, bool ok)
+{
+	struct cg_rpc_slot *slot = CG_CONTAINER_OF(op, struct cg_rpc_slot, op);
+	struct cg_rpc_line *line = slot->line;
+
+	line->posted_count--;
+	if (!ok) { /* The server ends: there is no call. */
+		give_back(slot);
+		return;
+	}
+	/* First of all: calls that find none posted pile up inside gRPC without a limit. */
+	post_line(line);
+	move(slot, CG_SLOT_SERVING);
+	line->on_request(slot);
+}
+
+static void on_replied(struct cg_rpc_op *op, bool ok)
+{
+	struct cg_rpc_slot *slot = CG_CONTAINER_OF(op, struct cg_rpc_slot, op);
+	struct cg_rpc_server *server = slot->server;
+
+	/*
+	 * Whether the answer reached the caller is not looked at: what was decided stays, and
+	 * the caller finds it again under the same key.
+	 */
+	(void)ok;
+	if (slot->line->registered == NULL) {
+		grpc_slice_unref(slot->details.method);
+		grpc_slice_unref(slot->details.host);
+	}
+	if (slot->payload != NULL) {
+		grpc_byte_buffer_destroy(slot->payload);
+		slot->payload = NULL;
+	}
+	grpc_call_unref(slot->call);
+	slot->call = NULL;
+	cg_list_remove(&slot->link);
+
+	bool some_missing = server->free_count == 0;
+	give_back(slot);
+	if (some_missing) {
+		cg_slots__post(server);
+	}
+}
+
+/* The one place from which a call is answered. */
+static void start_reply(struct cg_rpc_slot *slot, const grpc_op *ops, size_t op_count)
+{
+	struct cg_rpc_server *server = slot->server;
+
+	move(slot, CG_SLOT_REPLYING);
+	slot->op.done = on_replied;
+	slot->replied_at_ms = cg_loop_now_ms(server->loop);
+	cg_list_append(&server->replying, &slot->link);
+	cg_rpc_bridge_expect(server->bridge);
+	grpc_call_error error = grpc_call_start_batch(slot->call, ops, op_count, &slot->op, NULL);
+	CG_ASSERT(error == GRPC_CALL_OK);
+}
+
+void cg_slot__reply(struct cg_rpc_slot *slot, grpc_slice message)
+{
+	grpc_byte_buffer *bytes = grpc_raw_byte_buffer_create(&message, 1);
+	grpc_op ops[] = {
+	    {.op = GRPC_OP_SEND_INITIAL_METADATA},
+	    {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = bytes},
+	    {.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
+	        .data.send_status_from_server.status = GRPC_STATUS_OK},
+	    {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
+	        .data.recv_close_on_server.cancelled = &slot->cancelled},
+	};
+
+	start_reply(slot, ops, CG_COUNT_OF(ops));
+	grpc_byte_buffer_destroy(bytes);
+	grpc_slice_unref(message);
+}
+
+void cg_slot__fail(struct cg_rpc_slot *slot, const struct cg_rpc_failure *failure)
+{
+	char text[CG_FAILURE_MESSAGE_BYTES];
+
+	cg_rpc_failure_message(failure, text);
+	struct cg_view details = cg_rpc_failure_details(failure, &slot->server->decoder.arena);
+	grpc_slice message = grpc_slice_from_copied_string(text);
+	grpc_metadata trailer = {
+	    .key = grpc_slice_from_static_string("grpc-status-details-bin"),
+	    .value = grpc_slice_from_copied_buffer(details.data, details.len),
+	};
+	grpc_op ops[] = {
+	    {.op = GRPC_OP_SEND_INITIAL_METADATA},
+	    {.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
+	        .data.send_status_from_server =
+	            {
+	                .status = cg_rpc_failure_code(failure),
+	                .status_details = &message,
+	                .trailing_metadata_count = details.len > 0 ? 1 : 0,
+	                .trailing_metadata = &trailer,
+	            }},
+	    {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
+	        .data.recv_close_on_server.cancelled = &slot->cancelled},
+	};
+
+	start_reply(slot, ops, CG_COUNT_OF(ops));
+	grpc_slice_unref(trailer.value);
+	grpc_slice_unref(message);
+}
+
+struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole)
+{
+	grpc_slice_buffer *pieces = &slot->payload->data.raw.slice_buffer;
+
+	if (pieces->count == 1) {
+		/* A pointer into the stored slice: short ones live inside it. */
+		*ret_whole = grpc_empty_slice();
+		return (struct cg_view){(const char *)GRPC_SLICE_START_PTR(pieces->slices[0]),
+		    GRPC_SLICE_LENGTH(pieces->slices[0])};
+	}
+	grpc_byte_buffer_reader reader;
+	if (pieces->count == 0 || !grpc_byte_buffer_reader_init(&reader, slot->payload)) {
+		*ret_whole = grpc_empty_slice();
+		return (struct cg_view){NULL, 0};
+	}
+	*ret_whole = grpc_byte_buffer_reader_readall(&reader);
+	grpc_byte_buffer_reader_destroy(&reader);
+	return (struct cg_view){
+	    (const char *)GRPC_SLICE_START_PTR(*ret_whole), GRPC_SLICE_LENGTH(*ret_whole)};
+}
+
+void cg_slots__cancel_stuck(struct cg_rpc_server *server)
+{
+	uint64_t now_ms = cg_loop_now_ms(server->loop);
+
+	for (struct cg_list *link = server->replying.next; link != &server->replying;
+	     link = link->next) {
+		struct cg_rpc_slot *slot = CG_CONTAINER_OF(link, struct cg_rpc_slot, link);
+		if (slot->replied_at_ms + CG_REPLY_MAX_MS > now_ms) {
+			return;
+		}
+		(void)grpc_call_cancel(slot->call, NULL);
+	}
+}
+
+void cg_slots__init(struct cg_rpc_server *server)
+{
+	cg_list_init(&server->free_slots);
+	cg_list_init(&server->replying);
+	server->slot_count = server->config.calls_max + CG_SLOTS_SPARE;
+	for (size_t i = 0; i < CG_LINE_COUNT; i++) {
+		server->slot_count += server->lines[i].posted_wanted;
+	}
+	server->slots = calloc(server->slot_count, sizeof server->slots[0]);
+	CG_ASSERT(server->slots != NULL);
+	for (uint32_t i = 0; i < server->slot_count; i++) {
+		struct cg_rpc_slot *slot = &server->slots[i];
+		slot->server = server;
+		grpc_metadata_array_init(&slot->metadata);
+		grpc_call_details_init(&slot->details);
+		cg_list_append(&server->free_slots, &slot->link);
+	}
+	server->free_count = server->slot_count;
+}
+
+void cg_slots__deinit(struct cg_rpc_server *server)
+{
+	CG_ASSERT(server->free_count == server->slot_count);
+	for (uint32_t i = 0; i < server->slot_count; i++) {
+		grpc_metadata_array_destroy(&server->slots[i].metadata);
+	}
+	free(server->slots);
+}
