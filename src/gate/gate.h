@@ -19,6 +19,13 @@ struct cg_gate_config {
 	uint32_t store_timeout_ms;   /* an answer from the store comes within this, or TIMEOUT: 250 */
 	uint32_t ledger_timeout_ms;  /* likewise from the ledger: 5000 */
 	uint32_t receipts_max;       /* receipts being applied by the sweeper at once */
+	/*
+	 * Asks for a cg_gate_tick() in the next turn of the loop, for an answer that needs no
+	 * port and yet must not come before submit has returned.  NULL: it waits for the next
+	 * regular tick.
+	 */
+	void (*wake)(void *owner);
+	void *wake_owner;
 };
 
 /* Aborts where the heap is empty; the ports must outlive the gate. */
@@ -40,12 +47,16 @@ uint32_t cg_gate_inflight_count(const struct cg_gate *gate);
 struct cg_ledger_listener cg_gate_listener(struct cg_gate *gate);
 
 /*
- * Called about every 100 ms by the daemon: retries a failed reading of the terms.  The
+ * Called about every 100 ms by the daemon: retries a failed reading of the terms, ends the
+ * waiting of requests whose deadline has passed, gives answers that needed no port.  The
  * gate has no timers of its own.
  */
 void cg_gate_tick(struct cg_gate *gate);
 
-/* Every request must have been answered. */
+/*
+ * Every request must have been answered, and both ports closed, so that nothing of the
+ * gate's own (terms being read) is in flight there.
+ */
 void cg_gate_destroy(struct cg_gate *gate);
 
 #endif /* CG_GATE_GATE_H */

@@ -16,6 +16,8 @@
 #include "gate/ports/store.h"
 
 struct cg_gate;
+struct cg_loaded;
+struct cg_machine;
 struct cg_request;
 
 enum cg_method {
@@ -233,9 +235,25 @@ struct cg_request {
 	/* The gate's own. */
 	struct cg_request_work {
 		struct cg_gate *gate;
+		const struct cg_machine *machine; /* the method's moves and events */
 		int state; /* of the method's machine */
 		uint32_t rounds; /* how often it began again */
-		uint64_t asked_epoch;
+		uint64_t asked_epoch; /* in force before the ledger was asked for the key */
+		uint64_t store_deadline_at_ms; /* one for an operation and its repetition */
+		bool is_submitting;     /* cg_gate_submit() has not returned yet */
+		bool is_asked;          /* the ledger does not have the key, under asked_epoch */
+		bool may_have_happened; /* an attempt ended without our knowing how */
+		bool was_resent;
+		bool wants_balance; /* answered from the ledger's row; only the balance of now is missing */
+		bool has_terms;
+		bool has_price;
+		/* What it needs of the terms, copied: no newer snapshot can pull them away. */
+		struct cg_wallet_terms terms;
+		struct cg_price price;
+		struct cg_call_limits limits;
+		char plan_id[CG_PLAN_ID_MAX_BYTES + 1];
+		char page_token[256]; /* the answer's, well below CG_PAGE_TOKEN_MAX_BYTES */
+		void (*loaded)(struct cg_request *req, const struct cg_loaded *loaded);
 		struct cg_store_op store;
 		struct cg_ledger_op ledger;
 		struct cg_list link;

@@ -1,0 +1,84 @@
+/*
+ * Wallets: one operation at the ledger.
+ *
+ *  NEW --> LEDGER --answered--> DONE
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "gate/gate_internal.h"
+
+static void on_wallet(struct cg_request *req, const struct cg_ledger_op *op)
+{
+	/* What was changed is in force here at once; elsewhere when the ledger has told. */
+	cg_terms_cache__learn(req->work.gate, &op->out.wallet);
+	req->out.wallet.wallet = op->out.wallet;
+	req->out.wallet.replayed = op->replayed;
+	cg_answer__ok(req);
+}
+
+static void on_outcome(struct cg_request *req, const struct cg_ledger_op *op)
+{
+	switch (op->outcome) {
+	case CG_LEDGER_DONE:
+		on_wallet(req, op);
+		return;
+	case CG_LEDGER_NO_WALLET:
+	case CG_LEDGER_NO_COMPANY:
+		cg_answer__end(req, CG_NOT_FOUND, CG_REASON_NO_WALLET);
+		return;
+	case CG_LEDGER_NO_PLAN:
+		cg_answer__invalid(req, "plan_id", "an existing plan");
+		return;
+	case CG_LEDGER_CURRENCY_DIFFERS:
+		cg_answer__end(req, CG_KEY_REUSED, CG_REASON_KEY_REUSED);
+		return;
+	case CG_LEDGER_NO_KEY:
+	case CG_LEDGER_KEY_REUSED:
+	case CG_LEDGER_POSTED:
+	case CG_LEDGER_OUT_OF_RANGE:
+	case CG_LEDGER_OVERTAKEN:
+		break;
+	}
+	/* An outcome that this operation cannot have. */
+	cg_answer__end(req, CG_INTERNAL, CG_REASON_LEDGER_UNAVAILABLE);
+}
+
+static void on_answered(struct cg_ledger_op *op)
+{
+	struct cg_request *req = CG_CONTAINER_OF(op, struct cg_request, work.ledger);
+
+	if (op->status == CG_OK) {
+		on_outcome(req, op);
+	} else if (req->work.machine->changes_nothing) {
+		cg_answer__ledger_read_failed(req, op->status);
+	} else {
+		cg_answer__ledger_failed(req, op->status);
+	}
+}
+
+static void begin_create(struct cg_request *req)
+{
+	req->work.ledger.in.wallet_create = req->in.create_wallet;
+	cg_round__submit_ledger(req, CG_STEP_LEDGER, CG_LEDGER_WALLET_CREATE, on_answered);
+}
+
+static void begin_get(struct cg_request *req)
+{
+	cg_round__submit_ledger(req, CG_STEP_LEDGER, CG_LEDGER_WALLET_READ, on_answered);
+}
+
+static void begin_update(struct cg_request *req)
+{
+	req->work.ledger.in.wallet_update = req->in.update_wallet;
+	cg_round__submit_ledger(req, CG_STEP_LEDGER, CG_LEDGER_WALLET_UPDATE, on_answered);
+}
+
+#define ALLOWED                                                                                    \
+	{                                                                                          \
+		[CG_STEP_NEW] = CG_STEP_BIT(LEDGER), [CG_STEP_LEDGER] = CG_STEP_BIT(DONE),         \
+	}
+
+const struct cg_machine cg_create_wallet__machine = {.allowed = ALLOWED, .begin = begin_create};
+const struct cg_machine cg_get_wallet__machine = {
+    .allowed = ALLOWED, .begin = begin_get, .changes_nothing = true};
+const struct cg_machine cg_update_wallet__machine = {.allowed = ALLOWED, .begin = begin_update};
