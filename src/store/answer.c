@@ -5,9 +5,6 @@
 /* Between two looks at the deadlines, so that many different ones cost few looks. */
 #define LOOK_MS 2
 
-/* Nothing heard for this long while operations run out of time: the server hangs. */
-#define STALL_MS 200
-
 static void finish(const struct cg_slot *slot, enum cg_status status)
 {
 	if (slot->kind == CG_SLOT_STORE) {
@@ -105,7 +102,8 @@ void cg_store__expire(struct cg_store *s)
 	s->deadlines_at_ms = CG_RING_NEVER;
 	if (s->ring.earliest_ms <= now_ms) {
 		while (cg_ring_next_overdue(&s->ring, now_ms, &cursor, &slot)) {
-			s->is_stalled = s->is_stalled || now_ms - s->progress_at_ms >= STALL_MS;
+			uint64_t silent_ms = now_ms - s->progress_at_ms;
+			s->is_stalled = s->is_stalled || silent_ms >= s->pace.stall_ms;
 			finish(&slot, CG_TIMEOUT);
 		}
 	}

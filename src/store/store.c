@@ -10,13 +10,12 @@
 #define OUTPUT_MIN_BYTES    ((size_t)256 << 10)
 #define OUTPUT_MAX_BYTES    ((size_t)4 << 20)
 
-#define WATCH_MS 1000
-
-/* With operations pending and not a byte heard: the server hangs, or the way to it is gone. */
-#define HANG_MS 3000
-
-/* With nothing to do: ask whether it is still there, before somebody needs it. */
-#define PING_AFTER_MS 5000
+static const struct cg_store_pace usual_pace = {
+    .watch_ms = 1000,
+    .ping_after_ms = 5000,
+    .stall_ms = 200,
+    .hang_ms = 3000,
+};
 
 /* Keys of ended calls and credits: ledger.md, Keys. */
 #define ENDED_KEEP_MS (INT64_C(48) * 3600 * 1000)
@@ -53,7 +52,7 @@ static void on_ready(void *owner)
 	struct cg_store *s = owner;
 
 	s->progress_at_ms = cg_loop_now_ms(s->loop);
-	cg_timer_start(s->watchdog, WATCH_MS);
+	cg_timer_start(s->watchdog, s->pace.watch_ms);
 	if (s->listener.on_connected != NULL) {
 		s->listener.on_connected(s->listener.owner);
 	}
@@ -121,13 +120,13 @@ static void on_watch(void *owner)
 	struct cg_store *s = owner;
 	uint64_t silent_ms = cg_loop_now_ms(s->loop) - s->progress_at_ms;
 
-	cg_timer_start(s->watchdog, WATCH_MS);
+	cg_timer_start(s->watchdog, s->pace.watch_ms);
 	if (cg_ring_is_empty(&s->ring)) {
-		if (silent_ms >= PING_AFTER_MS) {
+		if (silent_ms >= s->pace.ping_after_ms) {
 			ping(s);
 		}
-	} else if (silent_ms >= HANG_MS) {
-		cg_conn_drop(&s->conn, "no answer for 3 s");
+	} else if (silent_ms >= s->pace.hang_ms) {
+		cg_conn_drop(&s->conn, "no answer, nor anything else");
 	}
 }
 
@@ -185,6 +184,7 @@ struct cg_store *cg_store_create(struct cg_loop *loop, const struct cg_store_con
 
 	CG_ASSERT(s != NULL);
 	s->loop = loop;
+	s->pace = usual_pace;
 	s->address = copy_text(config->address);
 	s->username = copy_text(config->username);
 	s->password = copy_text(config->password);

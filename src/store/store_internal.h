@@ -18,12 +18,21 @@
 #include "store/store.h"
 #include "store/wire.h"
 
+/* When to become suspicious of a silent server; tests are in more of a hurry. */
+struct cg_store_pace {
+	uint64_t watch_ms;      /* between two looks */
+	uint64_t ping_after_ms; /* nothing to do for so long: ask before somebody needs it */
+	uint64_t stall_ms; /* operations run out of time and not a byte for so long: is_stalled */
+	uint64_t hang_ms;  /* operations pending and not a byte for so long: drop it */
+};
+
 struct cg_store {
 	struct cg_store_port port;
 	struct cg_partition_port partition_port;
 	struct cg_loop *loop;
 	struct cg_partition_listener listener;
 	struct cg_wire_config wire;
+	struct cg_store_pace pace;
 	char *address;
 	char *username;
 	char *password;
