@@ -1,1 +1,1749 @@
 #!lua name=callgate_v1
+--
+-- The live truth about money: wallets, calls, and the entries that wait for the ledger.
+-- Nothing but these functions writes a balance in the store.
+--
+-- Laws, true of every function:
+--  - all keys are declared in KEYS; there is one packed argument and one packed reply;
+--  - everything is checked before the first write, since an error undoes nothing;
+--  - where there is a ledger entry it is the first write, the only one that can be refused;
+--  - numbers are doubles: exact below 2^53, and only packing or %.0f makes text of them.
+--
+-- KEYS: 1 head, 2 wallet, 3 due, 4 ended:0, 5 ended:1, 6 ledger (7 events), as far as needed;
+-- of the partition functions: 1 head, 2 ledger, 3 events, 4 due, 5 ended:0, 6 ended:1.
+--
+-- Sections that need nothing of each other stand in do ... end: Lua admits 200 locals at a time.
+--
+-- SPDX-License-Identifier: Apache-2.0
+
+-- Outcomes, as in gate/ports/store.h; REFUSED: the epoch is not confirmed here.
+local DONE, ABSENT, ASK, UNKNOWN_CALL, WRONG_STATE = 0, 1, 2, 3, 4
+local KEY_REUSED, NO_PRICE, OUT_OF_RANGE, OUTBOX_FULL, TOO_LATE = 5, 6, 7, 8, 9
+local REFUSED = 254
+
+-- States of a call; POSTED marks the key of a credit or a charge.
+local NONE, AUTHORIZED, METERING, SETTLED, CANCELLED, EXPIRED, STOPPED = 0, 1, 2, 3, 4, 5, 7
+local POSTED = 100
+
+local ALLOWED, NO_FUNDS, TOO_MANY, SUSPENDED, UNPRICED, BARRED = 1, 2, 3, 4, 5, 6
+local BASIS_METERED = 3
+local ADJUSTMENT, REFUND, USAGE = 5, 4, 6
+local RECOVERING, SERVING = 1, 2
+
+local BALANCE_MAX = 9e15 -- below 2^53, with room for one more amount
+local AMOUNT_MAX = 999999999999999
+local BURN_MAX = 1e12
+local RATE_MAX = 99999999999
+local PERIOD_MAX_MS = 3600000
+local DURATION_MAX_MS = 604800000
+local CALLS_MAX = 100000 -- live calls of one wallet
+local LAG_MAX_MS = 1e11 -- of the accrual in one step; see advance()
+local SWEEP_COUNT = 128 -- calls looked at by one sweep
+local LOOK_AGAIN_MS = 3600000
+local READ_MAX_BYTES = 1048576
+local READ_STEP = 100
+local TRIM_MAX = 1000
+
+local RECORD = '' -- the wallet's own field; calls are under their ids, which are never empty
+local LAYOUT = 1
+
+-- Of a library being loaded nothing but its own text exists; the rest is bound at each call.
+local call, pack, unpack, sub, find, format
+
+-- The epoch that this server has confirmed per head: E, or -E while it is being recovered.
+-- Not in any file and on no replica: a restart, a resync or a promotion is noticed by it.
+local marks = {}
+local heads = {} -- the last text of each head, parsed
+
+-- The operation at hand; functions run one at a time and none calls another one's.
+local keys, head, now
+
+local function bind()
+	if not call then
+		call, pack, unpack = redis.call, struct.pack, struct.unpack
+		sub, find, format = string.sub, string.find, string.format
+	end
+end
+
+local function now_ms()
+	local time = call('TIME')
+	return time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+end
+
+local function require_that(holds, what)
+	if not holds then
+		error('callgate: malformed argument: ' .. what)
+	end
+end
+
+local function check_length(text, at)
+	require_that(at == #text + 1, 'length')
+end
+
+-- The one argument; `count` keys must stand before it.
+local function argument(given, args, count)
+	bind()
+	require_that(#given >= count and #args == 1, 'keys')
+	keys = given
+	return args[1]
+end
+
+------------------------------------------------------------------------ arithmetic
+
+-- floor(rate * ms / 60000) and what is left of it, without leaving 2^53.
+local function split(rate, ms)
+	local low = rate % 60000
+	local part = low * ms
+	local rest = part % 60000
+	return (rate - low) / 60000 * ms + (part - rest) / 60000, rest
+end
+
+local function charge_for(rate, ms)
+	local whole, rest = split(rate, ms)
+	return rest > 0 and whole + 1 or whole
+end
+
+local function billed_ms(duration, minimum, increment)
+	if duration == 0 then
+		return 0
+	end
+	local over = duration % increment
+	local billed = over > 0 and duration + increment - over or duration
+	return billed < minimum and minimum or billed
+end
+
+-- Cost and billed milliseconds.
+local function cost_of(price, duration)
+	local billed = billed_ms(duration, price.minimum, price.increment)
+	if billed == 0 and duration == 0 then
+		return 0, 0
+	end
+	return price.fee + charge_for(price.rate, billed), billed
+end
+
+-- floor(amount * 60000 / burn), and the rest in units of 1/burn.  The product is taken in
+-- two steps (240 * 250), since a remainder of burn times 60000 would leave 2^53.
+local function ms_of(amount, burn)
+	local size = amount < 0 and -amount or amount
+	local left = size % burn
+	local ms = (size - left) / burn * 60000
+	local high = left * 240
+	left = high % burn
+	ms = ms + (high - left) / burn * 250
+	local low = left * 250
+	left = low % burn
+	ms = ms + (low - left) / burn
+	if amount >= 0 then
+		return ms, left
+	elseif left > 0 then
+		return -ms - 1, burn - left
+	end
+	return -ms, 0
+end
+
+------------------------------------------------------------------------ head
+
+local HEAD = '<BdBdddd' .. 'Bddd' .. 'c16c40c40'
+
+local function info_field(section, name)
+	return string.match(call('INFO', section), name .. ':(%x+)') or ''
+end
+
+-- This server's history, 40 hexadecimal digits each; a promotion changes the second alone.
+local function own_history()
+	return info_field('server', 'run_id'), info_field('replication', 'master_replid')
+end
+
+-- The head, parsed once per change of its text; nil where there is none.
+local function read_head(key)
+	local text = call('GET', key)
+	local known = heads[key]
+	if not text or (known and known.text == text) then
+		return text and known
+	end
+	local layout
+	local h = { text = text }
+	layout, h.epoch, h.state, h.floor, h.trimmed_epoch, h.trimmed_n,
+		h.partition_count, h.ended, h.ended_since, h.older_epoch, h.older_n,
+		h.deployment, h.run_id, h.replid = unpack(HEAD, text)
+	require_that(layout == LAYOUT, 'head')
+	heads[key] = h
+	return h
+end
+
+local function write_head(key, h)
+	call('SET', key, pack(HEAD, LAYOUT, h.epoch, h.state, h.floor, h.trimmed_epoch,
+		h.trimmed_n, h.partition_count, h.ended, h.ended_since, h.older_epoch,
+		h.older_n, h.deployment, h.run_id, h.replid))
+	heads[key] = nil
+end
+
+-- Every call carries the epoch: false where this history is not the confirmed one.
+local function enter(epoch)
+	head = read_head(keys[1])
+	return head and head.epoch == epoch and head.state == SERVING and marks[keys[1]] == epoch
+end
+
+local function refused()
+	return pack('<B', REFUSED)
+end
+
+------------------------------------------------------------------------ terms
+
+-- A wallet's terms, kept as C packed them: version, credit limit, flags (unlimited 1,
+-- suspended 2, frozen 4, shadow 8, low balance 16), calls, low balance, its ms, warning, currency.
+local TERMS = '<I8i8BI4i8I4I4c3'
+
+local terms = {} -- those of the wallet at hand, parsed
+
+local function flag(flags, bit)
+	return flags % (bit + bit) >= bit
+end
+
+local function parse_terms(text)
+	if terms.text == text then
+		return
+	end
+	local flags
+	terms.version, terms.credit, flags, terms.calls_max, terms.low_balance, terms.low_ms,
+		terms.warning_ms, terms.currency = unpack(TERMS, text)
+	terms.unlimited = flag(flags, 1)
+	terms.frozen = flag(flags, 4)
+	terms.suspended = flag(flags, 2) or terms.frozen
+	terms.shadow = flag(flags, 8)
+	if terms.unlimited then
+		terms.credit = 0
+	end
+	terms.text = text
+end
+
+local function check_terms(text)
+	local _, credit, _, _, low, _, _, currency = unpack(TERMS, text)
+	require_that(credit >= 0 and credit <= AMOUNT_MAX, 'credit_limit')
+	require_that(low >= -AMOUNT_MAX and low <= AMOUNT_MAX, 'low_balance')
+	require_that(find(currency, '^%l%l%l$') or currency == '\0\0\0', 'currency')
+end
+
+------------------------------------------------------------------------ wallet
+
+-- `notices` is what the tick has announced and when it does so again: low balance,
+-- warning, cut-off, denials.
+local WALLET = '<Bddddddddddddd' .. 'c32c40'
+local NO_NOTICES = ('\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' .. '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0')
+
+local w = {} -- the wallet at hand; one table, since an allocation per call costs as a read
+local swept -- what the sweep takes out of it: { ids, records }
+
+local function pack_wallet()
+	return pack(WALLET, LAYOUT, w.posted, w.held, w.burn, w.accrued, w.rem, w.as_of, w.calls,
+		w.version, w.exhausted_at, w.generation, w.due, w.cursor, w.cursor_due, w.notices,
+		w.terms)
+end
+
+-- False where it is absent, or of a generation that was dropped.
+local function parse_wallet(text)
+	if not text then
+		return false
+	end
+	local layout
+	layout, w.posted, w.held, w.burn, w.accrued, w.rem, w.as_of, w.calls, w.version,
+		w.exhausted_at, w.generation, w.due, w.cursor, w.cursor_due, w.notices,
+		w.terms = unpack(WALLET, text)
+	require_that(layout == LAYOUT, 'wallet')
+	w.due_was = w.due
+	w.changed = false
+	swept = nil
+	parse_terms(w.terms)
+	return w.generation >= head.floor
+end
+
+-- What running calls have used is rounded up: a fraction of a micro is not there any more.
+local function available()
+	local left = w.posted + terms.credit - w.held - w.accrued
+	return w.rem > 0 and left - 1 or left
+end
+
+local function accrued_rounded()
+	return w.rem > 0 and w.accrued + 1 or w.accrued
+end
+
+-- T*: when available reaches zero at this burn; nil: never, or not within reach of a clock.
+local function exhaustion()
+	if w.burn == 0 or terms.unlimited then
+		return nil
+	end
+	local ms, left = ms_of(w.posted + terms.credit - w.held - w.accrued, w.burn)
+	left = left - w.rem
+	ms = ms + (left - left % w.burn) / w.burn + (left % w.burn > 0 and 1 or 0)
+	return ms < 1e14 and w.as_of + ms or nil
+end
+
+-- Debits running calls up to `now`; which is never before the last instant.  The
+-- step is cut where the sum would leave its range: then accrual lags behind, and nothing else
+-- does, since what a call owes is removed up to the same instant.
+local function advance()
+	local ms = now - w.as_of
+	if ms <= 0 then
+		now = w.as_of
+		return
+	end
+	if w.burn > 0 then
+		local room = (BALANCE_MAX - w.accrued) / (w.burn / 60000 + 1)
+		local most = room < LAG_MAX_MS and room or LAG_MAX_MS
+		if ms > most then
+			ms = most > 0 and most - most % 1 or 0
+		end
+		local whole, rest = split(w.burn, ms)
+		rest = rest + w.rem
+		w.rem = rest % 60000
+		w.accrued = w.accrued + whole + (rest - w.rem) / 60000
+	end
+	w.as_of = w.as_of + ms
+end
+
+local function accrue(whole, rest)
+	rest = rest + w.rem
+	w.rem = rest % 60000 -- never negative, also where `rest` is
+	w.accrued = w.accrued + whole + (rest - w.rem) / 60000
+end
+
+-- Kept while nothing is available: since when.
+local function note_exhaustion()
+	if terms.unlimited or available() > 0 then
+		w.exhausted_at = 0
+	elseif w.exhausted_at == 0 then
+		local at = exhaustion() or now
+		w.exhausted_at = at < now and at or now
+	end
+end
+
+-- Terms that came with an operation; an older version never overwrites a newer one.
+local function take_terms(text)
+	if text == w.terms then
+		return
+	end
+	local version = unpack('<I8', text)
+	if version > terms.version then
+		check_terms(text)
+		require_that(version < 2 ^ 53, 'terms.version')
+		w.terms = text
+		w.changed = true
+		parse_terms(text)
+	end
+end
+
+------------------------------------------------------------------------ call
+
+-- `cut` is what the tick has told about it.  hold A is held until the start, headroom H after.
+local CALL = '<BBI5I5I4I4I7I7' .. 'I4I4I4I4I4I6I6I6I6' .. 'BBc16Bc0Bc0'
+local NO_CUT = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
+
+local c = {} -- the call at hand
+
+local function parse_call(text)
+	local layout, at
+	layout, c.state, c.rate, c.fee, c.minimum, c.increment, c.hold, c.headroom, c.reserve_ms,
+		c.longest_ms, c.lease_ms, c.guard_ms, c.max_ms, c.authorized_at, c.started_at,
+		c.stopped_at, c.accrue_from, c.shadow, c.started_with, c.cut, c.resource, c.destination,
+		at = unpack(CALL, text)
+	require_that(layout == LAYOUT, 'call')
+	c.meta = sub(text, at)
+end
+
+local function pack_call()
+	return pack(CALL, LAYOUT, c.state, c.rate, c.fee, c.minimum, c.increment, c.hold, c.headroom,
+		c.reserve_ms, c.longest_ms, c.lease_ms, c.guard_ms, c.max_ms, c.authorized_at,
+		c.started_at, c.stopped_at, c.accrue_from, c.shadow, c.started_with, c.cut, #c.resource,
+		c.resource, #c.destination, c.destination) .. c.meta
+end
+
+local function held_of_call()
+	return c.state == AUTHORIZED and c.hold or c.headroom
+end
+
+local function lease_is_over()
+	return c.state == AUTHORIZED and now >= c.authorized_at + c.lease_ms
+end
+
+local function expires_at()
+	return c.state == AUTHORIZED and c.authorized_at + c.lease_ms or c.started_at + c.longest_ms
+end
+
+-- Up to when the call has accrued, as a duration.
+local function accrued_ms()
+	if c.state == AUTHORIZED then
+		return 0
+	end
+	return (c.state == STOPPED and c.stopped_at or w.as_of) - c.accrue_from
+end
+
+-- The headroom stays until the call has ended: what it may cost before it can be cut.
+local function size_hold()
+	local least = c.increment + c.guard_ms
+	c.headroom = c.fee + charge_for(c.rate, c.minimum > least and c.minimum or least) + 1
+	c.hold = c.headroom + charge_for(c.rate, c.reserve_ms)
+end
+
+-- The longest the call can last from now, on what is available without it.
+local function lasts_ms(free, others)
+	local burn = others + c.rate
+	if terms.unlimited or terms.shadow or burn == 0 then
+		return c.longest_ms
+	end
+	local ms = ms_of(free - c.headroom, burn)
+	return ms
+end
+
+local function within_longest(ms)
+	return ms < 0 and 0 or ms > c.longest_ms and c.longest_ms or ms
+end
+
+local function can_burn(rate)
+	return w.burn + rate <= BURN_MAX
+end
+
+-- Whether holding so much more leaves what is available within its range.
+local function can_hold(amount)
+	return w.held + amount <= BALANCE_MAX and available() - amount >= -BALANCE_MAX
+end
+
+-- From here on the call burns.  Its hold must be in `held` as `held_now`.
+local function begin_metering(started_at, held_now)
+	local from = started_at < w.as_of and started_at or w.as_of
+	w.held = w.held - held_now + c.headroom
+	accrue(split(c.rate, w.as_of - from))
+	c.max_ms = within_longest(now - started_at + lasts_ms(available() + c.headroom, w.burn))
+	w.burn = w.burn + c.rate
+	c.state, c.started_at, c.accrue_from = METERING, started_at, from
+end
+
+-- Takes the call's accrual, burn and hold out of the wallet, exactly as they came in.
+local function remove_call()
+	local whole, rest = split(c.rate, accrued_ms())
+	accrue(-whole, -rest)
+	if c.state == METERING then
+		w.burn = w.burn - c.rate
+	end
+	w.held = w.held - held_of_call()
+	w.calls = w.calls - 1
+end
+
+------------------------------------------------------------------------ ended calls
+
+-- Enough to answer repeats and GetCall, and to decide an expired call anew.
+local ENDED = '<BBBBBI5I5I4I4' .. 'dI4I4ddd' .. 'I6I6I6I7I4I4I4I4' .. 'Bc0Bc0'
+local HAS_PRICE, LATE = 1, 2
+
+-- The key of a credit or a charge: amount, entry, quantity, resource.
+local KEPT = '<BBddddBc0'
+
+local function key_of(type, reference)
+	return sub(keys[2], -16) .. string.char(type) .. reference
+end
+
+local function parse_ended(text)
+	local e = {}
+	e.layout, e.state = unpack('<BB', text)
+	require_that(e.layout == LAYOUT, 'ended')
+	if e.state == POSTED then
+		e.layout, e.state, e.amount, e.epoch, e.n, e.quantity, e.resource = unpack(KEPT, text)
+		return e
+	end
+	local flags, at
+	e.layout, e.state, flags, e.basis, e.shadow, e.rate, e.fee, e.minimum, e.increment, e.cost,
+		e.billed_ms, e.duration_ms, e.epoch, e.n, e.corrected, e.authorized_at, e.started_at,
+		e.ended_at, e.hold, e.reserve_ms, e.longest_ms, e.lease_ms, e.guard_ms, e.resource,
+		e.destination, at = unpack(ENDED, text)
+	e.has_price, e.late = flag(flags, HAS_PRICE), flag(flags, LATE)
+	e.meta = sub(text, at)
+	return e
+end
+
+local function pack_ended(e)
+	return pack(ENDED, LAYOUT, e.state, (e.has_price and HAS_PRICE or 0) + (e.late and LATE or 0),
+		e.basis, e.shadow, e.rate, e.fee, e.minimum, e.increment, e.cost, e.billed_ms,
+		e.duration_ms, e.epoch, e.n, e.corrected, e.authorized_at, e.started_at, e.ended_at,
+		e.hold, e.reserve_ms, e.longest_ms, e.lease_ms, e.guard_ms, #e.resource, e.resource,
+		#e.destination, e.destination) .. e.meta
+end
+
+-- What is remembered under a key, or nil.
+local function find_ended(key)
+	local text = call('HGET', keys[4 + head.ended], key) or call('HGET', keys[5 - head.ended], key)
+	return text and parse_ended(text) or nil
+end
+
+-- The call at hand as it is remembered once it has ended.
+local function ended_of_call(state, ended_at)
+	return { state = state, has_price = true, late = false, basis = 0, shadow = c.shadow,
+		rate = c.rate, fee = c.fee, minimum = c.minimum, increment = c.increment, cost = 0,
+		billed_ms = 0, duration_ms = 0, epoch = 0, n = 0, corrected = 0,
+		authorized_at = c.authorized_at, started_at = c.started_at, ended_at = ended_at,
+		hold = c.hold, reserve_ms = c.reserve_ms, longest_ms = c.longest_ms,
+		lease_ms = c.lease_ms, guard_ms = c.guard_ms, resource = c.resource,
+		destination = c.destination, meta = c.meta }
+end
+
+-- A call of which nothing is known but its id.
+local function ended_of_nothing(state, ended_at)
+	return { state = state, has_price = false, late = false, basis = 0, shadow = 0, rate = 0,
+		fee = 0, minimum = 0, increment = 1, cost = 0, billed_ms = 0, duration_ms = 0, epoch = 0,
+		n = 0, corrected = 0, authorized_at = 0, started_at = 0, ended_at = ended_at, hold = 0,
+		reserve_ms = 0, longest_ms = 0, lease_ms = 0, guard_ms = 0, resource = '',
+		destination = '', meta = '' }
+end
+
+-- An expired call becomes the call at hand again, at its old price.
+local function revive(e)
+	c.rate, c.fee, c.minimum, c.increment = e.rate, e.fee, e.minimum, e.increment
+	c.reserve_ms, c.longest_ms, c.lease_ms = e.reserve_ms, e.longest_ms, e.lease_ms
+	c.guard_ms, c.authorized_at, c.started_at = e.guard_ms, e.authorized_at, 0
+	c.stopped_at, c.accrue_from, c.max_ms = 0, 0, 0
+	c.shadow, c.started_with, c.cut = 0, 0, NO_CUT
+	c.resource, c.destination, c.meta = e.resource, e.destination, e.meta
+	size_hold()
+end
+
+------------------------------------------------------------------------ due work
+
+-- Expires the call at hand: its hold goes back, its key is remembered.  Written by commit().
+local function expire(id)
+	swept = swept or {}
+	if not swept[id] then
+		remove_call()
+		swept[id] = ended_of_call(EXPIRED, c.authorized_at + c.lease_ms)
+		w.changed = true
+	end
+end
+
+-- When the call at hand wants attention next.
+local function due_of_call()
+	return c.state == AUTHORIZED and c.authorized_at + c.lease_ms or now + LOOK_AGAIN_MS
+end
+
+-- Looks at some of the wallet's calls, once it is due: expires those whose lease is over,
+-- and finds out when it is due again.  Where it has more calls than one step admits, it stays
+-- due, and the next operation or tick goes on from the cursor.
+local function sweep()
+	local step = call('HSCAN', keys[2], format('%.0f', w.cursor), 'COUNT', SWEEP_COUNT)
+	local nearest = w.cursor == 0 and 0 or w.cursor_due
+	for i = 1, #step[2], 2 do
+		local id = step[2][i]
+		if id ~= RECORD then
+			parse_call(step[2][i + 1])
+			if lease_is_over() then
+				expire(id)
+			else
+				local due = due_of_call()
+				nearest = (nearest == 0 or due < nearest) and due or nearest
+			end
+		end
+	end
+	w.cursor, w.cursor_due = tonumber(step[1]), nearest
+	if w.cursor == 0 then
+		w.due = nearest
+	end
+	w.changed = true
+end
+
+-- The call at hand lives on: the wallet is looked at no later than the call needs it.  The due
+-- set is written only where that comes nearer.
+local function mind_call()
+	local at = due_of_call()
+	if w.cursor ~= 0 and (w.cursor_due == 0 or at < w.cursor_due) then
+		w.cursor_due = at
+	end
+	if w.due == 0 or at < w.due then
+		w.due = at
+	end
+end
+
+------------------------------------------------------------------------ steps shared by all
+
+-- Reads the wallet and the call `id` (nil: none) and brings both up to now.  Whether the
+-- wallet is there, and whether the call lives.
+local function open(id, terms_text)
+	local found = call('HMGET', keys[2], RECORD, id or RECORD)
+	if not parse_wallet(found[1]) then
+		return false, false
+	end
+	now = now_ms()
+	advance()
+	note_exhaustion()
+	if terms_text then
+		take_terms(terms_text)
+	end
+	if w.due > 0 and w.due <= now then
+		sweep()
+	end
+	local text = id and found[2]
+	if text then
+		parse_call(text)
+		if lease_is_over() then
+			expire(id)
+			text = nil
+		end
+	end
+	return true, text and true or false
+end
+
+-- What is remembered of a call that does not live.
+local function recall(id)
+	return swept and swept[id] or find_ended(key_of(USAGE, id))
+end
+
+local function remember(key, text)
+	call('HSET', keys[4 + head.ended], key, text)
+end
+
+-- Writes everything but the ledger entry.  `live`: the record of call `id`; false: it has
+-- none any more; nil: there is no call.  `key`, `kept`: what is remembered.
+local function commit(id, live, key, kept)
+	note_exhaustion()
+	if live then
+		call('HSET', keys[2], RECORD, pack_wallet(), id, live)
+	else
+		call('HSET', keys[2], RECORD, pack_wallet())
+	end
+	if live == false then
+		call('HDEL', keys[2], id)
+	end
+	for swept_id, ended in pairs(swept or {}) do
+		if not (live and swept_id == id) then
+			call('HDEL', keys[2], swept_id)
+		end
+		remember(key_of(USAGE, swept_id), pack_ended(ended))
+	end
+	if kept then
+		remember(key, kept)
+	end
+	if w.due ~= w.due_was and w.due == 0 then
+		call('ZREM', keys[3], sub(keys[2], -16))
+	elseif w.due ~= w.due_was then
+		call('ZADD', keys[3], format('%.0f', w.due), sub(keys[2], -16))
+	end
+end
+
+-- An answer without an effect of its own: what the sweep did and newer terms are kept.
+local function commit_if_changed()
+	if w.changed then
+		commit()
+	end
+end
+
+-- Every reply begins with the outcome, the call's state, the instant and the currency.
+local function reply(layout, outcome, state, ...)
+	return pack(layout, outcome, state, now, terms.currency, ...)
+end
+
+local function answer(outcome, state)
+	return pack('<BBi8c3', outcome, state, now, terms.currency)
+end
+
+-- An answer that names the state of a call that has ended, or of none.
+local function answer_of(outcome, e)
+	return answer(outcome, not e and NONE or e.state == POSTED and SETTLED or e.state)
+end
+
+local function outbox_is_full(limit)
+	return limit > 0 and call('XLEN', keys[6]) > limit
+end
+
+local function can_post(amount)
+	local after = w.posted + amount
+	return after >= -BALANCE_MAX and after <= BALANCE_MAX
+end
+
+local ENTRY_IS_CHARGE, ENTRY_LATE = 1, 2
+
+-- Appends the ledger entry (layout: wire_partition.c) and moves `posted`: the first write of
+-- its function.  Returns n of its id.
+local function append(e)
+	local description, meta = e.description or '', e.meta or ''
+	local resource, destination = e.resource or '', e.destination or ''
+	local blob = pack('<Bc16I8Bi8i8I6BI8I5I5I4I4c3I4I4BI6I6I6Bc0Hc0Bc0Bc0Hc0', LAYOUT,
+		sub(keys[2], -16), w.version + 1, e.type, e.amount, w.posted + e.amount, now,
+		e.flags or 0, e.quantity or 0, e.rate or 0, e.fee or 0, e.minimum or 0,
+		e.increment or 0, terms.currency, e.duration_ms or 0, e.billed_ms or 0, e.basis or 0,
+		e.authorized_at or 0, e.started_at or 0, e.ended_at or 0, #e.reference, e.reference,
+		#description, description, #resource, resource, #destination, destination, #meta, meta)
+	local id = call('XADD', keys[6], format('%.0f-*', head.epoch), 'e', blob)
+	w.version = w.version + 1
+	w.posted = w.posted + e.amount
+	return tonumber(string.match(id, '%-(%d+)$'))
+end
+
+------------------------------------------------------------------------ checks of arguments
+
+local function check_id(id)
+	require_that(#id >= 1 and #id <= 128 and not find(id, '[^!-~]'), 'call_id')
+end
+
+local function check_resource(resource, destination)
+	require_that(#resource <= 64 and find(resource, '^%l[%l%d_]*$'), 'resource_type')
+	require_that(destination == '' or (#destination <= 16 and find(destination, '^%+[1-9]%d+$')),
+		'destination')
+end
+
+local function check_price(a)
+	if a.has_price then
+		require_that(a.rate >= 0 and a.rate <= RATE_MAX, 'rate')
+		require_that(a.fee >= 0 and a.fee <= RATE_MAX, 'connect_fee')
+		require_that(a.minimum <= PERIOD_MAX_MS, 'minimum')
+		require_that(a.increment >= 1 and a.increment <= PERIOD_MAX_MS, 'increment')
+	end
+end
+
+local function check_limits(a)
+	require_that(a.reserve_ms >= 1 and a.reserve_ms <= DURATION_MAX_MS, 'reserve')
+	require_that(a.longest_ms >= 1 and a.longest_ms <= DURATION_MAX_MS, 'longest')
+	require_that(a.lease_ms >= 1 and a.lease_ms <= DURATION_MAX_MS, 'lease')
+	require_that(a.guard_ms <= PERIOD_MAX_MS, 'guard')
+end
+
+local function check_instant(at)
+	require_that(at >= 0 and at < 2 ^ 47, 'instant')
+end
+
+------------------------------------------------------------------------ registration
+
+-- Function names are global in a server, so they carry the version too.
+local function offer(name, flags, callback)
+	redis.register_function{ function_name = 'cg1_' .. name, callback = callback, flags = flags }
+end
+
+-- An operation on one wallet: `parse` makes a table of the argument and checks it, `run` gets
+-- it and whether the call a.id lives.
+local function offer_operation(name, flags, key_count, parse, run)
+	offer(name, flags, function(given, args)
+		local a = parse(argument(given, args, key_count))
+		if not enter(a.epoch) then
+			return refused()
+		end
+		local there, live = open(a.id, a.terms)
+		if not there then
+			return pack('<BBi8c3', ABSENT, NONE, 0, '\0\0\0')
+		elseif a.not_after and a.not_after > 0 and now > a.not_after then
+			return answer(TOO_LATE, NONE)
+		end
+		return run(a, live)
+	end)
+end
+
+------------------------------------------------------------------------ authorize
+
+-- The refusals in their order; BARRED was looked for before.
+local function decide(has_price)
+	if terms.suspended then
+		return SUSPENDED
+	elseif not has_price then
+		return UNPRICED
+	elseif w.calls >= terms.calls_max then
+		return TOO_MANY
+	elseif not terms.unlimited and available() < c.hold then
+		return NO_FUNDS
+	end
+	return ALLOWED
+end
+
+-- Where the plan is in shadow mode the answer is ALLOWED whatever was decided.
+local function answered(verdict)
+	if terms.shadow then
+		return ALLOWED, verdict
+	end
+	return verdict, NONE
+end
+
+local REPLY_PRICE, REPLY_REPLAYED, REPLY_LATE = 1, 2, 4
+
+-- Whether the call at hand can be taken in, started or not, without leaving any range.
+local function fits()
+	return can_burn(c.rate) and w.calls < CALLS_MAX and can_hold(c.hold)
+end
+
+-- The call at hand was not held, and is started.
+local function take_in_started(started_at)
+	w.calls = w.calls + 1
+	w.held = w.held + c.headroom
+	begin_metering(started_at, c.headroom)
+end
+
+local authorize_reply = '<BBi8c3BBBI5I5I4I4i8i8i8I4I6'
+
+-- A decision that keeps nothing: a denial, or one that was only asked about.
+local function undecided(verdict, has_price)
+	local decision, shadow = answered(verdict)
+	local max_ms = 0
+	if decision == ALLOWED and has_price and verdict ~= BARRED then
+		max_ms = within_longest(lasts_ms(available(), w.burn))
+	end
+	return reply(authorize_reply, DONE, NONE, decision, shadow, has_price and REPLY_PRICE or 0,
+		c.rate, c.fee, c.minimum, c.increment, 0, available(), has_price and c.hold or 0, max_ms, 0)
+end
+
+local function authorized(replayed)
+	return reply(authorize_reply, DONE, c.state, ALLOWED, c.shadow,
+		REPLY_PRICE + (replayed and REPLY_REPLAYED or 0), c.rate, c.fee, c.minimum, c.increment,
+		c.started_with == 1 and c.headroom or c.hold, available(), c.hold, c.max_ms, expires_at())
+end
+
+-- The same id again: a replay, which may still start the call.
+local function authorize_again(a)
+	if c.resource ~= a.resource or c.destination ~= a.destination then
+		return answer(KEY_REUSED, c.state)
+	end
+	if a.start and not a.validate_only and c.state == AUTHORIZED then
+		if not can_burn(c.rate) then
+			return answer(OUT_OF_RANGE, c.state)
+		end
+		begin_metering(now, c.hold)
+		mind_call()
+		commit(a.id, pack_call())
+	end
+	return authorized(true)
+end
+
+-- A new call, as it stands in the arguments, becomes the call at hand.
+local function take_call(a)
+	c.rate, c.fee, c.minimum, c.increment = a.rate, a.fee, a.minimum, a.increment
+	c.reserve_ms, c.longest_ms = a.reserve_ms, a.longest_ms
+	c.lease_ms, c.guard_ms = a.lease_ms, a.guard_ms
+	c.resource, c.destination, c.meta = a.resource, a.destination, a.meta
+	c.state, c.authorized_at, c.started_at, c.stopped_at = AUTHORIZED, now, 0, 0
+	c.accrue_from, c.max_ms, c.shadow, c.started_with, c.cut = 0, 0, 0, 0, NO_CUT
+	size_hold()
+end
+
+-- Holds the call at hand, of which nothing was held before.
+local function admit(a)
+	if not fits() then
+		return answer(OUT_OF_RANGE, NONE)
+	elseif outbox_is_full(a.outbox_max) then
+		return answer(OUTBOX_FULL, NONE)
+	elseif a.start then
+		c.started_with = 1
+		take_in_started(now)
+	else
+		c.max_ms = within_longest(lasts_ms(available(), w.burn))
+		w.calls = w.calls + 1
+		w.held = w.held + c.hold
+	end
+	mind_call()
+	commit(a.id, pack_call())
+	return authorized(false)
+end
+
+local args_of_authorize = {}
+
+-- epoch, not after, outbox, flags (start 1, validate_only 2, has price 4), terms, price,
+-- limits, id, resource, destination, meta.
+local function parse_authorize(text)
+	local a = args_of_authorize
+	local flags, at
+	a.epoch, a.not_after, a.outbox_max, flags, a.terms, a.rate, a.fee, a.minimum, a.increment,
+		a.reserve_ms, a.longest_ms, a.lease_ms, a.guard_ms, a.id, a.resource, a.destination,
+		a.meta, at = unpack('<I8i8I8Bc40i8i8I4I4I4I4I4I4Bc0Bc0Bc0Hc0', text)
+	a.start, a.validate_only, a.has_price = flag(flags, 1), flag(flags, 2), flag(flags, 4)
+	check_length(text, at)
+	check_instant(a.not_after)
+	check_resource(a.resource, a.destination)
+	check_price(a)
+	check_limits(a)
+	if a.id == '' and a.validate_only then
+		a.id = nil
+	else
+		check_id(a.id)
+	end
+	return a
+end
+
+local function authorize(a, live)
+	if live then
+		return authorize_again(a)
+	end
+	local e = a.id and recall(a.id)
+	if e and (e.state == POSTED or (e.has_price and
+		(e.resource ~= a.resource or e.destination ~= a.destination))) then
+		return answer_of(KEY_REUSED, e)
+	end
+	take_call(a)
+	local verdict = e and e.state ~= EXPIRED and BARRED or decide(a.has_price)
+	local decision, shadow = answered(verdict)
+	if a.validate_only then
+		return undecided(verdict, a.has_price)
+	elseif decision ~= ALLOWED or verdict == BARRED or not a.has_price then
+		-- Without a price or with a spent id nothing can be held, in shadow mode neither.
+		commit_if_changed()
+		return undecided(verdict, a.has_price)
+	end
+	c.shadow = shadow
+	return admit(a)
+end
+
+offer_operation('authorize', {}, 6, parse_authorize, authorize)
+
+------------------------------------------------------------------------ start, stop
+
+do
+
+local function started(decision, state, replayed)
+	return reply('<BBi8c3BBI6I4i8B', DONE, state, decision, c.shadow, c.started_at, c.max_ms,
+		available(), replayed and 1 or 0)
+end
+
+-- Before the authorization counts as then, the future as now.
+local function start_instant(at)
+	if at == 0 or at > now then
+		return now
+	end
+	return at < c.authorized_at and c.authorized_at or at
+end
+
+-- An expired call is decided anew, at its old price.
+local function start_expired(a)
+	local verdict = decide(true)
+	local decision
+	decision, c.shadow = answered(verdict)
+	if decision ~= ALLOWED then
+		commit_if_changed()
+		return started(decision, EXPIRED, false)
+	elseif not fits() then
+		return answer(OUT_OF_RANGE, EXPIRED)
+	end
+	take_in_started(start_instant(a.started_at))
+	mind_call()
+	commit(a.id, pack_call())
+	return started(ALLOWED, METERING, false)
+end
+
+-- epoch, not after, terms, started at, id.
+local function parse_start(text)
+	local a = {}
+	local at
+	a.epoch, a.not_after, a.terms, a.started_at, a.id, at = unpack('<I8i8c40i8Bc0', text)
+	check_length(text, at)
+	check_instant(a.not_after)
+	check_instant(a.started_at)
+	check_id(a.id)
+	return a
+end
+
+local function start(a, live)
+	if live and c.state ~= AUTHORIZED then
+		return started(ALLOWED, c.state, true)
+	elseif live and not can_burn(c.rate) then
+		return answer(OUT_OF_RANGE, c.state)
+	elseif live then
+		begin_metering(start_instant(a.started_at), c.hold)
+		mind_call()
+		commit(a.id, pack_call())
+		return started(ALLOWED, METERING, false)
+	end
+	local e = recall(a.id)
+	if not e or e.state == POSTED then
+		return answer(UNKNOWN_CALL, NONE)
+	elseif e.state ~= EXPIRED then
+		return answer(WRONG_STATE, e.state)
+	end
+	revive(e)
+	return start_expired(a)
+end
+
+offer_operation('start', {}, 5, parse_start, start)
+
+local function stopped(replayed)
+	local metered = c.stopped_at - c.started_at
+	return reply('<BBi8c3I6i8i8B', DONE, STOPPED, metered, charge_for(c.rate, metered),
+		available(), replayed and 1 or 0)
+end
+
+-- The call at hand ends its talk: what it accrued after `at` goes back.
+local function end_talk(at)
+	local upto = at < w.as_of and at or w.as_of
+	local whole, rest = split(c.rate, w.as_of - upto)
+	accrue(-whole, -rest)
+	w.burn = w.burn - c.rate
+	-- Where accrual lagged behind, its length is what counts: see accrued_ms().
+	c.accrue_from = c.accrue_from + at - upto
+	c.state, c.stopped_at = STOPPED, at
+end
+
+-- 0 and the future count as now, before the start as the start.
+local function end_instant(at)
+	if at == 0 or at > now then
+		at = now
+	end
+	return at < c.started_at and c.started_at or at
+end
+
+-- epoch, terms, ended at, id.
+local function parse_stop(text)
+	local a = {}
+	local at
+	a.epoch, a.terms, a.ended_at, a.id, at = unpack('<I8c40i8Bc0', text)
+	check_length(text, at)
+	check_instant(a.ended_at)
+	check_id(a.id)
+	return a
+end
+
+local function stop(a, live)
+	if not live then
+		local e = recall(a.id)
+		if not e or e.state == POSTED then
+			return answer(UNKNOWN_CALL, NONE)
+		end
+		return answer(WRONG_STATE, e.state)
+	elseif c.state == STOPPED then
+		return stopped(true)
+	elseif c.state ~= METERING then
+		return answer(WRONG_STATE, c.state)
+	end
+	end_talk(end_instant(a.ended_at))
+	commit(a.id, pack_call())
+	return stopped(false)
+end
+
+-- Money can always be finished: what is marked allow-oom runs also where memory is short.
+offer_operation('stop', { 'allow-oom' }, 5, parse_stop, stop)
+
+end
+
+------------------------------------------------------------------------ settle
+
+do
+
+local function settled(outcome, e, replayed)
+	return reply('<BBi8c3i8I4i8i8BI4BI5I5I4I4i8I8I8', outcome, e.state, e.cost, e.billed_ms,
+		w.posted, available(), (replayed and REPLY_REPLAYED or 0) + (e.late and REPLY_LATE or 0),
+		e.duration_ms, e.basis, e.rate, e.fee, e.minimum, e.increment, e.corrected, e.epoch, e.n)
+end
+
+-- A Settle of a key that is remembered as charged.
+local function settle_again(a, e)
+	if e.state == POSTED then
+		local charge = ended_of_nothing(SETTLED, now)
+		charge.cost, charge.epoch, charge.n = -e.amount, e.epoch, e.n
+		return settled(KEY_REUSED, charge, false)
+	elseif a.as_metered or a.duration_ms == e.duration_ms then
+		return settled(DONE, e, true)
+	end
+	return settled(KEY_REUSED, e, false)
+end
+
+-- Charges `e`, whose price is known, and remembers it.  `ended_at`: nil where it is to be
+-- told from start and duration.
+local function post_call(a, e, ended_at, live)
+	e.cost, e.billed_ms = cost_of(e, a.duration_ms)
+	if not can_post(-e.cost) then
+		return answer(OUT_OF_RANGE, e.state)
+	end
+	e.state, e.duration_ms, e.basis = SETTLED, a.duration_ms, a.basis
+	e.started_at = a.started_at > 0 and a.started_at or e.started_at
+	e.ended_at = ended_at or (e.started_at > 0 and e.started_at + a.duration_ms) or now
+	e.meta = e.meta .. a.meta -- of two equal keys the later one holds
+	e.type, e.amount, e.reference = USAGE, -e.cost, a.id
+	e.flags = e.late and ENTRY_LATE or 0
+	e.epoch = head.epoch
+	e.n = append(e)
+	commit(a.id, live, key_of(USAGE, a.id), pack_ended(e))
+	return settled(DONE, e, false)
+end
+
+local function settle_live(a)
+	local ended_at = c.state == STOPPED and c.stopped_at or nil
+	if a.as_metered then
+		if c.state == AUTHORIZED then
+			return answer(WRONG_STATE, c.state)
+		end
+		ended_at = ended_at or end_instant(a.ended_at)
+		local metered = ended_at - c.started_at
+		a.duration_ms = metered < DURATION_MAX_MS and metered or DURATION_MAX_MS
+		a.basis = BASIS_METERED
+	end
+	local e = ended_of_call(c.state, 0)
+	remove_call()
+	return post_call(a, e, ended_at, false)
+end
+
+-- A call that is not held here: charged all the same, once the ledger does not know it, at
+-- its own price where its record is left.
+local function settle_late(a, e)
+	if not a.asked then
+		return answer_of(ASK, e)
+	elseif not (e and e.has_price) and a.resource == '' then
+		return answer(UNKNOWN_CALL, NONE)
+	elseif a.as_metered then
+		return answer_of(WRONG_STATE, e)
+	elseif not (e and e.has_price) then
+		if not a.has_price then
+			return answer_of(NO_PRICE, e)
+		end
+		e = ended_of_nothing(NONE, now)
+		e.has_price = true
+		e.rate, e.fee, e.minimum, e.increment = a.rate, a.fee, a.minimum, a.increment
+		e.resource, e.destination = a.resource, a.destination
+	end
+	e.late = true
+	return post_call(a, e)
+end
+
+-- epoch, flags (as_metered 1, asked 2, has price 4), terms, duration, started at, ended at,
+-- basis, price, id, resource, destination, meta.
+local function parse_settle(text)
+	local a = {}
+	local flags, at
+	a.epoch, flags, a.terms, a.duration_ms, a.started_at, a.ended_at, a.basis, a.rate, a.fee,
+		a.minimum, a.increment, a.id, a.resource, a.destination, a.meta, at =
+		unpack('<I8Bc40i8i8i8Bi8i8I4I4Bc0Bc0Bc0Hc0', text)
+	a.as_metered, a.asked, a.has_price = flag(flags, 1), flag(flags, 2), flag(flags, 4)
+	check_length(text, at)
+	check_id(a.id)
+	check_instant(a.started_at)
+	check_instant(a.ended_at)
+	require_that(a.as_metered or (a.duration_ms >= 0 and a.duration_ms <= DURATION_MAX_MS),
+		'duration')
+	require_that(a.basis >= 1 and a.basis <= BASIS_METERED, 'basis')
+	if a.resource ~= '' then
+		check_resource(a.resource, a.destination)
+	end
+	check_price(a)
+	return a
+end
+
+local function settle(a, live)
+	if live then
+		return settle_live(a)
+	end
+	local e = recall(a.id)
+	if e and (e.state == SETTLED or e.state == POSTED) then
+		return settle_again(a, e)
+	end
+	return settle_late(a, e)
+end
+
+offer_operation('settle', { 'allow-oom' }, 6, parse_settle, settle)
+
+end
+
+------------------------------------------------------------------------ cancel, adopt
+
+do
+
+local function cancelled(state, released, replayed)
+	return reply('<BBi8c3i8i8B', DONE, state, released, available(), replayed and 1 or 0)
+end
+
+-- epoch, terms, id.
+local function parse_cancel(text)
+	local a = {}
+	local at
+	a.epoch, a.terms, a.id, at = unpack('<I8c40Bc0', text)
+	check_length(text, at)
+	check_id(a.id)
+	return a
+end
+
+local function cancel_live(a)
+	if c.state ~= AUTHORIZED then
+		return answer(WRONG_STATE, c.state)
+	end
+	remove_call()
+	commit(a.id, false, key_of(USAGE, a.id), pack_ended(ended_of_call(CANCELLED, now)))
+	return cancelled(CANCELLED, c.hold, false)
+end
+
+local function cancel(a, live)
+	if live then
+		return cancel_live(a)
+	end
+	local e = recall(a.id)
+	if not e then
+		-- Barred: an Authorize still under way must not hold funds afterwards.
+		local bar = pack_ended(ended_of_nothing(CANCELLED, now))
+		commit(nil, nil, key_of(USAGE, a.id), bar)
+		return cancelled(CANCELLED, 0, false)
+	elseif e.state == CANCELLED then
+		return cancelled(CANCELLED, e.hold, true)
+	elseif e.state == EXPIRED then
+		commit_if_changed()
+		return cancelled(EXPIRED, 0, false)
+	end
+	return answer_of(WRONG_STATE, e)
+end
+
+offer_operation('cancel', { 'allow-oom' }, 5, parse_cancel, cancel)
+
+local function adopted(replayed)
+	return reply('<BBi8c3I5I5I4I4I4i8i8B', DONE, c.state, c.rate, c.fee, c.minimum, c.increment,
+		c.max_ms, c.headroom, available(), replayed and 1 or 0)
+end
+
+-- Meters the call at hand from its true start, whatever the balance.
+local function adopt_call(a, live)
+	local owed = charge_for(c.rate, now - a.started_at)
+	if not can_burn(c.rate) or w.calls >= CALLS_MAX or not can_hold(c.headroom + owed) then
+		return answer(OUT_OF_RANGE, NONE)
+	elseif outbox_is_full(a.outbox_max) then
+		return answer(OUTBOX_FULL, NONE)
+	elseif live then
+		begin_metering(a.started_at, c.hold)
+	else
+		take_in_started(a.started_at)
+	end
+	mind_call()
+	commit(a.id, pack_call())
+	return adopted(false)
+end
+
+local function adopt_live(a)
+	if c.resource ~= a.resource or c.destination ~= a.destination then
+		return answer(KEY_REUSED, c.state)
+	elseif c.state == METERING then
+		return adopted(true)
+	elseif c.state ~= AUTHORIZED then
+		return answer(WRONG_STATE, c.state)
+	end
+	return adopt_call(a, true)
+end
+
+-- Not live: never known here, or its lease ran out while it was ringing.
+local function adopt_unknown(a, e)
+	if e and e.state ~= EXPIRED then
+		return answer_of(WRONG_STATE, e)
+	elseif e and (e.resource ~= a.resource or e.destination ~= a.destination) then
+		return answer_of(KEY_REUSED, e)
+	elseif not a.asked then
+		return answer_of(ASK, e)
+	elseif e then
+		revive(e)
+	elseif a.has_price then
+		take_call(a)
+	else
+		return answer(NO_PRICE, NONE)
+	end
+	return adopt_call(a, false)
+end
+
+-- epoch, outbox, flags (asked 2, has price 4), terms, price, limits, started at, id, resource,
+-- destination, meta.
+local function parse_adopt(text)
+	local a = {}
+	local flags, at
+	a.epoch, a.outbox_max, flags, a.terms, a.rate, a.fee, a.minimum, a.increment, a.reserve_ms,
+		a.longest_ms, a.lease_ms, a.guard_ms, a.started_at, a.id, a.resource, a.destination,
+		a.meta, at = unpack('<I8I8Bc40i8i8I4I4I4I4I4I4i8Bc0Bc0Bc0Hc0', text)
+	a.asked, a.has_price = flag(flags, 2), flag(flags, 4)
+	check_length(text, at)
+	check_id(a.id)
+	check_instant(a.started_at)
+	require_that(a.started_at > 0, 'started_at')
+	check_resource(a.resource, a.destination)
+	check_price(a)
+	check_limits(a)
+	return a
+end
+
+local function adopt(a, live)
+	if a.started_at > now then
+		a.started_at = now
+	elseif a.started_at < now - DURATION_MAX_MS then
+		return answer(OUT_OF_RANGE, NONE)
+	end
+	if live then
+		return adopt_live(a)
+	end
+	return adopt_unknown(a, recall(a.id))
+end
+
+offer_operation('adopt', {}, 6, parse_adopt, adopt)
+
+end
+
+------------------------------------------------------------------------ credit, charge
+
+do
+
+local function posted(epoch, n, replayed)
+	return reply('<BBi8c3i8i8BI8I8', DONE, NONE, w.posted, available(), replayed and 1 or 0,
+		epoch, n)
+end
+
+-- Appends the entry of a credit or charge and remembers its key.
+local function post(key, entry)
+	if not can_post(entry.amount) then
+		return answer(OUT_OF_RANGE, NONE)
+	end
+	local n = append(entry)
+	local resource = entry.resource or ''
+	commit(nil, nil, key, pack(KEPT, LAYOUT, POSTED, entry.amount, head.epoch, n,
+		entry.quantity or 0, #resource, resource))
+	return posted(head.epoch, n, false)
+end
+
+-- epoch, asked, terms, type, amount, reference, description.
+local function parse_credit(text)
+	local a = {}
+	local asked, at
+	a.epoch, asked, a.terms, a.type, a.amount, a.reference, a.description, at =
+		unpack('<I8Bc40Bi8Bc0Hc0', text)
+	a.asked = asked == 1
+	check_length(text, at)
+	require_that(a.type >= 1 and a.type <= ADJUSTMENT, 'type')
+	require_that(a.amount ~= 0 and a.amount >= -AMOUNT_MAX and a.amount <= AMOUNT_MAX
+		and (a.amount > 0 or a.type == ADJUSTMENT or a.type == REFUND), 'amount')
+	require_that(#a.reference >= 1 and not find(a.reference, '[^!-~]'), 'reference_id')
+	return a
+end
+
+local function credit(a)
+	local key = key_of(a.type, a.reference)
+	local e = find_ended(key)
+	if e and e.amount == a.amount then
+		return posted(e.epoch, e.n, true)
+	elseif e then
+		return answer(KEY_REUSED, NONE)
+	elseif not a.asked then
+		return answer(ASK, NONE)
+	end
+	return post(key, a)
+end
+
+offer_operation('credit', { 'allow-oom' }, 6, parse_credit, credit)
+
+-- epoch, asked, terms, amount, quantity, reference, resource, description, meta.
+local function parse_charge(text)
+	local a = {}
+	local asked, at
+	a.epoch, asked, a.terms, a.amount, a.quantity, a.id, a.resource, a.description, a.meta, at =
+		unpack('<I8Bc40i8i8Bc0Bc0Hc0Hc0', text)
+	a.asked = asked == 1
+	check_length(text, at)
+	require_that(a.amount > 0 and a.amount <= AMOUNT_MAX, 'amount')
+	require_that(a.quantity >= 1 and a.quantity <= AMOUNT_MAX, 'quantity')
+	check_id(a.id)
+	check_resource(a.resource, '')
+	a.type, a.amount, a.reference, a.flags = USAGE, -a.amount, a.id, ENTRY_IS_CHARGE
+	return a
+end
+
+local function charge(a, live)
+	if live then
+		return answer(KEY_REUSED, c.state)
+	end
+	local e = recall(a.id)
+	if e and e.state == POSTED and e.amount == a.amount and e.quantity == a.quantity
+		and e.resource == a.resource then
+		return posted(e.epoch, e.n, true)
+	elseif e then
+		return answer_of(KEY_REUSED, e)
+	elseif not a.asked then
+		return answer(ASK, NONE)
+	end
+	return post(key_of(USAGE, a.id), a)
+end
+
+offer_operation('charge', { 'allow-oom' }, 6, parse_charge, charge)
+
+end
+
+------------------------------------------------------------------------ looking
+
+do
+
+-- Readers see the wallet at this instant, expired holds given back, and write nothing.
+
+-- epoch.
+local function parse_epoch(text)
+	check_length(text, 9)
+	return { epoch = unpack('<I8', text) }
+end
+
+local function balance()
+	return reply('<BBi8c3i8i8i8i8i8i8I4I8BI8', DONE, NONE, w.posted, w.held, accrued_rounded(),
+		terms.credit, available(), w.burn, w.calls,
+		w.exhausted_at > 0 and w.exhausted_at or exhaustion() or 0,
+		(terms.unlimited and 1 or 0) + (terms.frozen and 2 or 0), w.version)
+end
+
+offer_operation('balance', { 'no-writes' }, 2, parse_epoch, balance)
+
+-- state, price, held, accrued, authorized, started, expires, shadow, ended, cost, billed,
+-- duration, basis, late, entry, id, resource, destination, meta.
+local call_reply = '<BI5I5I4I4i8i8I6I6I6BI6i8I4I4BBI8I8Bc0Bc0Bc0Hc0'
+
+local function live_call(id)
+	return pack(call_reply, c.state, c.rate, c.fee, c.minimum, c.increment, held_of_call(),
+		charge_for(c.rate, accrued_ms()), c.authorized_at, c.started_at, expires_at(), c.shadow,
+		c.stopped_at, 0, 0, 0, 0, 0, 0, 0, #id, id, #c.resource, c.resource, #c.destination,
+		c.destination, #c.meta, c.meta)
+end
+
+local function ended_call(id, e)
+	return pack(call_reply, e.state, e.rate, e.fee, e.minimum, e.increment, 0, 0,
+		e.authorized_at, e.started_at, 0, e.shadow, e.ended_at, e.cost, e.billed_ms,
+		e.duration_ms, e.basis, e.late and 1 or 0, e.epoch, e.n, #id, id, #e.resource,
+		e.resource, #e.destination, e.destination, #e.meta, e.meta)
+end
+
+-- epoch, asked, id.
+local function parse_get_call(text)
+	local a = {}
+	local asked, at
+	a.epoch, asked, a.id, at = unpack('<I8BBc0', text)
+	a.asked = asked == 1
+	check_length(text, at)
+	check_id(a.id)
+	return a
+end
+
+local function get_call(a, live)
+	if live then
+		return answer(DONE, c.state) .. live_call(a.id)
+	end
+	local e = recall(a.id)
+	if not e and not a.asked then
+		return answer(ASK, NONE)
+	elseif not e or e.state == POSTED then
+		return answer(UNKNOWN_CALL, NONE)
+	end
+	return answer(DONE, e.state) .. ended_call(a.id, e)
+end
+
+offer_operation('get_call', { 'no-writes' }, 5, parse_get_call, get_call)
+
+-- The wallet's live calls after (at, id), in that order.
+local function calls_after(after_at, after_id)
+	local fields = call('HGETALL', keys[2])
+	local found = {}
+	for i = 1, #fields, 2 do
+		local id = fields[i]
+		if id ~= RECORD then
+			parse_call(fields[i + 1])
+			local at = c.authorized_at
+			if not lease_is_over() and (at > after_at or (at == after_at and id > after_id)) then
+				found[#found + 1] = { at = at, id = id, text = fields[i + 1] }
+			end
+		end
+	end
+	table.sort(found, function(a, b)
+		return a.at < b.at or (a.at == b.at and a.id < b.id)
+	end)
+	return found
+end
+
+-- epoch, after at, most, after id.
+local function parse_calls(text)
+	local a = {}
+	local at
+	a.epoch, a.after_at, a.most, a.after_id, at = unpack('<I8i8I4Bc0', text)
+	check_length(text, at)
+	require_that(a.most >= 1 and a.most <= 1000, 'most')
+	return a
+end
+
+local function calls(a)
+	local found = calls_after(a.after_at, a.after_id)
+	local parts, bytes, count = {}, 0, 0
+	while count < #found and count < a.most and bytes < READ_MAX_BYTES do
+		count = count + 1
+		parse_call(found[count].text)
+		parts[count] = live_call(found[count].id)
+		bytes = bytes + #parts[count]
+	end
+	return answer(DONE, NONE) .. pack('<I4B', count, count < #found and 1 or 0)
+		.. table.concat(parts)
+end
+
+offer_operation('calls', { 'no-writes' }, 2, parse_calls, calls)
+
+-- Companies in the due set: all that have live calls, and some whose last call has just ended.
+offer('live_wallets', { 'no-writes' }, function(given, args)
+	local a = parse_epoch(argument(given, args, 2))
+	if not enter(a.epoch) then
+		return refused()
+	end
+	local companies = {}
+	for _, company in ipairs(call('ZRANGE', keys[2], 0, -1)) do
+		if #company == 16 then
+			companies[#companies + 1] = company
+		end
+	end
+	return pack('<BBi8c3', DONE, NONE, now_ms(), '\0\0\0') .. table.concat(companies)
+end)
+
+-- Puts a wallet there as the ledger has it, unless it is there; newer terms are taken anyway.
+-- epoch, terms, posted, version.
+offer('load', {}, function(given, args)
+	local text = argument(given, args, 5)
+	local epoch, terms_text, amount, version, at = unpack('<I8c40i8I8', text)
+	check_length(text, at)
+	check_terms(terms_text)
+	require_that(version < 2 ^ 53, 'version')
+	if not enter(epoch) then
+		return refused()
+	elseif open(nil, terms_text) then
+		commit_if_changed()
+		return answer(DONE, NONE)
+	end
+	now = now_ms()
+	parse_terms(terms_text)
+	if amount < -BALANCE_MAX or amount > BALANCE_MAX then
+		return answer(OUT_OF_RANGE, NONE)
+	end
+	w.posted, w.held, w.burn, w.accrued, w.rem, w.as_of, w.calls = amount, 0, 0, 0, 0, now, 0
+	w.version, w.exhausted_at, w.generation, w.notices = version, 0, epoch, NO_NOTICES
+	w.due, w.due_was, w.cursor, w.cursor_due, w.terms, swept = 0, 0, 0, 0, terms_text, nil
+	call('DEL', keys[2]) -- calls of a generation that was dropped
+	commit()
+	return answer(DONE, NONE)
+end)
+
+end
+
+------------------------------------------------------------------------ partitions
+
+do
+
+local HEALTHY, NO_HEAD, HALF_DONE, OTHER_HISTORY, OTHER_DEPLOYMENT = 0, 1, 2, 3, 4
+local NO_DEPLOYMENT = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
+
+-- See the table in ledger.md (When the store forgets).
+local function condition_of(deployment, partition_count)
+	if not head then
+		return NO_HEAD
+	elseif deployment ~= NO_DEPLOYMENT and
+		(deployment ~= head.deployment or partition_count ~= head.partition_count) then
+		return OTHER_DEPLOYMENT
+	elseif head.state ~= SERVING then
+		return HALF_DONE
+	elseif marks[keys[1]] ~= head.epoch then
+		local run_id, replid = own_history()
+		if run_id ~= head.run_id or replid ~= head.replid then
+			return OTHER_HISTORY
+		end
+		marks[keys[1]] = head.epoch
+	end
+	return HEALTHY
+end
+
+-- deployment, partition count.
+offer('hello', { 'no-writes' }, function(given, args)
+	local text = argument(given, args, 1)
+	local deployment, partition_count, at = unpack('<c16I4', text)
+	check_length(text, at)
+	head = read_head(keys[1])
+	local condition = condition_of(deployment, partition_count)
+	head = head or { epoch = 0, trimmed_epoch = 0, trimmed_n = 0 }
+	return pack('<BBI8I8I8i8', DONE, condition, head.epoch, head.trimmed_epoch, head.trimmed_n,
+		now_ms())
+end)
+
+-- Numbers of an id "<epoch>-<n>".
+local function id_of(text)
+	local epoch, n = string.match(text, '^(%d+)-(%d+)$')
+	return tonumber(epoch), tonumber(n)
+end
+
+local function last_id_of(key)
+	local info = call('XINFO', 'STREAM', key)
+	for i = 1, #info, 2 do
+		if info[i] == 'last-generated-id' then
+			return id_of(info[i + 1])
+		end
+	end
+end
+
+-- An empty stream, without using up an id.
+local function make_stream(key)
+	if call('EXISTS', key) == 0 then
+		call('XGROUP', 'CREATE', key, 'made', '$', 'MKSTREAM')
+		call('XGROUP', 'DESTROY', key, 'made')
+	end
+end
+
+-- Every key exists from the first day, so that in a migrating slot declared keys answer
+-- TRYAGAIN before any write.  The empty member and field stand for nothing.
+local function make_keys()
+	make_stream(keys[2])
+	make_stream(keys[3])
+	call('ZADD', keys[4], '+inf', '')
+	call('HSET', keys[5], '', '')
+	call('HSET', keys[6], '', '')
+end
+
+-- The head, not shared with what read_head() keeps, so that a change is in force only once it
+-- is written.
+local function head_to_change()
+	local found = read_head(keys[1])
+	heads[keys[1]] = nil
+	return found
+end
+
+local function fresh_parts(epoch)
+	now = now_ms()
+	return { floor = epoch, trimmed_epoch = 0, trimmed_n = 0, ended = 0, ended_since = now,
+		older_epoch = 0, older_n = 0 }
+end
+
+-- epoch, deployment, partition count.
+offer('fence', { 'allow-oom' }, function(given, args)
+	local text = argument(given, args, 6)
+	local epoch, deployment, partition_count, at = unpack('<I8c16I4', text)
+	check_length(text, at)
+	require_that(epoch >= 1 and epoch < 2 ^ 53, 'epoch')
+	head = head_to_change()
+	local former = head and head.epoch or 0
+	if former >= epoch then
+		return pack('<BBI8I8I8I8I8', DONE, 1, former, 0, 0, 0, 0)
+	end
+	-- Without a head nothing of what may be left here can be trusted: all wallets are absent.
+	head = head or fresh_parts(epoch)
+	head.epoch, head.state, head.deployment = epoch, RECOVERING, deployment
+	head.partition_count = partition_count
+	head.run_id, head.replid = own_history()
+	write_head(keys[1], head)
+	make_keys()
+	marks[keys[1]] = -epoch
+	local last_epoch, last_n = last_id_of(keys[2])
+	return pack('<BBI8I8I8I8I8', DONE, 0, former, last_epoch, last_n, head.trimmed_epoch,
+		head.trimmed_n)
+end)
+
+-- Whether this very recovery is still under way here.
+local function is_recovering(epoch)
+	head = head_to_change()
+	return head and head.epoch == epoch and head.state == RECOVERING and marks[keys[1]] == -epoch
+end
+
+-- Not the latest history: what it says is void.  Wallets stay as keys, of a generation that
+-- counts as absent.
+offer('drop', { 'allow-oom' }, function(given, args)
+	local text = argument(given, args, 6)
+	local epoch, at = unpack('<I8', text)
+	check_length(text, at)
+	if not is_recovering(epoch) then
+		return pack('<BB', DONE, 1)
+	end
+	for name, value in pairs(fresh_parts(epoch)) do
+		head[name] = value
+	end
+	write_head(keys[1], head)
+	call('UNLINK', keys[2], keys[3], keys[4], keys[5], keys[6])
+	make_keys()
+	return pack('<BB', DONE, 0)
+end)
+
+offer('serve', { 'allow-oom' }, function(given, args)
+	local text = argument(given, args, 1)
+	local epoch, at = unpack('<I8', text)
+	check_length(text, at)
+	if enter(epoch) then
+		return pack('<BB', DONE, 0) -- served already, by this very step
+	end
+	if not is_recovering(epoch) then
+		return pack('<BB', DONE, 1)
+	end
+	head.state = SERVING
+	head.run_id, head.replid = own_history()
+	write_head(keys[1], head)
+	marks[keys[1]] = epoch
+	return pack('<BB', DONE, 0)
+end)
+
+-- Whether READ and TRIM may go on: they also do while the partition is being recovered.
+local function is_marked(epoch)
+	head = head_to_change()
+	local mark = marks[keys[1]]
+	return head and mark and (mark == head.epoch or mark == -head.epoch)
+		and (epoch == 0 or epoch == head.epoch)
+end
+
+-- epoch, after (epoch, n), most.
+offer('read', { 'no-writes' }, function(given, args)
+	local text = argument(given, args, 2)
+	local epoch, after_epoch, after_n, most, at = unpack('<I8I8I8I4', text)
+	check_length(text, at)
+	require_that(most >= 1 and most <= 1000, 'most')
+	if not is_marked(epoch) then
+		return refused()
+	end
+	local from = format('(%.0f-%.0f', after_epoch, after_n)
+	local parts, bytes, more = {}, 0, true
+	while more and #parts < most and bytes < READ_MAX_BYTES do
+		local step = most - #parts < READ_STEP and most - #parts or READ_STEP
+		local found = call('XRANGE', keys[2], from, '+', 'COUNT', step)
+		more = #found == step
+		for _, entry in ipairs(found) do
+			local entry_epoch, n = id_of(entry[1])
+			local blob = entry[2][2]
+			parts[#parts + 1] = pack('<I8I8I4', entry_epoch, n, #blob) .. blob
+			bytes = bytes + #blob
+			from = '(' .. entry[1]
+		end
+	end
+	return pack('<BI4Bi8', DONE, #parts, more and 1 or 0, now_ms()) .. table.concat(parts)
+end)
+
+-- Where the older generation of ended calls is flushed and trimmed, and the current one old
+-- or large, the older is dropped whole and becomes the current one.
+local function rotate(keep_ms, count_max)
+	local current, older = keys[5 + head.ended], keys[6 - head.ended]
+	if now - head.ended_since < keep_ms and call('HLEN', current) <= count_max then
+		return
+	end
+	if head.trimmed_epoch < head.older_epoch or
+		(head.trimmed_epoch == head.older_epoch and head.trimmed_n < head.older_n) then
+		return
+	end
+	call('UNLINK', older)
+	call('HSET', older, '', '')
+	head.ended, head.ended_since = 1 - head.ended, now
+	head.older_epoch, head.older_n = last_id_of(keys[2])
+end
+
+-- How many entries at the stream's beginning, up to `upto`, are older than `before`; the last.
+local function oldest(key, upto, before)
+	local removed, last = 0, nil
+	local from = '-'
+	while removed < TRIM_MAX do
+		local found = call('XRANGE', key, from, upto, 'COUNT', removed == 0 and 1 or READ_STEP)
+		for _, entry in ipairs(found) do
+			local at_ms = unpack('<I6', entry[2][2], 43)
+			if at_ms >= before or removed == TRIM_MAX then
+				return removed, last
+			end
+			removed, last = removed + 1, entry[1]
+		end
+		if #found == 0 then
+			break
+		end
+		from = '(' .. last
+	end
+	return removed, last
+end
+
+-- epoch, up to (epoch, n), margin, keep of ended keys in ms, their most.
+offer('trim', { 'allow-oom' }, function(given, args)
+	local text = argument(given, args, 6)
+	local epoch, upto_epoch, upto_n, margin_ms, keep_ms, count_max, at =
+		unpack('<I8I8I8i8i8I8', text)
+	check_length(text, at)
+	require_that(margin_ms >= 0 and keep_ms >= 0, 'margin')
+	if not is_marked(epoch) then
+		return refused()
+	end
+	now = now_ms()
+	local removed, last = oldest(keys[2], format('%.0f-%.0f', upto_epoch, upto_n), now - margin_ms)
+	if removed > 0 then
+		head.trimmed_epoch, head.trimmed_n = id_of(last)
+	end
+	rotate(keep_ms, count_max)
+	write_head(keys[1], head)
+	if removed > 0 then
+		call('XTRIM', keys[2], 'MINID', '=', format('%.0f-%.0f', head.trimmed_epoch, head.trimmed_n + 1))
+	end
+	return pack('<BI4I8', DONE, removed, call('XLEN', keys[2]))
+end)
+
+end
