@@ -177,7 +177,7 @@ static void test_a_requested_hook_runs_before_the_loop_sleeps(void **state)
 	c = (struct count){.wanted = 1000000};
 	c.hook = cg_hook_create(loop, on_count, &c);
 	turn_for(loop, 20);
-	assert_true(c.fired < 10);
+	assert_true(c.fired < 60); /* turn_for() has a timer of 1 ms */
 	cg_hook_close(c.hook);
 }
 

@@ -17,6 +17,7 @@
 
 struct turn {
 	struct cg_loop *loop;
+	struct cg_timer *again;
 	bool (*holds)(void *arg);
 	void *arg;
 	bool is_late;
@@ -29,6 +30,14 @@ static inline void turn_look(void *owner)
 	if (turn->holds(turn->arg)) {
 		cg_loop_stop(turn->loop);
 	}
+}
+
+/* What another hook brought about after ours had looked would else be seen at the next event. */
+static inline void turn_again(void *owner)
+{
+	struct turn *turn = owner;
+
+	cg_timer_start(turn->again, 1);
 }
 
 static inline void turn_give_up(void *owner)
@@ -53,9 +62,12 @@ static inline bool turn_until(
 	struct cg_hook *hook = cg_hook_create(loop, turn_look, &turn);
 	struct cg_timer *limit = cg_timer_create(loop, turn_give_up, &turn);
 
+	turn.again = cg_timer_create(loop, turn_again, &turn);
+	cg_timer_start(turn.again, 1);
 	cg_timer_start(limit, timeout_ms);
 	cg_loop_run(loop);
 	cg_timer_close(limit);
+	cg_timer_close(turn.again);
 	cg_hook_close(hook);
 	return !turn.is_late || holds(arg);
 }

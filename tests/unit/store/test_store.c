@@ -178,11 +178,18 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* Two attempts at least, and none that is taken for good. */
+static bool is_backing_off(void *arg)
+{
+	return ((struct fixture *)arg)->store->conn.state == CG_CONN_BACKOFF;
+}
+
 static void expect_refused(struct fixture *f, const struct cg_store_config *config)
 {
+	unsigned before = f->server->connections;
+
 	create_store(f, config);
-	assert_true(wait_for(f, has_tried, f->server->connections + 2));
+	assert_true(turn_until(f->loop, is_backing_off, f, 3000));
+	assert_int_equal(f->server->connections, before + 1);
 	assert_int_equal(f->connected, 0);
 	assert_int_equal(f->disconnected, 0);
 	assert_false(cg_store_is_connected(f->store));
@@ -289,6 +296,20 @@ static void test_garbage_for_a_greeting_is_refused(void **state)
 		f->server->first_words = words[i];
 		expect_refused(f, &(struct cg_store_config){0});
 	}
+}
+
+static void test_what_is_refused_is_tried_again_for_ever_and_not_at_once(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t begin_ns = cg_loop_clock_ns();
+
+	f->server->role = "+OK\r\n";
+	create_store(f, &(struct cg_store_config){0});
+	assert_true(wait_for(f, has_tried, 4));
+	/* Halves of 50, 100 and 200 ms at least. */
+	assert_true(cg_loop_clock_ns() - begin_ns >= 170 * UINT64_C(1000000));
+	f->server->role = "*1\r\n$6\r\nmaster\r\n";
+	assert_true(wait_for(f, has_connected, 1));
 }
 
 static void test_a_greeting_that_does_not_come_is_not_waited_for(void **state)
@@ -599,6 +620,7 @@ int main(void)
 	    STORE_TEST(test_servers_that_would_lose_money_are_refused),
 	    STORE_TEST(test_the_library_is_loaded_only_where_it_differs),
 	    STORE_TEST(test_garbage_for_a_greeting_is_refused),
+	    STORE_TEST(test_what_is_refused_is_tried_again_for_ever_and_not_at_once),
 	    STORE_TEST(test_a_greeting_that_does_not_come_is_not_waited_for),
 	    STORE_TEST(test_while_away_operations_end_at_once_and_did_not_happen),
 	    STORE_TEST(test_without_its_epoch_an_operation_is_not_sent),
