@@ -12,3 +12,14 @@ add_executable(callgate ${CG_CLI_SOURCES})
 target_link_libraries(callgate PRIVATE cg_flags cg_cli_headers cg_base_headers cg_ledger_headers
   libcallgate $<LINK_ONLY:cg_ledger> $<LINK_ONLY:cg_base> PkgConfig::PQ PkgConfig::JANSSON)
 install(TARGETS callgate RUNTIME)
+
+# callgate-bench: load on a running sidecar.  It polls inline and sends raw bytes for the
+# floors, so it is built on the client's room rather than on the shared library.
+add_executable(callgate-bench bench/load.c bench/load_run.c bench/load_print.c bench/histogram.c)
+target_link_libraries(callgate-bench PRIVATE cg_flags cg_client cg_client_headers cg_base_headers
+  cg_contract PkgConfig::GRPC)
+
+# The floor under every call: gRPC C core alone, with callgated's channel arguments.
+add_executable(bare_server ${PROJECT_SOURCE_DIR}/bench/bare_server.c)
+target_link_libraries(bare_server PRIVATE cg_flags cg_rpc cg_rpc_headers cg_base cg_base_headers
+  cg_loop_headers cg_gate_headers cg_ports_headers PkgConfig::GRPC Threads::Threads)

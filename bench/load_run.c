@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "load.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "client/client_internal.h"
+
+enum {
+	WARM_UP_MS = 200, /* connections, caches, the wallets' first use */
+	SETTLED_MS = 61001,
+};
+
+#define CREDIT_MICROS INT64_C(900000000000000)
+
+/* One operation at a time each; in a cycle, one call. */
+struct slot {
+	struct load *load;
+	uint64_t serial;
+	uint64_t begun_ns;
+	bool settles; /* the second half of a cycle */
+};
+
+struct load {
+	struct load_options options;
+	struct callgate_client *client;
+	struct slot *slots;
+	struct cg_uuid *companies;
+	char run[17]; /* makes this run's call ids its own */
+
+	/* The phase. */
+	enum load_op op;
+	struct load_result *result; /* NULL: untimed */
+	uint64_t first_serial;
+	uint64_t next_serial;
+	uint64_t end_serial;
+	uint64_t begin_ns;
+	uint64_t end_ns;
+	uint64_t active_count; /* slots that have an operation under way */
+	uint64_t failed_count; /* of untimed phases */
+	struct slot **idle;    /* of a phase with a rate */
+	size_t idle_count;
+
+	/* LOAD_HEALTH: past the codec. */
+	struct cg_method raw_method;
+	void *raw_registered;
+	grpc_slice raw_request;
+};
+
+const char *const load_op_names[LOAD_OP_COUNT] = {
+    "authorize", "settle", "cancel", "cycle", "balance", "health"};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void begin(struct slot *slot);
+
+/* The next operation of this slot, or none where the phase is over. */
+static void go_on(struct slot *slot)
+{
+	struct load *load = slot->load;
+
+	if (load->result != NULL && load->options.rate > 0) {
+		load->idle[load->idle_count++] = slot;
+		load->active_count--;
+		return;
+	}
+	if (load->next_serial >= load->end_serial || now_ns() >= load->end_ns) {
+		load->active_count--;
+		return;
+	}
+	slot->serial = load->next_serial++;
+	slot->settles = false;
+	slot->begun_ns = now_ns();
+	begin(slot);
+}
+
+static void ended(struct slot *slot, const struct callgate_error *error, bool denied)
+{
+	struct load *load = slot->load;
+	uint64_t end_ns = now_ns();
+	struct load_part *part;
+
+	if (load->result == NULL) {
+		load->failed_count += error != NULL || denied;
+		go_on(slot);
+		return;
+	}
+	part = &load->result->parts[slot->settles ? 1 : 0];
+	if (error != NULL) {
+		part->errors[error->status]++;
+	} else {
+		part->denied += denied;
+		cg_histogram_add(&part->durations, end_ns - slot->begun_ns);
+	}
+	if (load->op == LOAD_CYCLE && !slot->settles && error == NULL && !denied) {
+		slot->settles = true;
+		slot->begun_ns = end_ns;
+		begin(slot);
+		return;
+	}
+	go_on(slot);
+}
+
+static void on_authorized(void *context, const struct callgate_error *error,
+    const struct callgate_authorize_response *response)
+{
+	ended(context, error, response != NULL && response->decision != CALLGATE_DECISION_ALLOWED);
+}
+
+static void on_settled(void *context, const struct callgate_error *error,
+    const struct callgate_settle_response *response)
+{
+	(void)response;
+	ended(context, error, false);
+}
+
+static void on_cancelled(void *context, const struct callgate_error *error,
+    const struct callgate_cancel_response *response)
+{
+	(void)response;
+	ended(context, error, false);
+}
+
+static void on_balance(void *context, const struct callgate_error *error,
+    const struct callgate_get_balance_response *response)
+{
+	(void)response;
+	ended(context, error, false);
+}
+
+/* Any answer will do; that it came is all there is to know. */
+static const void *decode_raw(struct cg_op *op, struct cg_view bytes)
+{
+	(void)bytes;
+	return op;
+}
+
+static void deliver_raw(struct cg_op *op)
+{
+	ended(op->context, op->response == NULL ? &op->error : NULL, false);
+}
+
+static enum callgate_submit send_raw(struct slot *slot)
+{
+	struct load *load = slot->load;
+	struct cg_op *op;
+	enum callgate_submit submitted = cg_client__submit(load->client, &load->raw_method,
+	    load->raw_registered, grpc_slice_ref(load->raw_request), &op);
+
+	if (submitted == CALLGATE_ACCEPTED) {
+		op->context = slot;
+		cg_call__start(op);
+	}
+	return submitted;
+}
+
+static enum callgate_submit send_authorize(
+    struct slot *slot, const char *company, const char *call_id)
+{
+	static const struct callgate_meta meta[] = {{"agent", "bench"}};
+	struct callgate_authorize_request request = {
+	    .company_id = company,
+	    .call_id = call_id,
+	    .resource_type = "voice_outbound",
+	    .destination = "+447700900123",
+	    .reserve_ms = 60000,
+	    .start = slot->load->op == LOAD_CYCLE,
+	    .meta = meta,
+	    .meta_count = CG_COUNT_OF(meta),
+	};
+
+	return callgate_authorize(slot->load->client, &request, on_authorized, slot);
+}
+
+static enum callgate_submit send_settle(struct slot *slot, const char *company, const char *call_id)
+{
+	struct callgate_settle_request request = {
+	    .company_id = company,
+	    .call_id = call_id,
+	    .duration = CALLGATE_SETTLE_DURATION_MS,
+	    .duration_ms = SETTLED_MS,
+	};
+
+	return callgate_settle(slot->load->client, &request, on_settled, slot);
+}
+
+static enum callgate_submit send_named(struct slot *slot)
+{
+	struct load *load = slot->load;
+	char company[CG_UUID_TEXT_LEN + 1];
+	char call_id[48];
+
+	cg_uuid_format(&load->companies[slot->serial % load->options.companies], company);
+	(void)snprintf(call_id, sizeof(call_id), "%s-%" PRIu64, load->run, slot->serial);
+	if (load->op == LOAD_AUTHORIZE || (load->op == LOAD_CYCLE && !slot->settles)) {
+		return send_authorize(slot, company, call_id);
+	}
+	if (load->op == LOAD_SETTLE || load->op == LOAD_CYCLE) {
+		return send_settle(slot, company, call_id);
+	}
+	if (load->op == LOAD_CANCEL) {
+		struct callgate_cancel_request request = {company, call_id};
+
+		return callgate_cancel(load->client, &request, on_cancelled, slot);
+	}
+	return callgate_get_balance(
+	    load->client, &(struct callgate_get_balance_request){company}, on_balance, slot);
+}
+
+/* There are as many slots as the client takes operations: it is never full. */
+static void begin(struct slot *slot)
+{
+	bool raw = slot->load->op == LOAD_HEALTH;
+
+	CG_ASSERT((raw ? send_raw(slot) : send_named(slot)) == CALLGATE_ACCEPTED);
+}
+
+/* Begins what is due by now; where all slots are busy it waits, and that shows in its duration. */
+static void begin_due(struct load *load)
+{
+	double step_ns = 1e9 / load->options.rate;
+
+	while (load->idle_count > 0 && load->next_serial < load->end_serial) {
+		uint64_t n = load->next_serial;
+		uint64_t due_ns =
+		    load->begin_ns + (uint64_t)((double)(n - load->first_serial) * step_ns);
+		struct slot *slot;
+
+		if (due_ns > now_ns() || due_ns >= load->end_ns) {
+			return;
+		}
+		slot = load->idle[--load->idle_count];
+		load->active_count++;
+		load->next_serial++;
+		slot->serial = n;
+		slot->settles = false;
+		slot->begun_ns = due_ns;
+		begin(slot);
+	}
+}
+
+static void run_paced(struct load *load)
+{
+	load->idle_count = 0;
+	for (uint32_t i = 0; i < load->options.in_flight; i++) {
+		load->idle[load->idle_count++] = &load->slots[i];
+	}
+	while (load->next_serial < load->end_serial && now_ns() < load->end_ns) {
+		begin_due(load);
+		if (callgate_client_dispatch(load->client) == 0) {
+			(void)nanosleep(&(struct timespec){0, 50000}, NULL);
+		}
+	}
+	while (load->active_count > 0) {
+		(void)callgate_client_wait(load->client, -1);
+	}
+}
+
+/* Serials [first, end) or, where `end_ns` comes before, those that were begun by then. */
+static void run_phase(
+    struct load *load, enum load_op op, uint64_t first, uint64_t end, uint64_t end_ns)
+{
+	load->op = op;
+	load->first_serial = first;
+	load->next_serial = first;
+	load->end_serial = end;
+	load->begin_ns = now_ns();
+	load->end_ns = end_ns;
+	load->active_count = 0;
+	load->failed_count = 0;
+	if (load->result != NULL && load->options.rate > 0) {
+		run_paced(load);
+		return;
+	}
+	for (uint32_t i = 0; i < load->options.in_flight; i++) {
+		load->active_count++;
+		go_on(&load->slots[i]);
+	}
+	while (load->active_count > 0) {
+		(void)callgate_client_wait(load->client, -1);
+	}
+}
+
+static bool untimed_went_well(const struct load *load, const char *what)
+{
+	if (load->failed_count > 0) {
+		(void)fprintf(
+		    stderr, "callgate-bench: %s: %" PRIu64 " failed\n", what, load->failed_count);
+	}
+	return load->failed_count == 0;
+}
+
+static double cpu_seconds(void)
+{
+	struct rusage usage;
+
+	(void)getrusage(RUSAGE_SELF, &usage);
+	return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+	    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static void name_parts(const struct load *load, struct load_result *result)
+{
+	result->part_count = 1;
+	result->parts[0].name = load_op_names[load->options.op];
+	if (load->options.op == LOAD_CYCLE) {
+		result->part_count = 2;
+		result->parts[0].name = load_op_names[LOAD_AUTHORIZE];
+		result->parts[1].name = load_op_names[LOAD_SETTLE];
+	}
+}
+
+/*
+ * Serials below `first` are the warm-up's.  Calls that are left over are cancelled: holds
+ * of a bench are not to be found by the next one.
+ */
+bool load_run(struct load *load, struct load_result *ret_result)
+{
+	enum load_op op = load->options.op;
+	uint64_t count = load->options.count > 0 ? load->options.count : UINT64_MAX / 2;
+	uint64_t warm_ns = now_ns() + (uint64_t)WARM_UP_MS * 1000000;
+	bool settles = op == LOAD_SETTLE && !load->options.bare;
+	uint64_t first;
+	double cpu_before;
+	uint64_t begun_ns;
+
+	memset(ret_result, 0, sizeof(*ret_result));
+	name_parts(load, ret_result);
+	load->result = NULL;
+	run_phase(load, settles ? LOAD_AUTHORIZE : op, 0, UINT64_MAX / 2, warm_ns);
+	if (!untimed_went_well(load, "warm-up")) {
+		return false;
+	}
+	first = load->next_serial;
+	if (settles) {
+		run_phase(load, LOAD_AUTHORIZE, first, first + count, UINT64_MAX);
+		if (!untimed_went_well(load, "authorizing ahead")) {
+			return false;
+		}
+	}
+
+	load->result = ret_result;
+	cpu_before = cpu_seconds();
+	begun_ns = now_ns();
+	run_phase(
+	    load, op, first, first + count, begun_ns + (uint64_t)(load->options.seconds * 1e9));
+	ret_result->seconds = (double)(now_ns() - begun_ns) / 1e9;
+	ret_result->cpu_seconds = cpu_seconds() - cpu_before;
+	load->result = NULL;
+	if (load->options.bare) {
+		return true;
+	}
+	if (settles) {
+		run_phase(load, LOAD_CANCEL, load->next_serial, first + count, UINT64_MAX);
+		run_phase(load, LOAD_CANCEL, 0, first, UINT64_MAX);
+	} else if (op == LOAD_AUTHORIZE) {
+		run_phase(load, LOAD_CANCEL, 0, load->next_serial, UINT64_MAX);
+	}
+	return true;
+}
+
+/* --- Making it. --- */
+
+/* An empty request asks after the whole server. */
+static void set_raw(struct load *load)
+{
+	load->raw_method = (struct cg_method){
+	    .path = "/grpc.health.v1.Health/Check",
+	    .decode = decode_raw,
+	    .deliver = deliver_raw,
+	};
+	load->raw_request = grpc_empty_slice();
+	load->raw_registered =
+	    grpc_channel_register_call(load->client->channel, load->raw_method.path, NULL, NULL);
+}
+
+static void *must_have(size_t count, size_t bytes)
+{
+	void *memory = calloc(count, bytes);
+
+	CG_ASSERT(memory != NULL);
+	return memory;
+}
+
+struct load *load_create(const struct load_options *options)
+{
+	struct load *load = must_have(1, sizeof(*load));
+	struct callgate_options client;
+	struct cg_random random;
+	char why[128];
+
+	load->options = *options;
+	callgate_options_init(&client);
+	client.address = options->address;
+	client.token = options->token;
+	client.in_flight_max = options->in_flight;
+	client.deadline_ms = options->deadline_ms;
+	client.retries_max = 0; /* an error is to be seen, not to be hidden */
+	client.poll_inline = true;
+	load->client = callgate_client_create(&client, why, sizeof(why));
+	if (load->client == NULL) {
+		(void)fprintf(stderr, "callgate-bench: %s\n", why);
+		free(load);
+		return NULL;
+	}
+	cg_random_init(&random, now_ns() ^ (uint64_t)getpid() << 40);
+	(void)snprintf(load->run, sizeof(load->run), "b%012" PRIx64,
+	    cg_random_next(&random) & 0xffffffffffffu);
+	load->companies = must_have(options->companies, sizeof(*load->companies));
+	for (uint32_t i = 0; i < options->companies; i++) {
+		for (size_t j = 0; j < sizeof(load->companies[i].bytes); j++) {
+			load->companies[i].bytes[j] = (uint8_t)cg_random_next(&random);
+		}
+	}
+	load->slots = must_have(options->in_flight, sizeof(*load->slots));
+	load->idle = (struct slot **)must_have(options->in_flight, sizeof(struct slot *));
+	for (uint32_t i = 0; i < options->in_flight; i++) {
+		load->slots[i].load = load;
+	}
+	set_raw(load);
+	return load;
+}
+
+void load_destroy(struct load *load)
+{
+	callgate_client_close(load->client);
+	grpc_slice_unref(load->raw_request);
+	free((void *)load->idle);
+	free(load->slots);
+	free(load->companies);
+	free(load);
+}
+
+static bool went_well(const char *what, const struct callgate_error *error)
+{
+	if (error != NULL) {
+		(void)fprintf(stderr, "callgate-bench: %s: %s: %s\n", what,
+		    callgate_status_name(error->status), error->message);
+	}
+	return error == NULL;
+}
+
+static bool make_wallet(struct load *load, const char *company)
+{
+	const struct callgate_error *error;
+	const struct callgate_create_wallet_response *created;
+	const struct callgate_credit_response *credited;
+	struct callgate_create_wallet_request wallet = {
+	    .company_id = company, .currency = "usd", .plan_id = load->options.plan};
+	struct callgate_credit_request credit = {.company_id = company,
+	    .amount_micros = CREDIT_MICROS,
+	    .type = CALLGATE_ENTRY_TYPE_TOP_UP,
+	    .reference_id = company,
+	    .description = "bench"};
+
+	(void)callgate_create_wallet_sync(load->client, &wallet, &created, &error);
+	if (!went_well("create wallet", error)) {
+		return false;
+	}
+	(void)callgate_credit_sync(load->client, &credit, &credited, &error);
+	return went_well("credit", error);
+}
+
+bool load_prepare(struct load *load)
+{
+	if (load->options.op == LOAD_HEALTH || load->options.bare) {
+		return true;
+	}
+	for (uint32_t i = 0; i < load->options.companies; i++) {
+		char company[CG_UUID_TEXT_LEN + 1];
+
+		cg_uuid_format(&load->companies[i], company);
+		if (!make_wallet(load, company)) {
+			return false;
+		}
+	}
+	return true;
+}
