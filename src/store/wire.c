@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/wire_internal.h"
+
+/* Made from callgate.lua by cmake/embed.cmake. */
+extern const char cg_wire_library_text[];
+extern const size_t cg_wire_library_text_len;
+
+/* Digits of the longest argument's length; the buffer ends before that many do. */
+#define LENGTH_DIGITS 5
+
+struct cg_view cg_wire_library(void)
+{
+	return (struct cg_view){cg_wire_library_text, cg_wire_library_text_len};
+}
+
+/* By hand, since every operation writes a dozen of them and printf takes longer than all else. */
+static size_t format_uint(char digits[20], uint64_t value)
+{
+	char reversed[20];
+	size_t len = 0;
+
+	do {
+		reversed[len++] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value > 0);
+	for (size_t i = 0; i < len; i++) {
+		digits[i] = reversed[len - 1 - i];
+	}
+	return len;
+}
+
+static void put_number(struct cg_buffer *out, char mark, uint64_t value)
+{
+	char line[24];
+
+	line[0] = mark;
+	size_t len = 1 + format_uint(line + 1, value);
+	line[len] = '\r';
+	line[len + 1] = '\n';
+	cg_buffer_bytes(out, line, len + 2);
+}
+
+static void put_bulk(struct cg_buffer *out, struct cg_view text)
+{
+	put_number(out, '$', text.len);
+	cg_buffer_bytes(out, text.data, text.len);
+	cg_buffer_bytes(out, "\r\n", 2);
+}
+
+/* cg:{p<partition>}:<what>; a wallet's ends in the company's 16 bytes. */
+static void put_key(
+    struct cg_buffer *out, struct cg_view tag, enum cg_wire_key key, const struct cg_uuid *company)
+{
+	static const char *const names[] = {
+	    [CG_WIRE_KEY_HEAD] = "head",
+	    [CG_WIRE_KEY_WALLET] = "w:",
+	    [CG_WIRE_KEY_DUE] = "due",
+	    [CG_WIRE_KEY_ENDED_0] = "ended:0",
+	    [CG_WIRE_KEY_ENDED_1] = "ended:1",
+	    [CG_WIRE_KEY_LEDGER] = "ledger",
+	    [CG_WIRE_KEY_EVENTS] = "events",
+	};
+	struct cg_view name = cg_view_of(names[key]);
+	bool is_wallet = key == CG_WIRE_KEY_WALLET;
+
+	CG_ASSERT(!is_wallet || company != NULL);
+	put_number(out, '$', tag.len + name.len + (is_wallet ? sizeof company->bytes : 0));
+	cg_buffer_bytes(out, tag.data, tag.len);
+	cg_buffer_bytes(out, name.data, name.len);
+	if (is_wallet) {
+		cg_buffer_bytes(out, company->bytes, sizeof company->bytes);
+	}
+	cg_buffer_bytes(out, "\r\n", 2);
+}
+
+size_t cg_wire_begin(struct cg_buffer *out, const struct cg_wire_function *function,
+    uint32_t partition, const struct cg_uuid *company)
+{
+	char tag[32] = "cg:{p";
+	size_t tag_len = 5 + format_uint(tag + 5, partition);
+
+	tag[tag_len++] = '}';
+	tag[tag_len++] = ':';
+
+	put_number(out, '*', 4 + function->key_count);
+	put_bulk(out, CG_VIEW_LITERAL("FCALL"));
+	put_bulk(out, cg_view_of(function->name));
+	CG_ASSERT(function->key_count > 0 && function->key_count < 10);
+	char count = (char)('0' + function->key_count);
+	put_bulk(out, (struct cg_view){&count, 1});
+	for (uint32_t i = 0; i < function->key_count; i++) {
+		put_key(out, (struct cg_view){tag, tag_len}, function->keys[i], company);
+	}
+	cg_buffer_bytes(out, "$00000\r\n", 1 + LENGTH_DIGITS + 2);
+	return out->len;
+}
+
+void cg_wire_end(struct cg_buffer *out, size_t begin)
+{
+	char digits[20];
+
+	if (out->overflow) {
+		return;
+	}
+	size_t len = out->len - begin;
+	size_t digits_len = format_uint(digits, len);
+	CG_ASSERT(digits_len <= LENGTH_DIGITS);
+
+	/* Redis reads no leading zeros: the argument moves up to the digits it has. */
+	size_t unused = LENGTH_DIGITS - digits_len;
+	char *at = out->data + begin - LENGTH_DIGITS - 2;
+	memcpy(at, digits, digits_len);
+	memmove(at + digits_len, at + LENGTH_DIGITS, 2 + len);
+	out->len -= unused;
+	cg_buffer_bytes(out, "\r\n", 2);
+}
+
+void cg_wire_put_int(struct cg_buffer *out, int64_t value)
+{
+	cg_buffer_uint(out, (uint64_t)value, 8);
+}
+
+void cg_wire_put_price(struct cg_buffer *out, bool has_price, const struct cg_price *price)
+{
+	static const struct cg_price none;
+
+	if (!has_price) {
+		price = &none;
+	}
+	cg_wire_put_int(out, price->rate_per_minute.micros);
+	cg_wire_put_int(out, price->connect_fee.micros);
+	cg_buffer_uint(out, price->minimum_ms, 4);
+	cg_buffer_uint(out, price->increment_ms, 4);
+}
+
+void cg_wire_take_price(struct cg_cursor *in, struct cg_price *ret_price)
+{
+	ret_price->rate_per_minute.micros = (int64_t)cg_cursor_uint(in, 5);
+	ret_price->connect_fee.micros = (int64_t)cg_cursor_uint(in, 5);
+	ret_price->minimum_ms = (uint32_t)cg_cursor_uint(in, 4);
+	ret_price->increment_ms = (uint32_t)cg_cursor_uint(in, 4);
+}
+
+void cg_wire_take_currency(struct cg_cursor *in, struct cg_currency *ret_currency)
+{
+	struct cg_view code = cg_cursor_bytes(in, sizeof ret_currency->code - 1);
+
+	*ret_currency = (struct cg_currency){{0}};
+	if (code.len > 0) {
+		memcpy(ret_currency->code, code.data, code.len);
+	}
+}
+
+struct cg_money cg_wire_take_money(struct cg_cursor *in)
+{
+	return (struct cg_money){cg_cursor_int(in, 8)};
+}
+
+bool cg_wire_take_bool(struct cg_cursor *in)
+{
+	return cg_cursor_uint(in, 1) != 0;
+}

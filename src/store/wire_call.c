@@ -1,0 +1,228 @@
+/*
+ * Operations on wallets become commands.  The layout of each argument stands above the
+ * function in callgate.lua that reads it; the order here is the same.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "store/wire_internal.h"
+
+#define WALLET_KEYS                                                                                \
+	CG_WIRE_KEY_HEAD, CG_WIRE_KEY_WALLET, CG_WIRE_KEY_DUE, CG_WIRE_KEY_ENDED_0,                \
+	    CG_WIRE_KEY_ENDED_1
+#define FUNCTION(text, count, ...)                                                                 \
+	{                                                                                          \
+		"cg1_" text, count,                                                                \
+		{                                                                                  \
+			__VA_ARGS__                                                                \
+		}                                                                                  \
+	}
+
+static const struct cg_wire_function functions[CG_STORE_VERB_COUNT] = {
+    [CG_STORE_AUTHORIZE] = FUNCTION("authorize", 6, WALLET_KEYS, CG_WIRE_KEY_LEDGER),
+    [CG_STORE_START] = FUNCTION("start", 5, WALLET_KEYS),
+    [CG_STORE_STOP] = FUNCTION("stop", 5, WALLET_KEYS),
+    [CG_STORE_SETTLE] = FUNCTION("settle", 6, WALLET_KEYS, CG_WIRE_KEY_LEDGER),
+    [CG_STORE_CANCEL] = FUNCTION("cancel", 5, WALLET_KEYS),
+    [CG_STORE_ADOPT] = FUNCTION("adopt", 6, WALLET_KEYS, CG_WIRE_KEY_LEDGER),
+    [CG_STORE_CREDIT] = FUNCTION("credit", 6, WALLET_KEYS, CG_WIRE_KEY_LEDGER),
+    [CG_STORE_CHARGE] = FUNCTION("charge", 6, WALLET_KEYS, CG_WIRE_KEY_LEDGER),
+    [CG_STORE_BALANCE] = FUNCTION("balance", 2, CG_WIRE_KEY_HEAD, CG_WIRE_KEY_WALLET),
+    [CG_STORE_GET_CALL] = FUNCTION("get_call", 5, WALLET_KEYS),
+    [CG_STORE_CALLS] = FUNCTION("calls", 2, CG_WIRE_KEY_HEAD, CG_WIRE_KEY_WALLET),
+    [CG_STORE_LIVE_WALLETS] = FUNCTION("live_wallets", 2, CG_WIRE_KEY_HEAD, CG_WIRE_KEY_DUE),
+    [CG_STORE_LOAD] = FUNCTION("load", 5, WALLET_KEYS),
+};
+
+static unsigned bit(bool set, unsigned value)
+{
+	return set ? value : 0;
+}
+
+/* 40 bytes, which the record keeps as they are. */
+static void put_terms(struct cg_buffer *out, const struct cg_wallet_terms *terms)
+{
+	unsigned flags = bit(terms->credit_unlimited, 1) | bit(terms->suspended, 2) |
+	    bit(terms->frozen, 4) | bit(terms->shadow, 8) | bit(terms->has_low_balance, 16);
+
+	cg_buffer_uint(out, terms->version, 8);
+	cg_wire_put_int(out, terms->credit_limit.micros);
+	cg_buffer_uint(out, flags, 1);
+	cg_buffer_uint(out, terms->calls_max, 4);
+	cg_wire_put_int(out, terms->low_balance.micros);
+	cg_buffer_uint(out, terms->low_balance_remaining_ms, 4);
+	cg_buffer_uint(out, terms->cut_warning_ms, 4);
+	cg_buffer_bytes(out, terms->currency.code, sizeof terms->currency.code - 1);
+}
+
+static void put_limits(struct cg_buffer *out, const struct cg_call_limits *limits)
+{
+	cg_buffer_uint(out, limits->reserve_ms, 4);
+	cg_buffer_uint(out, limits->longest_ms, 4);
+	cg_buffer_uint(out, limits->lease_ms, 4);
+	cg_buffer_uint(out, limits->guard_ms, 4);
+}
+
+static void put_authorize(
+    struct cg_buffer *out, const struct cg_store_op *op, const struct cg_wire_config *config)
+{
+	const struct cg_store_authorize_in *in = &op->in.authorize;
+
+	cg_wire_put_int(out, op->not_after_ms);
+	cg_buffer_uint(out, config->outbox_max, 8);
+	cg_buffer_uint(
+	    out, bit(in->start, 1) | bit(in->validate_only, 2) | bit(in->has_price, 4), 1);
+	put_terms(out, &op->terms);
+	cg_wire_put_price(out, in->has_price, &in->price);
+	put_limits(out, &in->limits);
+	cg_buffer_text(out, in->call_id, 1);
+	cg_buffer_text(out, in->resource_type, 1);
+	cg_buffer_text(out, in->destination, 1);
+	cg_buffer_text(out, in->meta.pairs, 2);
+}
+
+static void put_start(struct cg_buffer *out, const struct cg_store_op *op)
+{
+	cg_wire_put_int(out, op->not_after_ms);
+	put_terms(out, &op->terms);
+	cg_wire_put_int(out, op->in.start.started_at_ms);
+	cg_buffer_text(out, op->in.start.call_id, 1);
+}
+
+static void put_stop(struct cg_buffer *out, const struct cg_store_op *op)
+{
+	put_terms(out, &op->terms);
+	cg_wire_put_int(out, op->in.stop.ended_at_ms);
+	cg_buffer_text(out, op->in.stop.call_id, 1);
+}
+
+static void put_settle(struct cg_buffer *out, const struct cg_store_op *op)
+{
+	const struct cg_store_settle_in *in = &op->in.settle;
+
+	cg_buffer_uint(out, bit(in->as_metered, 1) | bit(op->asked, 2) | bit(in->has_price, 4), 1);
+	put_terms(out, &op->terms);
+	cg_wire_put_int(out, in->duration_ms);
+	cg_wire_put_int(out, in->started_at_ms);
+	cg_wire_put_int(out, in->ended_at_ms);
+	cg_buffer_uint(out, in->basis == CG_BASIS_NONE ? CG_BASIS_REPORTED : in->basis, 1);
+	cg_wire_put_price(out, in->has_price, &in->price);
+	cg_buffer_text(out, in->call_id, 1);
+	cg_buffer_text(out, in->resource_type, 1);
+	cg_buffer_text(out, in->destination, 1);
+	cg_buffer_text(out, in->meta.pairs, 2);
+}
+
+static void put_cancel(struct cg_buffer *out, const struct cg_store_op *op)
+{
+	put_terms(out, &op->terms);
+	cg_buffer_text(out, op->in.cancel.call_id, 1);
+}
+
+static void put_adopt(
+    struct cg_buffer *out, const struct cg_store_op *op, const struct cg_wire_config *config)
+{
+	const struct cg_store_adopt_in *in = &op->in.adopt;
+
+	cg_buffer_uint(out, config->outbox_max, 8);
+	cg_buffer_uint(out, bit(op->asked, 2) | bit(in->has_price, 4), 1);
+	put_terms(out, &op->terms);
+	cg_wire_put_price(out, in->has_price, &in->price);
+	put_limits(out, &in->limits);
+	cg_wire_put_int(out, in->started_at_ms);
+	cg_buffer_text(out, in->call_id, 1);
+	cg_buffer_text(out, in->resource_type, 1);
+	cg_buffer_text(out, in->destination, 1);
+	cg_buffer_text(out, in->meta.pairs, 2);
+}
+
+static void put_credit(struct cg_buffer *out, const struct cg_store_op *op)
+{
+	const struct cg_store_credit_in *in = &op->in.credit;
+
+	cg_buffer_uint(out, op->asked, 1);
+	put_terms(out, &op->terms);
+	cg_buffer_uint(out, in->type, 1);
+	cg_wire_put_int(out, in->amount.micros);
+	cg_buffer_text(out, in->reference_id, 1);
+	cg_buffer_text(out, in->description, 2);
+}
+
+static void put_charge(struct cg_buffer *out, const struct cg_store_op *op)
+{
+	const struct cg_store_charge_in *in = &op->in.charge;
+
+	cg_buffer_uint(out, op->asked, 1);
+	put_terms(out, &op->terms);
+	cg_wire_put_int(out, in->amount.micros);
+	cg_wire_put_int(out, in->quantity);
+	cg_buffer_text(out, in->reference_id, 1);
+	cg_buffer_text(out, in->resource_type, 1);
+	cg_buffer_text(out, in->description, 2);
+	cg_buffer_text(out, in->meta.pairs, 2);
+}
+
+static void put_calls(struct cg_buffer *out, const struct cg_store_op *op)
+{
+	cg_wire_put_int(out, op->in.calls.after_at_ms);
+	cg_buffer_uint(out, op->in.calls.calls_max, 4);
+	cg_buffer_text(out, op->in.calls.after_call_id, 1);
+}
+
+static void put_argument(
+    struct cg_buffer *out, const struct cg_store_op *op, const struct cg_wire_config *config)
+{
+	switch (op->verb) {
+	case CG_STORE_AUTHORIZE:
+		put_authorize(out, op, config);
+		return;
+	case CG_STORE_START:
+		put_start(out, op);
+		return;
+	case CG_STORE_STOP:
+		put_stop(out, op);
+		return;
+	case CG_STORE_SETTLE:
+		put_settle(out, op);
+		return;
+	case CG_STORE_CANCEL:
+		put_cancel(out, op);
+		return;
+	case CG_STORE_ADOPT:
+		put_adopt(out, op, config);
+		return;
+	case CG_STORE_CREDIT:
+		put_credit(out, op);
+		return;
+	case CG_STORE_CHARGE:
+		put_charge(out, op);
+		return;
+	case CG_STORE_GET_CALL:
+		cg_buffer_uint(out, op->asked, 1);
+		cg_buffer_text(out, op->in.get_call, 1);
+		return;
+	case CG_STORE_CALLS:
+		put_calls(out, op);
+		return;
+	case CG_STORE_LOAD:
+		put_terms(out, &op->terms);
+		cg_wire_put_int(out, op->in.load.posted.micros);
+		cg_buffer_uint(out, op->in.load.version, 8);
+		return;
+	case CG_STORE_BALANCE:
+	case CG_STORE_LIVE_WALLETS:
+		return;
+	case CG_STORE_VERB_COUNT:
+		break;
+	}
+	CG_UNREACHABLE();
+}
+
+void cg_wire_encode(const struct cg_store_op *op, uint32_t partition, uint64_t epoch,
+    const struct cg_wire_config *config, struct cg_buffer *out)
+{
+	CG_ASSERT(op->verb < CG_STORE_VERB_COUNT);
+	size_t begin = cg_wire_begin(out, &functions[op->verb], partition, &op->company);
+	cg_buffer_uint(out, op->known_epoch != 0 ? op->known_epoch : epoch, 8);
+	put_argument(out, op, config);
+	cg_wire_end(out, begin);
+}
