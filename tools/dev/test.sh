@@ -50,7 +50,7 @@ layer_build() {
 
 layer_ctest() {
 	local preset="$1" name="$2" xml="$CG_RESULTS/$2.xml" status=0
-	timeout 600 ctest --test-dir "build/$preset" -j "$(nproc)" --timeout 120 --output-on-failure \
+	timeout 600 ctest --test-dir "build/$preset" -R '^unit/' -j "$(nproc)" --timeout 120 --output-on-failure \
 		--no-tests=error --test-output-size-passed 1000000 --test-output-size-failed 1000000 \
 		--output-junit "$xml" >"$CG_RESULTS/$name.log" 2>&1 || status=$?
 	[ "$status" = 0 ] || cat "$CG_RESULTS/$name.log"
@@ -107,11 +107,13 @@ run_tests() {
 	CG_RESULTS="$(mktemp -d "${TMPDIR:-/tmp}/callgate-test.XXXXXX")"
 	at_exit "rm -rf '$CG_RESULTS'"
 	: >"$CG_RESULTS/all"
+	# A stack that the shell was set up for is not what is tested.
+	unset "${!CALLGATE_@}"
 	export ASAN_OPTIONS="${ASAN_OPTIONS-detect_leaks=1:abort_on_error=1}"
 	export UBSAN_OPTIONS="${UBSAN_OPTIONS-print_stacktrace=1:halt_on_error=1}"
 	export CALLGATE_TEST_BUILD="$CG_ROOT/build/dev-werror"
 	export CALLGATE_RELEASE_BUILD="$CG_ROOT/build/release-werror"
-	export CALLGATE_TEST_LONG="$long"
+	export CALLGATE_TEST_LONG="$long" CG_BIN="$CALLGATE_TEST_BUILD/bin"
 
 	layer build layer_build
 	if [ "$(count_of fail build)" = 0 ]; then
