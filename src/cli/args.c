@@ -217,7 +217,7 @@ static bool json_is_asked_for(int argc, char **argv)
 	return false;
 }
 
-bool cg_args_parse(struct cg_args *args, int argc, char **argv, struct cg_args_error *ret_error)
+static bool parse(struct cg_args *args, int argc, char **argv, struct cg_args_error *ret_error)
 {
 	struct option options[CG_ARGS_FLAGS_MAX + COMMON_COUNT + 1];
 	int option;
@@ -225,7 +225,6 @@ bool cg_args_parse(struct cg_args *args, int argc, char **argv, struct cg_args_e
 	memset(ret_error, 0, sizeof *ret_error);
 	make_options(args->command, options);
 	args->timeout_ms = CG_ARGS_TIMEOUT_DEFAULT_MS;
-	args->json = json_is_asked_for(argc, argv);
 	args->address = from_environment("CALLGATE_ADDRESS");
 	args->database_url = from_environment("CALLGATE_DATABASE_URL");
 	opterr = 0;
@@ -239,6 +238,16 @@ bool cg_args_parse(struct cg_args *args, int argc, char **argv, struct cg_args_e
 		return true;
 	}
 	return take_operands(args, argc, argv, ret_error) && check_required(args, ret_error);
+}
+
+bool cg_args_parse(struct cg_args *args, int argc, char **argv, struct cg_args_error *ret_error)
+{
+	if (parse(args, argc, argv, ret_error)) {
+		return true;
+	}
+	/* What stood behind the refused word has not been read; its form of error is asked for. */
+	args->json = args->json || json_is_asked_for(argc, argv);
+	return false;
 }
 
 static const struct cg_arg *find(const struct cg_args *args, const char *name)

@@ -3,6 +3,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/base.h"
 #include "cli/answers.h"
 #include "cli/client.h"
@@ -15,7 +18,7 @@ static const struct cg_column of_one_company[] = {
     {.header = "STATE", .path = "state"},
     {.header = "RESOURCE", .path = "resource_type", .shrinks = true},
     {.header = "DESTINATION", .path = "destination", .shrinks = true},
-    {.header = "SINCE", .path = "age_ms", .right = true},
+    {.header = "SINCE", .path = "age", .right = true},
     {.header = "ACCRUED", .path = "accrued_micros", .right = true},
     {.header = "MICROS", .path = "accrued_micros", .raw = true, .right = true},
     {.header = NULL},
@@ -25,22 +28,32 @@ static const struct cg_column of_all_companies[] = {
     {.header = "COMPANY", .path = "company_id"},
     {.header = "CALL", .path = "call_id", .shrinks = true},
     {.header = "STATE", .path = "state"},
-    {.header = "SINCE", .path = "age_ms", .right = true},
+    {.header = "SINCE", .path = "age", .right = true},
     {.header = "ACCRUED", .path = "accrued_micros", .right = true},
     {.header = "MICROS", .path = "accrued_micros", .raw = true, .right = true},
     {.header = NULL},
 };
 
-/* For people a call's age says more than its instants; whole seconds, on this clock. */
+/* For people a call's age says more than its instants: "42s", "12m05s", "3h20m". */
 static void add_age(json_t *call, int64_t now_ms)
 {
 	json_int_t since = json_integer_value(json_object_get(call, "started_at_ms"));
+	char text[32];
 
 	if (since == 0) {
 		since = json_integer_value(json_object_get(call, "authorized_at_ms"));
 	}
-	int64_t age = now_ms < since ? 0 : (now_ms - since) / 1000 * 1000;
-	cg_output_add_int(call, "age_ms", age);
+	int64_t seconds = now_ms < since ? 0 : (now_ms - since) / 1000;
+	if (seconds < 60) {
+		(void)snprintf(text, sizeof text, "%" PRId64 "s", seconds);
+	} else if (seconds < 3600) {
+		(void)snprintf(
+		    text, sizeof text, "%" PRId64 "m%02" PRId64 "s", seconds / 60, seconds % 60);
+	} else {
+		(void)snprintf(text, sizeof text, "%" PRId64 "h%02" PRId64 "m", seconds / 3600,
+		    seconds / 60 % 60);
+	}
+	cg_output_add_text(call, "age", text);
 }
 
 static void print_calls(const struct cg_cli *cli, json_t *answer)

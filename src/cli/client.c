@@ -77,7 +77,7 @@ enum cg_exit cg_client_exit_of(enum callgate_status status)
 static const char *advice(enum cg_exit code)
 {
 	return code == CG_EXIT_UNAVAILABLE
-	    ? "; it may or may not have happened: repeat the same command"
+	    ? "; it may have happened: repeating the same command is safe"
 	    : "";
 }
 

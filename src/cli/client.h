@@ -43,8 +43,7 @@ extern const char *const cg_client_durabilities[];
 #define CG_FLAG_DURABILITY                                                                         \
 	{                                                                                          \
 		.name = "durability", .kind = CG_FLAG_CHOICE, .choices = cg_client_durabilities,   \
-		.help = "when to answer: accepted (the store has it), or committed (the ledger), " \
-		        "the default"                                                              \
+		.help = "answer when the store has it, or the ledger (the default)"                \
 	}
 #define CG_FLAG_META_PAIRS                                                                         \
 	{                                                                                          \

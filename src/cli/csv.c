@@ -214,7 +214,10 @@ static char *load(FILE *file, size_t *ret_len)
 static enum cg_exit parse(const struct cg_cli *cli, const char *path, const struct cg_flag *columns,
     struct cg_view bytes, json_t **ret_rows)
 {
-	struct reader reader = {.cli = cli, .path = path, .columns = columns, .line = 1};
+	struct reader reader = {.cli = cli,
+	    .path = strcmp(path, "-") == 0 ? "standard input" : path,
+	    .columns = columns,
+	    .line = 1};
 	json_t *rows;
 	enum cg_exit code;
 

@@ -101,10 +101,9 @@ static void tell_terms(struct cg_story *story, const struct callgate_call *call)
 	}
 	cg_money_format(price->rate_micros_per_minute, price->currency, text);
 	cg_money_format(price->connect_fee_micros, price->currency, fee);
-	cg_story_tell(story,
-	    "Price       %s a minute, %s to connect, at least %" PRId64 " ms, in steps of %" PRId64
-	    " ms.",
-	    text, fee, price->minimum_ms, price->increment_ms);
+	cg_story_tell(story, "Price       %s a minute, %s to connect,", text, fee);
+	cg_story_tell(story, "            at least %" PRId64 " ms, in steps of %" PRId64 " ms.",
+	    price->minimum_ms, price->increment_ms);
 }
 
 static void tell_hold(struct cg_story *story, const struct callgate_call *call)

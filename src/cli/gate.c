@@ -292,7 +292,7 @@ static const struct cg_flag settle_flags[] = {
     {.name = "basis",
         .kind = CG_FLAG_CHOICE,
         .choices = bases,
-        .help = "how the duration is known: reported (the default) or polled"},
+        .help = "how the duration is known; reported unless given"},
     CG_FLAG_META_PAIRS,
     CG_FLAG_DURABILITY,
     CG_FLAGS_END,

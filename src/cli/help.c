@@ -3,7 +3,6 @@
  */
 #include "cli/help.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "cli/args.h"
@@ -29,16 +28,17 @@ static void print_usage(const struct cg_command *command)
 	}
 }
 
-/* Where a number is asked for, its bounds are half of the help. */
+/* Where a number or one of some words is asked for, its bounds are half of the help. */
 static void print_flag(const struct cg_flag *flag)
 {
 	char form[80];
+	char bound[160];
 
 	cg_bounds_form(flag, form, sizeof form);
 	(void)printf("  %-*s %s\n", FORM_WIDTH, form, flag->help);
-	if (flag->kind == CG_FLAG_INT) {
-		(void)printf("  %-*s %" PRId64 "..%" PRId64 "%s\n", FORM_WIDTH, "", flag->min,
-		    flag->max, flag->not_zero && flag->min < 0 ? ", not 0" : "");
+	if (flag->kind == CG_FLAG_INT || flag->kind == CG_FLAG_CHOICE) {
+		cg_bounds_describe(flag, bound, sizeof bound);
+		(void)printf("  %-*s %s\n", FORM_WIDTH, "", bound);
 	}
 }
 

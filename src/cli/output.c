@@ -193,12 +193,10 @@ static void print_price(const json_t *price)
 
 	cg_money_format(rate, code == NULL ? "" : code, text);
 	(void)printf("%s a minute", text);
-	if (fee != 0) {
-		cg_money_format(fee, code == NULL ? "" : code, text);
-		(void)printf(" + %s to connect", text);
-	}
-	(void)printf(", minimum %" JSON_INTEGER_FORMAT " ms, increment %" JSON_INTEGER_FORMAT " ms",
-	    json_integer_value(json_object_get(price, "minimum_ms")),
+	cg_money_format(fee, code == NULL ? "" : code, text);
+	(void)printf(", %s to connect\n%-*s at least %" JSON_INTEGER_FORMAT
+	             " ms, in steps of %" JSON_INTEGER_FORMAT " ms\n",
+	    text, LABEL_WIDTH, "", json_integer_value(json_object_get(price, "minimum_ms")),
 	    json_integer_value(json_object_get(price, "increment_ms")));
 }
 
@@ -219,7 +217,6 @@ static void print_field(const char *key, json_t *value, const char *currency)
 	if (json_is_object(value) && strcmp(key, "price") == 0) {
 		(void)printf("%-*s ", LABEL_WIDTH, label);
 		print_price(value);
-		(void)putchar('\n');
 	} else if (json_is_object(value) && strcmp(key, "meta") == 0) {
 		json_object_foreach(value, name, item)
 		{

@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/base.h"
 #include "cli/csv.h"
@@ -34,7 +35,7 @@ static void print_rates(const json_t *rates)
 	static const struct cg_column columns[] = {
 	    {.header = "PLAN", .path = "plan_id", .shrinks = true},
 	    {.header = "RESOURCE", .path = "resource_type", .shrinks = true},
-	    {.header = "PREFIX", .path = "prefix"},
+	    {.header = "PREFIX", .path = "shown_prefix"},
 	    {.header = "A MINUTE", .path = "rate_micros_per_minute", .right = true},
 	    {.header = "MICROS", .path = "rate_micros_per_minute", .raw = true, .right = true},
 	    {.header = "TO CONNECT", .path = "connect_fee_micros", .right = true},
@@ -43,7 +44,14 @@ static void print_rates(const json_t *rates)
 	    {.header = "INC MS", .path = "increment_ms", .raw = true, .right = true},
 	    {.header = NULL},
 	};
+	json_t *rate;
+	size_t i;
 
+	json_array_foreach(rates, i, rate)
+	{
+		const char *prefix = json_string_value(json_object_get(rate, "prefix"));
+		cg_output_add_text(rate, "shown_prefix", prefix[0] == '\0' ? "any" : prefix);
+	}
 	cg_table_print(columns, rates);
 }
 
@@ -183,13 +191,14 @@ static enum cg_exit import(struct cg_cli *cli, const char *rows, json_t **ret_an
 static enum cg_exit rate_import(struct cg_cli *cli)
 {
 	const char *path = cg_args_text(&cli->args, "FILE.csv", NULL);
+	const char *name = strcmp(path, "-") == 0 ? "standard input" : path;
 	json_t *rows = NULL;
 	json_t *answer = NULL;
 	char *text = NULL;
 	enum cg_exit code = cg_csv_read(cli, path, rate_columns, &rows);
 
 	if (code == CG_EXIT_DONE) {
-		code = check_twice(cli, path, rows);
+		code = check_twice(cli, name, rows);
 	}
 	if (code == CG_EXIT_DONE) {
 		text = json_dumps(rows, JSON_COMPACT);
@@ -197,7 +206,7 @@ static enum cg_exit rate_import(struct cg_cli *cli)
 		code = cg_sql_begin(cli);
 	}
 	if (code == CG_EXIT_DONE) {
-		code = check_plans(cli, path, text);
+		code = check_plans(cli, name, text);
 	}
 	if (code == CG_EXIT_DONE) {
 		code = import(cli, text, &answer);
