@@ -78,6 +78,25 @@ void cg_ask__terms(struct cg_request *req)
 	wait_for_wallet(req, CG_STEP_TERMS, on_terms);
 }
 
+void cg_ask__put_wallet(
+    struct cg_request *req, const struct cg_loaded *loaded, void (*done)(struct cg_store_op *op))
+{
+	struct cg_request_work *work = &req->work;
+
+	CG_ASSERT(loaded->epoch != 0);
+	cg_answer__move(req, CG_STEP_LOAD);
+	work->store = (struct cg_store_op){
+	    .verb = CG_STORE_LOAD,
+	    .company = req->company,
+	    .deadline_at_ms = cg_round__store_deadline(req),
+	    .known_epoch = loaded->epoch,
+	    .terms = work->terms,
+	    .in.load = {.posted = loaded->wallet.posted, .version = loaded->wallet.version},
+	    .done = done,
+	};
+	work->gate->store->submit(work->gate->store, &work->store);
+}
+
 static void on_wallet_put(struct cg_store_op *op)
 {
 	struct cg_request *req = CG_CONTAINER_OF(op, struct cg_request, work.store);
@@ -107,17 +126,7 @@ static void on_wallet(struct cg_request *req, const struct cg_loaded *loaded)
 		cg_round__begin_again(req);
 		return;
 	}
-	cg_answer__move(req, CG_STEP_LOAD);
-	work->store = (struct cg_store_op){
-	    .verb = CG_STORE_LOAD,
-	    .company = req->company,
-	    .deadline_at_ms = cg_round__store_deadline(req),
-	    .known_epoch = loaded->epoch,
-	    .terms = work->terms,
-	    .in.load = {.posted = loaded->wallet.posted, .version = loaded->wallet.version},
-	    .done = on_wallet_put,
-	};
-	work->gate->store->submit(work->gate->store, &work->store);
+	cg_ask__put_wallet(req, loaded, on_wallet_put);
 }
 
 void cg_ask__wallet(struct cg_request *req)

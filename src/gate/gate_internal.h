@@ -172,6 +172,13 @@ void cg_ask__terms(struct cg_request *req);
 /* The store does not have the wallet: reads it, puts it there, asks again. */
 void cg_ask__wallet(struct cg_request *req);
 
+/*
+ * Puts a wallet there as it was read, or its terms where it is there already.  The reading's
+ * epoch must not be 0.
+ */
+void cg_ask__put_wallet(
+    struct cg_request *req, const struct cg_loaded *loaded, void (*done)(struct cg_store_op *op));
+
 /* Asks the ledger for the method's key under the epoch of the store's refusal. */
 void cg_ask__key(struct cg_request *req, uint64_t epoch);
 
@@ -185,6 +192,10 @@ void cg_ask__await(struct cg_request *req, const struct cg_entry_id *id, struct 
 void cg_ask__kick(struct cg_request *req);
 
 /* plans.c: what the snapshot says of one wallet. */
+
+/* What the wallet's record in the store is to know; false where its plan is not known. */
+bool cg_plans__terms_of(
+    const struct cg_gate *gate, const struct cg_wallet *wallet, struct cg_wallet_terms *ret_terms);
 
 /* Reads plans and rates, if nobody is reading them yet. */
 void cg_plans__refresh(struct cg_gate *gate);

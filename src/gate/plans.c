@@ -98,6 +98,19 @@ static void fill_terms(
 	};
 }
 
+bool cg_plans__terms_of(
+    const struct cg_gate *gate, const struct cg_wallet *wallet, struct cg_wallet_terms *ret_terms)
+{
+	const struct cg_plan *plan =
+	    gate->terms == NULL ? NULL : cg_tariff_plan(gate->terms, wallet->plan_id);
+
+	if (plan == NULL) {
+		return false;
+	}
+	fill_terms(ret_terms, wallet, plan);
+	return true;
+}
+
 static void on_unknown_plan(struct cg_gate *gate, const struct cg_wallet *wallet)
 {
 	uint64_t held_back = 0;

@@ -9,10 +9,13 @@
 /* Who asked for it stands in the receipt already; a longer name is cut, and compared by nobody. */
 #define ASKED_BY_MAX_BYTES 256
 
+/* As long as the store takes one: the ledger's own (`undo:<entry id>`) may exceed a caller's. */
+#define REFERENCE_MAX_BYTES 255
+
 struct receipt {
 	struct cg_request req;
 	struct cg_list busy;
-	char reference_id[CG_CALL_ID_MAX_BYTES];
+	char reference_id[REFERENCE_MAX_BYTES];
 	char description[CG_DESCRIPTION_MAX_BYTES];
 	char asked_by[ASKED_BY_MAX_BYTES];
 };
@@ -76,7 +79,7 @@ void cg_receipts__on_due(
 	struct cg_gate *gate = owner;
 
 	/* One that does not fit did not come from here; cutting its key would be another key. */
-	if (is_busy(gate, company, due) || due->reference_id.len > CG_CALL_ID_MAX_BYTES ||
+	if (is_busy(gate, company, due) || due->reference_id.len > REFERENCE_MAX_BYTES ||
 	    due->description.len > CG_DESCRIPTION_MAX_BYTES) {
 		return;
 	}
@@ -94,7 +97,7 @@ void cg_receipts__on_due(
 	            .amount = due->amount,
 	            .type = due->type,
 	            .reference_id =
-	                copy(receipt->reference_id, CG_CALL_ID_MAX_BYTES, due->reference_id),
+	                copy(receipt->reference_id, REFERENCE_MAX_BYTES, due->reference_id),
 	            .description =
 	                copy(receipt->description, CG_DESCRIPTION_MAX_BYTES, due->description),
 	            .durability = CG_DURABILITY_ACCEPTED,

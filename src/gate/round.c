@@ -110,12 +110,16 @@ static void on_lost(struct cg_request *req)
 	cg_answer__store_failed(req, CG_UNAVAILABLE);
 }
 
-/* Our idea of the store's clock may be what was late.  Once more, without it. */
-static void on_too_late(struct cg_request *req)
+/* By the store's clock.  Our idea of that may be what was wrong: once more, with a better one. */
+static void on_too_late(struct cg_request *req, int64_t as_of_ms)
 {
 	struct cg_request_work *work = &req->work;
 
-	work->gate->has_clock_offset = false;
+	if (as_of_ms > 0) {
+		note_clock(work->gate, as_of_ms);
+	} else {
+		work->gate->has_clock_offset = false;
+	}
 	if (!work->was_resent && cg_round__now(work->gate) < work->store_deadline_at_ms) {
 		work->was_resent = true;
 		cg_round__ask_store(req);
@@ -135,7 +139,7 @@ static void on_outcome(struct cg_request *req, const struct cg_store_op *op)
 		}
 		return;
 	case CG_STORE_TOO_LATE:
-		on_too_late(req);
+		on_too_late(req, op->as_of_ms);
 		return;
 	case CG_STORE_ASK:
 		if (req->work.machine->key != NULL && !req->work.wants_balance) {

@@ -49,10 +49,14 @@ static struct cg_ledger_key key(const struct cg_request *req)
 	return (struct cg_ledger_key){CG_ENTRY_USAGE, req->in.settle.call_id};
 }
 
-/* Whether the terms, not known so far, could still price what the request names. */
+/*
+ * Whether the terms, not known so far, could still price what the request names.  With
+ * as_metered there is nothing to price where the call never started here.
+ */
 static bool wants_terms(const struct cg_request *req)
 {
-	return !req->work.has_terms && req->in.settle.resource_type.len > 0;
+	return !req->work.has_terms && req->in.settle.resource_type.len > 0 &&
+	    !req->in.settle.as_metered;
 }
 
 static void on_no_row(struct cg_request *req)
@@ -100,8 +104,7 @@ static void on_answer(struct cg_request *req, const struct cg_store_op *op)
 		on_charged(req, op);
 	} else if (op->outcome == CG_STORE_KEY_REUSED) {
 		on_key_reused(req, op);
-	} else if ((op->outcome == CG_STORE_NO_PRICE || op->outcome == CG_STORE_UNKNOWN_CALL) &&
-	    wants_terms(req)) {
+	} else if (op->outcome == CG_STORE_NO_PRICE && wants_terms(req)) {
 		/* A key that the store knows, without a price of its own: the terms have one. */
 		cg_ask__terms(req);
 	} else if (op->outcome == CG_STORE_OUT_OF_RANGE) {

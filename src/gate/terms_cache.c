@@ -16,8 +16,10 @@
 
 #include "gate/gate_internal.h"
 
+/* A reading, and where it brought news of a cached wallet, the telling of it to the store. */
 struct load {
 	struct cg_ledger_op op;
+	struct cg_store_op tell;
 	struct cg_gate *gate;
 	struct cg_cached_wallet *cached;
 	uint64_t epoch;
@@ -240,6 +242,46 @@ static void put_back(
 	}
 }
 
+static void on_told(struct cg_store_op *op)
+{
+	struct load *load = CG_CONTAINER_OF(op, struct load, tell);
+	struct cg_gate *gate = load->gate;
+	bool is_closing = op->status == CG_CLOSING;
+
+	/* However it ended: the next operation of the wallet carries the same terms. */
+	cg_slab_give(&gate->cache.loads, load);
+	if (!is_closing) {
+		pump(gate);
+	}
+}
+
+/*
+ * Running calls and balances go by the terms in the wallet's record: it learns of a change
+ * now, and not only with the next call.  False where there is nothing to tell.
+ */
+static bool tell_store(
+    struct load *load, const struct cg_cached_wallet *cached, const struct cg_loaded *loaded)
+{
+	struct cg_wallet_terms terms;
+
+	if (loaded->status != CG_OK || loaded->outcome != CG_LEDGER_DONE || loaded->epoch == 0 ||
+	    !cached->is_known || loaded->wallet.terms_version <= cached->wallet.terms_version ||
+	    !cg_plans__terms_of(load->gate, &loaded->wallet, &terms)) {
+		return false;
+	}
+	load->tell = (struct cg_store_op){
+	    .verb = CG_STORE_LOAD,
+	    .company = loaded->wallet.company,
+	    .deadline_at_ms = cg_round__now(load->gate) + load->gate->config.store_timeout_ms,
+	    .known_epoch = loaded->epoch,
+	    .terms = terms,
+	    .in.load = {.posted = loaded->wallet.posted, .version = loaded->wallet.version},
+	    .done = on_told,
+	};
+	load->gate->store->submit(load->gate->store, &load->tell);
+	return true;
+}
+
 static void on_wallet_read(struct cg_ledger_op *op)
 {
 	struct load *load = CG_CONTAINER_OF(op, struct load, op);
@@ -252,7 +294,9 @@ static void on_wallet_read(struct cg_ledger_op *op)
 	if (op->status == CG_OK && op->outcome == CG_LEDGER_DONE) {
 		loaded.wallet = op->out.wallet;
 	}
-	cg_slab_give(&gate->cache.loads, load);
+	if (!tell_store(load, cached, &loaded)) {
+		cg_slab_give(&gate->cache.loads, load);
+	}
 
 	cg_list_init(&waiters);
 	take_waiters(cached, &waiters);

@@ -1,11 +1,47 @@
 /*
  * Wallets: one operation at the ledger.
  *
- *  NEW --> LEDGER --answered--> DONE
+ *  NEW --> LEDGER --created, read, refused----------------------> DONE
+ *             '--updated--> WALLET --read--> LOAD --however-------^
+ *                             '--failed---------------------------^
+ *
+ * An update also tells the store, so that a wallet whose calls are running, or whose balance
+ * is looked at, has its new terms before anybody authorizes its next call.  That is a
+ * courtesy: the update is in the ledger, so whatever becomes of it, the answer is OK.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "gate/gate_internal.h"
+
+static void on_told(struct cg_store_op *op)
+{
+	cg_answer__ok(CG_CONTAINER_OF(op, struct cg_request, work.store));
+}
+
+static void tell_store(struct cg_request *req);
+
+static void on_read_again(struct cg_request *req, const struct cg_loaded *loaded)
+{
+	if (loaded->status != CG_OK || loaded->outcome != CG_LEDGER_DONE || loaded->epoch == 0) {
+		cg_answer__ok(req);
+	} else if (loaded->wallet.terms_version < req->out.wallet.wallet.terms_version &&
+	    req->work.rounds++ == 0) {
+		tell_store(req); /* It was under way when the update came: the next one has it. */
+	} else {
+		(void)cg_plans__resolve(req, &loaded->wallet);
+		cg_ask__put_wallet(req, loaded, on_told);
+	}
+}
+
+/* What came with the update was not read under an epoch: only a reading may be put there. */
+static void tell_store(struct cg_request *req)
+{
+	cg_answer__move(req, CG_STEP_WALLET);
+	req->work.loaded = on_read_again;
+	if (cg_terms_cache__load(req->work.gate, req) != CG_OK) {
+		cg_answer__ok(req);
+	}
+}
 
 static void on_wallet(struct cg_request *req, const struct cg_ledger_op *op)
 {
@@ -13,7 +49,11 @@ static void on_wallet(struct cg_request *req, const struct cg_ledger_op *op)
 	cg_terms_cache__learn(req->work.gate, &op->out.wallet);
 	req->out.wallet.wallet = op->out.wallet;
 	req->out.wallet.replayed = op->replayed;
-	cg_answer__ok(req);
+	if (op->verb == CG_LEDGER_WALLET_UPDATE) {
+		tell_store(req);
+	} else {
+		cg_answer__ok(req);
+	}
 }
 
 static void on_outcome(struct cg_request *req, const struct cg_ledger_op *op)
@@ -81,4 +121,13 @@ static void begin_update(struct cg_request *req)
 const struct cg_machine cg_create_wallet__machine = {.allowed = ALLOWED, .begin = begin_create};
 const struct cg_machine cg_get_wallet__machine = {
     .allowed = ALLOWED, .begin = begin_get, .changes_nothing = true};
-const struct cg_machine cg_update_wallet__machine = {.allowed = ALLOWED, .begin = begin_update};
+const struct cg_machine cg_update_wallet__machine = {
+    .allowed =
+        {
+            [CG_STEP_NEW] = CG_STEP_BIT(LEDGER),
+            [CG_STEP_LEDGER] = CG_STEP_BIT(WALLET) | CG_STEP_BIT(DONE),
+            [CG_STEP_WALLET] = CG_STEP_BIT(WALLET) | CG_STEP_BIT(LOAD) | CG_STEP_BIT(DONE),
+            [CG_STEP_LOAD] = CG_STEP_BIT(DONE),
+        },
+    .begin = begin_update,
+};
