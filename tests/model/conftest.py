@@ -4,20 +4,21 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'support'))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from private_redis import PrivateRedis  # noqa: E402
+from support.redis_server import RedisServer  # noqa: E402
 
 
 @pytest.fixture(scope='session')
 def server():
-    with PrivateRedis() as running:
-        yield running
+    running = RedisServer().start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture
 def redis(server):
     """An empty server without functions."""
-    server.connection.flushall()
-    server.connection.execute_command('FUNCTION', 'FLUSH')
-    return server.connection
+    server.client.flushall()
+    server.client.execute_command('FUNCTION', 'FLUSH')
+    return server.client

@@ -5,8 +5,8 @@ import math
 import random
 
 import pytest
-import wire
-from wire import Partition, Price, Terms
+from support import wire
+from support.wire import Partition, Price, Terms
 
 COMPANY = bytes(range(16))
 NOW = 1_700_000_000_000
