@@ -5,6 +5,9 @@
 
 #include "base/base.h"
 
+const char *const load_op_names[LOAD_OP_COUNT] = {
+    "authorize", "settle", "cancel", "cycle", "balance", "health"};
+
 static const struct {
 	const char *name;
 	double share;

@@ -52,9 +52,6 @@ struct load {
 	grpc_slice raw_request;
 };
 
-const char *const load_op_names[LOAD_OP_COUNT] = {
-    "authorize", "settle", "cancel", "cycle", "balance", "health"};
-
 static uint64_t now_ns(void)
 {
 	struct timespec now;

@@ -19,6 +19,11 @@ add_executable(callgate-bench bench/load.c bench/load_run.c bench/load_print.c b
 target_link_libraries(callgate-bench PRIVATE cg_flags cg_client cg_client_headers cg_base_headers
   cg_contract PkgConfig::GRPC)
 
+# callgate-bench-store: the authorize function alone, straight against a Redis of its own.
+add_executable(callgate-bench-store bench/store_floor.c bench/load_print.c bench/histogram.c)
+target_link_libraries(callgate-bench-store PRIVATE cg_flags cg_store cg_store_headers
+  cg_ports_headers cg_base_headers cg_client)
+
 # The floor under every call: gRPC C core alone, with callgated's channel arguments.
 add_executable(bare_server ${PROJECT_SOURCE_DIR}/bench/bare_server.c)
 target_link_libraries(bare_server PRIVATE cg_flags cg_rpc cg_rpc_headers cg_base cg_base_headers
