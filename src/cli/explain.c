@@ -176,8 +176,7 @@ static void tell_charge(struct cg_story *story, const struct callgate_call *call
 	int64_t cost = cg_story_tell_price(
 	    story, json_object_get(json_object_get(answer, "call"), "price"), call->duration_ms);
 	if (cost != call->cost_micros) {
-		cg_story_tell(story,
-		    "            The charge of %" PRId64 " micros differs from that.",
+		cg_story_tell(story, "    The charge of %" PRId64 " micros differs from that.",
 		    call->cost_micros);
 	}
 	cg_output_add_int(answer, "computed_cost_micros", cost);

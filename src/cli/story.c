@@ -58,13 +58,12 @@ int64_t cg_story_tell_price(struct cg_story *story, const json_t *price, int64_t
 	char text[CG_MONEY_TEXT_BYTES];
 
 	if (duration_ms == 0) {
-		cg_story_tell(
-		    story, "            A call of 0 ms never connected and costs nothing.");
+		cg_story_tell(story, "    A call of 0 ms never connected and costs nothing.");
 		return 0;
 	}
 	if (increment < 1 || increment > 3600000 || duration_ms < 0 ||
 	    duration_ms > INT64_C(604800000) || rate < 0 || rate > INT64_C(99999999999)) {
-		cg_story_tell(story, "            (its price or duration is out of bounds)");
+		cg_story_tell(story, "    (its price or duration is out of bounds)");
 		return -1;
 	}
 	int64_t steps = (duration_ms + increment - 1) / increment;
@@ -72,21 +71,21 @@ int64_t cg_story_tell_price(struct cg_story *story, const json_t *price, int64_t
 	int64_t billed = rounded > minimum ? rounded : minimum;
 	int64_t talk = cost_of(rate, billed);
 	cg_story_tell(story,
-	    "            connect fee + ceil(rate * max(minimum, ceil(d / increment) "
+	    "    connect fee + ceil(rate * max(minimum, ceil(d / increment) "
 	    "* increment) / 60000)");
 	cg_story_tell(story,
-	    "            = %" PRId64 " + ceil(%" PRId64 " * max(%" PRId64 ", ceil(%" PRId64
-	    " / %" PRId64 ") * %" PRId64 ") / 60000)",
+	    "    = %" PRId64 " + ceil(%" PRId64 " * max(%" PRId64 ", ceil(%" PRId64 " / %" PRId64
+	    ") * %" PRId64 ") / 60000)",
 	    fee, rate, minimum, duration_ms, increment, increment);
 	cg_story_tell(story,
-	    "            = %" PRId64 " + ceil(%" PRId64 " * max(%" PRId64 ", %" PRId64 " * %" PRId64
+	    "    = %" PRId64 " + ceil(%" PRId64 " * max(%" PRId64 ", %" PRId64 " * %" PRId64
 	    " = %" PRId64 ") / 60000)",
 	    fee, rate, minimum, steps, increment, rounded);
-	cg_story_tell(story, "            = %" PRId64 " + ceil(%" PRId64 " * %" PRId64 " / 60000)",
-	    fee, rate, billed);
+	cg_story_tell(story, "    = %" PRId64 " + ceil(%" PRId64 " * %" PRId64 " / 60000)", fee,
+	    rate, billed);
 	cg_money_format(fee + talk, currency == NULL ? "" : currency, text);
-	cg_story_tell(story, "            = %" PRId64 " + %" PRId64 " = %" PRId64 " micros = %s",
-	    fee, talk, fee + talk, text);
+	cg_story_tell(story, "    = %" PRId64 " + %" PRId64 " = %" PRId64 " micros = %s", fee, talk,
+	    fee + talk, text);
 	return fee + talk;
 }
 

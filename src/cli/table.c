@@ -10,6 +10,7 @@
 #include "cli/output.h"
 
 #define GAP          2
+#define NARROW_GAP   1
 #define SHRUNK_WIDTH 8
 
 /* Characters, not bytes; near enough to columns for what stands in our tables. */
@@ -108,34 +109,48 @@ static void cut(char *text, size_t width)
 	text[at + 1] = '\0';
 }
 
-static void print_cell(const char *text, size_t width, bool right, bool last)
+static void print_cell(const char *text, size_t width, bool right, int gap)
 {
 	int pad = (int)(width - width_of(text));
 
 	(void)printf("%*s", right ? pad : 0, "");
 	cg_output_put(stdout, text);
-	if (!last) {
-		(void)printf("%*s", (right ? 0 : pad) + GAP, "");
+	if (gap > 0) {
+		(void)printf("%*s", (right ? 0 : pad) + gap, "");
 	}
+}
+
+/* The gap after column `c`; none after the last. */
+static int gap_after(const struct cg_column *columns, size_t c, int gap)
+{
+	return columns[c + 1].header == NULL ? 0 : gap;
 }
 
 void cg_table_print(const struct cg_column *columns, const json_t *rows)
 {
 	size_t widths[CG_TABLE_COLUMNS_MAX];
 	char text[CG_OUTPUT_CELL_BYTES];
+	size_t total = measure(columns, rows, widths);
+	int gap = GAP;
 
-	fit(columns, widths, measure(columns, rows, widths));
+	/* Narrow gaps cost less than text that is cut. */
+	if (total > CG_OUTPUT_WIDTH) {
+		gap = NARROW_GAP;
+		for (size_t c = 1; columns[c].header != NULL; c++) {
+			total -= GAP - NARROW_GAP;
+		}
+	}
+	fit(columns, widths, total);
 	for (size_t c = 0; columns[c].header != NULL; c++) {
 		print_cell(
-		    columns[c].header, widths[c], columns[c].right, columns[c + 1].header == NULL);
+		    columns[c].header, widths[c], columns[c].right, gap_after(columns, c, gap));
 	}
 	(void)putchar('\n');
 	for (size_t r = 0; r < json_array_size(rows); r++) {
 		for (size_t c = 0; columns[c].header != NULL; c++) {
 			make_cell(&columns[c], json_array_get(rows, r), text);
 			cut(text, widths[c]);
-			print_cell(
-			    text, widths[c], columns[c].right, columns[c + 1].header == NULL);
+			print_cell(text, widths[c], columns[c].right, gap_after(columns, c, gap));
 		}
 		(void)putchar('\n');
 	}
