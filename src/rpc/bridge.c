@@ -223,7 +223,12 @@ grpc_completion_queue *cg_rpc_bridge_replies(struct cg_rpc_bridge *bridge)
 
 void cg_rpc_bridge_expect(struct cg_rpc_bridge *bridge)
 {
+	/*
+	 * It is looked for at the end of this turn, and where this is the end of the turn and
+	 * our hook is through, in one more: nothing else would ever wake us for it.
+	 */
 	bridge->replies_count++;
+	cg_hook_request(bridge->hook);
 }
 
 void cg_rpc_bridge_stop(struct cg_rpc_bridge *bridge, void (*on_stopped)(void *owner))
