@@ -70,5 +70,6 @@ grant execute on function
     callgate.epoch_served(integer, bigint),
     callgate.orphans_put(integer, bigint, bigint[], bigint[], uuid[], bigint[], text[], bigint[], bigint[],
       bigint[], bytea[]),
-    callgate.cursors_read(text[]), callgate.terms_changes(bigint, bigint, integer), callgate.terms_latest()
+    callgate.cursors_read(text[]), callgate.keys_booked(uuid[], text[], text[]),
+    callgate.terms_changes(bigint, bigint, integer), callgate.terms_latest()
   to callgate_sidecar;

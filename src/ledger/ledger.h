@@ -18,15 +18,15 @@
 struct cg_ledger;
 
 struct cg_ledger_config {
-	const char *database_url;     /* libpq URI; copied */
-	uint32_t partition_count;     /* recorded when the deployment is made; must equal afterwards */
-	uint32_t connections;         /* for reads, receipts, wallets; 2..16 */
-	uint32_t requests_max;        /* waiting operations; beyond: CG_FULL */
-	uint32_t flush_interval_ms;   /* 5 */
-	uint32_t flush_batch_max;     /* 1..1000; 500 */
-	int64_t trim_margin_ms;       /* 600 000 */
-	uint32_t terms_poll_ms;       /* 500 */
-	uint32_t receipt_after_ms;    /* a receipt without an entry is applied again: 3000 */
+	const char *database_url; /* libpq URI; copied */
+	uint32_t partition_count; /* recorded when the deployment is made; must equal afterwards */
+	uint32_t connections;     /* for reads, receipts, wallets; 2..16 */
+	uint32_t requests_max;    /* waiting operations; beyond: CG_FULL */
+	uint32_t flush_interval_ms; /* 5 */
+	uint32_t flush_batch_max;   /* 1..1000; 500 */
+	int64_t trim_margin_ms;     /* 600 000 */
+	uint32_t terms_poll_ms;     /* 500 */
+	uint32_t receipt_after_ms;  /* a receipt without an entry is applied again: 3000 */
 	uint32_t connect_timeout_ms;
 };
 

@@ -11,8 +11,8 @@
 /*
  * Brings the database up to date; blocks.  Each migration in a transaction of its own,
  * recorded as Supabase's runner records its own, under an advisory lock: two at once follow
- * one another.  `report` (may be NULL) hears of every migration, oldest first, whether it was applied
- * just now (or would be, in a dry run) or stood there already.
+ * one another.  `report` (may be NULL) hears, oldest first, of every migration
+ * that was applied just now, or in a dry run (applied: false) would have been.
  *
  * CG_UNAVAILABLE  no connection; CG_INTERNAL  a migration failed, those before it stand
  */

@@ -1,0 +1,82 @@
+/*
+ * What was booked under a key.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <stdio.h>
+
+#include "ledger/ledger_internal.h"
+
+const char *cg_keys__statement(
+    struct cg_params *params, const struct cg_uuid *company, const struct cg_ledger_key *key)
+{
+	cg_params__uuid(params, company);
+	cg_params__text(params, cg_view_of(cg_entry_type_name(key->type)));
+	cg_params__text(params, key->reference_id);
+	return "select r.entry_id, r.type, r.amount_micros, r.balance_after_micros, r.at_ms,"
+	       " r.description, r.resource_type, r.is_charge, r.quantity, r.currency, r.pairs,"
+	       " r.corrected_micros, coalesce(r.meta ->> 'destination', ''),"
+	       " r.meta ->> 'rate_micros_per_minute', r.meta ->> 'connect_fee_micros',"
+	       " r.meta ->> 'minimum_ms', r.meta ->> 'increment_ms', r.meta ->> 'duration_ms',"
+	       " r.meta ->> 'billed_ms', coalesce(r.meta ->> 'basis', ''), r.meta ->> 'late',"
+	       " r.meta ->> 'authorized_at_ms', r.meta ->> 'started_at_ms', r.meta ->> "
+	       "'ended_at_ms'"
+	       " from callgate.key_read($1, $2, $3) r";
+}
+
+void cg_keys__decode_row(struct cg_op_job *work, const PGresult *result)
+{
+	struct cg_ledger_row *row = &work->op->out.row;
+	size_t pairs_len = 0;
+
+	*row = (struct cg_ledger_row){
+	    .type = cg_entry_type_of(cg_result__view(result, 0, 1)),
+	    .amount = {cg_result__int(result, 0, 2)},
+	    .balance_after = {cg_result__int(result, 0, 3)},
+	    .at_ms = cg_result__int(result, 0, 4),
+	    .description = cg_result__view(result, 0, 5),
+	    .resource_type = cg_result__view(result, 0, 6),
+	    .is_charge = cg_result__bool(result, 0, 7),
+	    .quantity = cg_result__int(result, 0, 8),
+	    .corrected = {cg_result__int(result, 0, 11)},
+	    .destination = cg_result__view(result, 0, 12),
+	    .price = {.rate_per_minute = {cg_result__int(result, 0, 13)},
+	        .connect_fee = {cg_result__int(result, 0, 14)},
+	        .minimum_ms = (uint32_t)cg_result__int(result, 0, 15),
+	        .increment_ms = (uint32_t)cg_result__int(result, 0, 16)},
+	    .duration_ms = cg_result__int(result, 0, 17),
+	    .billed_ms = cg_result__int(result, 0, 18),
+	    .basis = cg_basis_of(cg_result__view(result, 0, 19)),
+	    .late = cg_result__bool(result, 0, 20),
+	    .authorized_at_ms = cg_result__int(result, 0, 21),
+	    .started_at_ms = cg_result__int(result, 0, 22),
+	    .ended_at_ms = cg_result__int(result, 0, 23),
+	};
+	(void)cg_entry_id_parse(cg_result__view(result, 0, 0), &row->entry_id);
+	(void)snprintf(
+	    row->currency.code, sizeof row->currency.code, "%s", PQgetvalue(result, 0, 9));
+	if (!PQgetisnull(result, 0, 10)) {
+		work->pairs =
+		    PQunescapeBytea((const unsigned char *)PQgetvalue(result, 0, 10), &pairs_len);
+		CG_ASSERT(work->pairs != NULL);
+		row->meta.pairs = (struct cg_view){(const char *)work->pairs, pairs_len};
+	}
+}
+
+static const char *prepare(struct cg_op_job *work, struct cg_params *params)
+{
+	return cg_keys__statement(params, &work->op->company, &work->op->in.key);
+}
+
+static bool decode(struct cg_op_job *work, const PGresult *result)
+{
+	if (PQntuples(result) == 0) {
+		work->op->outcome = CG_LEDGER_NO_KEY;
+	} else {
+		work->op->outcome = CG_LEDGER_DONE;
+		cg_keys__decode_row(work, result);
+	}
+	return false;
+}
+
+const struct cg_op_verb cg_keys__read = {prepare, decode};

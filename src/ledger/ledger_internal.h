@@ -1,0 +1,233 @@
+/*
+ * What the files of this room share.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_LEDGER_LEDGER_INTERNAL_H
+#define CG_LEDGER_LEDGER_INTERNAL_H
+
+#include "ledger/json.h"
+#include "ledger/ledger.h"
+#include "ledger/pool.h"
+
+/* An operation of the port under way, in one or more statements. */
+struct cg_op_job {
+	struct cg_job job;
+	struct cg_ledger *ledger;
+	struct cg_ledger_op *op;
+	int stage;
+	unsigned char *pairs; /* a row's meta; freed after `done` */
+};
+
+/* What one verb says to Postgres, and makes of the answer. */
+struct cg_op_verb {
+	const char *(*prepare)(struct cg_op_job *work, struct cg_params *params);
+	/* True: another statement, `stage` says which.  Else the operation is answered. */
+	bool (*decode)(struct cg_op_job *work, const PGresult *result);
+};
+
+extern const struct cg_op_verb cg_wallets__read;
+extern const struct cg_op_verb cg_wallets__create;
+extern const struct cg_op_verb cg_wallets__update;
+extern const struct cg_op_verb cg_keys__read;
+extern const struct cg_op_verb cg_receipts__write;
+extern const struct cg_op_verb cg_terms__read;
+
+/* The row that KEY_READ's statement found, into out.row. */
+const char *cg_keys__statement(
+    struct cg_params *params, const struct cg_uuid *company, const struct cg_ledger_key *key);
+void cg_keys__decode_row(struct cg_op_job *work, const PGresult *result);
+
+/* Ends an operation later in this turn: submit has to return first. */
+void cg_ops__end_later(struct cg_ledger *ledger, struct cg_ledger_op *op, enum cg_status status);
+
+struct cg_cursor_row {
+	uint64_t epoch; /* 0: there is no row */
+	uint64_t last_epoch;
+	uint64_t last_n;
+	uint64_t served;
+};
+
+/* So many recoveries of one partition in a minute, and no more. */
+#define CG_RECOVERIES_MOST 5
+
+/* Of a partition; see recovery.c and flush.c for the drawings. */
+enum cg_part_phase {
+	CG_PART_UNKNOWN, /* wants a hello, at `retry_at_ms` */
+	CG_PART_HELLO,
+	CG_PART_LOOK, /* the cursor is read, to judge what hello found */
+	CG_PART_TURN,
+	CG_PART_TAKE,
+	CG_PART_FENCE,
+	CG_PART_JUDGE, /* the ledger is read, now that nothing else writes */
+	CG_PART_COPY_READ,
+	CG_PART_COPY_PUT,
+	CG_PART_DROP,
+	CG_PART_SERVED,
+	CG_PART_SERVE,
+	CG_PART_SERVING,
+};
+
+struct cg_part {
+	struct cg_ledger *ledger;
+	uint32_t index;
+	enum cg_part_phase phase;
+	bool hello_wanted; /* what is under way is out of date: once more from the beginning */
+	uint64_t epoch;    /* in force, or being made */
+	struct cg_cursor_row cursor;
+	struct cg_entry_id trimmed; /* epoch 0: nothing yet */
+	/* recovery.c */
+	uint64_t retry_at_ms;
+	uint64_t serving_since_ms;
+	enum cg_partition_condition condition;       /* what hello found */
+	uint64_t recovery_at_ms[CG_RECOVERIES_MOST]; /* the last ones, as a ring */
+	uint32_t recovery_next;
+	uint64_t head_epoch;   /* as hello found it */
+	uint64_t former_epoch; /* as the fence found it, with the stream's last id */
+	uint64_t stream_epoch, stream_n;
+	struct cg_partition_op store_op;
+	struct cg_job job;
+	uint64_t copied_epoch, copied_n; /* of a stream that is dropped: so far */
+	bool copies_more;
+	struct cg_entry *copy;
+	struct cg_params copy_params;
+	struct cg_log_limit refusals;
+	/* flush.c */
+	struct cg_list due_link; /* in ledger->due, or in no list */
+	bool is_due;
+	bool is_flushing;
+	bool is_clean; /* a look found nothing since the last kick */
+	uint64_t look_at_ms;
+	uint64_t trim_at_ms;
+	uint32_t batch_max; /* halved where a batch is refused */
+	int mode;           /* of callgate.flush() */
+	/* await.c */
+	struct cg_list waiters;
+};
+
+struct cg_flush_lane;
+struct cg_await;
+struct cg_terms_watch;
+struct cg_receipts;
+
+struct cg_ledger {
+	struct cg_ledger_port port;
+	struct cg_loop *loop;
+	struct cg_ledger_config config;
+	char *url;
+	struct cg_partition_port *partitions;
+	struct cg_ledger_listener listener;
+	struct cg_pool *pool;
+	struct cg_pool *flushers;
+	struct cg_slab op_jobs;
+	struct cg_list ending; /* operations to be ended later in this turn */
+	struct cg_timer *ending_timer;
+	bool is_stopping; /* drain or close: no new work */
+	bool is_closed;
+
+	/* The deployment; its id is zero until Postgres has told it. */
+	struct cg_deployment deployment;
+	bool deployment_differs;
+	struct cg_job deployment_job;
+	bool deployment_job_runs;
+
+	struct cg_part *parts;
+	bool store_is_connected;
+	struct cg_timer *tick; /* every flush interval while there is work, else every 100 ms */
+	uint64_t tick_at_ms;
+
+	struct cg_job cursors_job; /* what every partition's cursor is, for all at once */
+	bool cursors_job_runs;
+	uint64_t cursors_at_ms;
+
+	struct cg_list due; /* partitions whose stream wants a look */
+	struct cg_flush_lane *lanes;
+
+	struct cg_await *await;
+	struct cg_terms_watch *terms;
+	struct cg_receipts *receipts;
+
+	void (*on_drained)(void *owner);
+	void *drained_owner;
+	uint64_t drain_deadline_at_ms;
+};
+
+static inline int cg_position_compare(
+    uint64_t a_epoch, uint64_t a_n, uint64_t b_epoch, uint64_t b_n)
+{
+	if (a_epoch != b_epoch) {
+		return a_epoch < b_epoch ? -1 : 1;
+	}
+	return a_n == b_n ? 0 : a_n < b_n ? -1 : 1;
+}
+
+/* ledger.c: the tick comes at the latest after so long. */
+void cg_ledger__tick_within(struct cg_ledger *ledger, uint64_t after_ms);
+
+/* ops.c */
+extern const struct cg_ledger_port cg_ops__port;
+
+/* recovery.c */
+void cg_recovery__init(struct cg_part *part);
+void cg_recovery__deinit(struct cg_part *part);
+/* Begins again with a hello; nothing of this partition is served until it has ended well. */
+void cg_recovery__distrust(struct cg_part *part);
+void cg_recovery__tick(struct cg_part *part, uint64_t now_ms);
+/* Its cursor row, as just read; no row: all zero. */
+void cg_recovery__cursor_seen(struct cg_part *part, const struct cg_cursor_row *row);
+
+/* flush.c */
+void cg_flush__create(struct cg_ledger *ledger);
+void cg_flush__destroy(struct cg_ledger *ledger);
+void cg_flush__kick(struct cg_part *part);
+void cg_flush__tick(struct cg_ledger *ledger, uint64_t now_ms);
+bool cg_flush__is_idle(const struct cg_ledger *ledger);
+bool cg_flush__is_clean(const struct cg_ledger *ledger);
+
+/* flush_batch.c: the parameters of callgate.flush(), and its answer. */
+#define CG_FLUSH_LANES 2
+struct cg_flush_answer {
+	enum {
+		CG_FLUSH_DONE,
+		CG_FLUSH_NO_CURSOR,
+		CG_FLUSH_FENCED,
+		CG_FLUSH_MOVED,
+		CG_FLUSH_TRIMMED
+	} outcome;
+	uint64_t epoch, last_epoch, last_n;
+	int64_t quarantined;
+	int64_t duplicates;
+};
+const char *cg_flush_batch__statement(void);
+void cg_flush_batch__encode(struct cg_params *params, const struct cg_part *part,
+    const struct cg_entry *entries, uint32_t count, struct cg_json *json);
+/* Of callgate.orphans_put(): a part of a stream that is dropped in favour of part->epoch. */
+void cg_flush_batch__encode_orphans(struct cg_params *params, const struct cg_part *part,
+    const struct cg_entry *entries, uint32_t count);
+bool cg_flush_batch__decode(const PGresult *result, struct cg_flush_answer *ret_answer);
+
+/* await.c */
+void cg_await__create(struct cg_ledger *ledger);
+void cg_await__submit(struct cg_ledger *ledger, struct cg_ledger_op *op);
+/* The cursor moved from there to part->cursor, and none of the entries was set aside. */
+void cg_await__moved(struct cg_part *part, uint64_t from_epoch, uint64_t from_n);
+void cg_await__tick(struct cg_ledger *ledger, uint64_t now_ms);
+bool cg_await__has_waiters(const struct cg_ledger *ledger);
+void cg_await__close(struct cg_ledger *ledger);
+void cg_await__destroy(struct cg_ledger *ledger);
+
+/* cursors.c: the idle look at every cursor. */
+void cg_cursors__tick(struct cg_ledger *ledger, uint64_t now_ms);
+void cg_cursors__decode(const PGresult *result, int row, struct cg_cursor_row *ret_row);
+
+/* terms.c */
+void cg_terms__create(struct cg_ledger *ledger);
+void cg_terms__start(struct cg_ledger *ledger);
+void cg_terms__close(struct cg_ledger *ledger);
+
+/* receipts.c */
+void cg_receipts__create(struct cg_ledger *ledger);
+void cg_receipts__tick(struct cg_ledger *ledger, uint64_t now_ms);
+void cg_receipts__destroy(struct cg_ledger *ledger);
+
+#endif /* CG_LEDGER_LEDGER_INTERNAL_H */

@@ -1,0 +1,521 @@
+/*
+ * How a partition is taken into use (ledger.md, Recovery).
+ *
+ *   UNKNOWN --> HELLO --> LOOK --healthy---------------------------------------> SERVING
+ *      ^                   |                                                        ^
+ *      |                   `--> TURN --> TAKE --> FENCE --> JUDGE --latest--.       |
+ *      |                                                      | not         v       |
+ *      |                    COPY_READ <--> COPY_PUT <---------'          SERVED --> SERVE
+ *      |                        `--------> DROP --------------------------^
+ *      `--- any step refused, lost or overtaken, or something learned that casts doubt
+ *
+ * HELLO, FENCE, COPY_READ, DROP and SERVE wait for the store, the others for Postgres.
+ * Every step carries the epoch and is refused where another sidecar has gone further, so
+ * giving up anywhere is safe: the next one begins again.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <stdlib.h>
+
+#include "ledger/ledger_internal.h"
+
+#define STEP_WAIT_MS   5000
+#define TURN_MS        2000
+#define RETRY_SOON_MS  50
+#define RETRY_LATER_MS 500
+#define REFUSED_MS     5000 /* where only an operator can help */
+#define COPY_MOST      256
+
+static void enter_turn(struct cg_part *part);
+static void enter_copy_read(struct cg_part *part);
+static void enter_drop(struct cg_part *part);
+static void enter_served(struct cg_part *part);
+static void enter_serve(struct cg_part *part);
+
+static uint64_t now_of(const struct cg_part *part)
+{
+	return cg_loop_now_ms(part->ledger->loop);
+}
+
+static void again(struct cg_part *part, uint64_t after_ms)
+{
+	free(part->copy);
+	part->copy = NULL;
+	part->phase = CG_PART_UNKNOWN;
+	part->hello_wanted = false;
+	part->retry_at_ms = now_of(part) + after_ms;
+	cg_ledger__tick_within(part->ledger, after_ms);
+}
+
+/* True where what was under way has ended, but is not to be gone on with. */
+static bool is_void(struct cg_part *part)
+{
+	if (part->ledger->is_closed) {
+		return true;
+	}
+	if (part->hello_wanted) {
+		again(part, 0);
+		return true;
+	}
+	return false;
+}
+
+static void ask_store(
+    struct cg_part *part, enum cg_partition_verb verb, void (*done)(struct cg_partition_op *op))
+{
+	struct cg_partition_port *store = part->ledger->partitions;
+
+	part->store_op.verb = verb;
+	part->store_op.partition = part->index;
+	part->store_op.deadline_at_ms = now_of(part) + STEP_WAIT_MS;
+	part->store_op.done = done;
+	store->submit(store, &part->store_op);
+}
+
+static void ask_ledger(struct cg_part *part,
+    const char *(*prepare)(struct cg_job *job, struct cg_params *params),
+    bool (*on_end)(struct cg_job *job, enum cg_status status, const PGresult *result))
+{
+	part->job = (struct cg_job){
+	    .deadline_at_ms = now_of(part) + STEP_WAIT_MS, .prepare = prepare, .on_end = on_end};
+	cg_pool__submit(part->ledger->pool, &part->job);
+}
+
+static void refuse(struct cg_part *part, const char *why)
+{
+	uint64_t held_back = 0;
+
+	if (cg_log_limit_admits(&part->refusals, now_of(part), 60000, &held_back)) {
+		cg_log(CG_LOG_ERROR, "partition refused", "partition", cg_log_int(part->index),
+		    "why", why, "head_epoch", cg_log_int((int64_t)part->head_epoch), "ledger_epoch",
+		    cg_log_int((int64_t)part->cursor.epoch), NULL);
+	}
+	again(part, REFUSED_MS);
+}
+
+static void enter_serving(struct cg_part *part, uint64_t epoch)
+{
+	struct cg_partition_port *store = part->ledger->partitions;
+
+	part->phase = CG_PART_SERVING;
+	part->epoch = epoch;
+	part->serving_since_ms = now_of(part);
+	part->is_clean = false;
+	part->look_at_ms = 0;
+	part->trim_at_ms = 0;
+	part->batch_max = part->ledger->config.flush_batch_max;
+	part->mode = 0;
+	store->set_epoch(store, part->index, epoch);
+	cg_ledger__tick_within(part->ledger, 0);
+}
+
+/* SERVE has been answered: the epoch is in force. */
+static void on_serve(struct cg_partition_op *op)
+{
+	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, store_op);
+
+	if (is_void(part)) {
+		return;
+	}
+	if (op->status != CG_OK || op->out.serve.overtaken) {
+		again(part, RETRY_LATER_MS);
+		return;
+	}
+	cg_log(CG_LOG_INFO, "partition recovered", "partition", cg_log_int(part->index), "epoch",
+	    cg_log_int((int64_t)part->epoch), NULL);
+	enter_serving(part, part->epoch);
+}
+
+static void enter_serve(struct cg_part *part)
+{
+	part->phase = CG_PART_SERVE;
+	part->store_op.in.serve.epoch = part->epoch;
+	ask_store(part, CG_PARTITION_SERVE, on_serve);
+}
+
+static const char *prepare_served(struct cg_job *job, struct cg_params *params)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+
+	cg_params__int4(params, (int32_t)part->index);
+	cg_params__int8(params, (int64_t)part->epoch);
+	return "select callgate.epoch_served($1, $2)";
+}
+
+static bool on_served(struct cg_job *job, enum cg_status status, const PGresult *result)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+
+	if (is_void(part)) {
+		return false;
+	}
+	if (status != CG_OK || !cg_result__bool(result, 0, 0)) {
+		again(part, RETRY_LATER_MS);
+		return false;
+	}
+	enter_serve(part);
+	return false;
+}
+
+static void enter_served(struct cg_part *part)
+{
+	part->phase = CG_PART_SERVED;
+	ask_ledger(part, prepare_served, on_served);
+}
+
+static void on_dropped(struct cg_partition_op *op)
+{
+	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, store_op);
+
+	if (is_void(part)) {
+		return;
+	}
+	if (op->status != CG_OK || op->out.drop.overtaken) {
+		again(part, RETRY_LATER_MS);
+		return;
+	}
+	part->trimmed = (struct cg_entry_id){.partition = part->index};
+	enter_served(part);
+}
+
+static void enter_drop(struct cg_part *part)
+{
+	free(part->copy);
+	part->copy = NULL;
+	part->phase = CG_PART_DROP;
+	part->store_op.in.drop.epoch = part->epoch;
+	ask_store(part, CG_PARTITION_DROP, on_dropped);
+}
+
+static bool on_copied(struct cg_job *job, enum cg_status status, const PGresult *result)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+
+	(void)result;
+	if (is_void(part)) {
+		return false;
+	}
+	if (status != CG_OK) {
+		again(part, RETRY_LATER_MS);
+	} else if (part->copies_more) {
+		enter_copy_read(part);
+	} else {
+		enter_drop(part);
+	}
+	return false;
+}
+
+static const char *prepare_copy(struct cg_job *job, struct cg_params *params)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+	struct cg_params spare = *params;
+
+	*params = part->copy_params;
+	part->copy_params = spare;
+	return "select callgate.orphans_put($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+}
+
+static void on_copy_read(struct cg_partition_op *op)
+{
+	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, store_op);
+
+	if (is_void(part)) {
+		return;
+	}
+	uint32_t count = op->out.read.count;
+	if (op->status != CG_OK) {
+		again(part, RETRY_LATER_MS);
+		return;
+	}
+	if (count == 0) {
+		enter_drop(part);
+		return;
+	}
+	part->copies_more = op->out.read.more;
+	part->copied_epoch = part->copy[count - 1].id.epoch;
+	part->copied_n = part->copy[count - 1].id.n;
+	cg_flush_batch__encode_orphans(&part->copy_params, part, part->copy, count);
+	part->phase = CG_PART_COPY_PUT;
+	ask_ledger(part, prepare_copy, on_copied);
+}
+
+static void enter_copy_read(struct cg_part *part)
+{
+	if (part->copy == NULL) {
+		part->copied_epoch = part->copied_n = 0;
+		part->copy = calloc(COPY_MOST, sizeof *part->copy);
+		CG_ASSERT(part->copy != NULL);
+	}
+	part->phase = CG_PART_COPY_READ;
+	part->store_op.in.read.after_epoch = part->copied_epoch;
+	part->store_op.in.read.after_n = part->copied_n;
+	part->store_op.in.read.entries = part->copy;
+	part->store_op.in.read.entries_max = COPY_MOST;
+	ask_store(part, CG_PARTITION_READ, on_copy_read);
+}
+
+static const char *prepare_look(struct cg_job *job, struct cg_params *params)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+
+	cg_params__int4(params, (int32_t)part->index);
+	return "select c.partition, c.epoch, c.last_epoch, c.last_n, c.served"
+	       " from callgate.cursors_read('{}') c where c.partition = $1";
+}
+
+static void take_cursor(struct cg_part *part, const PGresult *result)
+{
+	part->cursor = (struct cg_cursor_row){0};
+	if (PQntuples(result) > 0) {
+		cg_cursors__decode(result, 0, &part->cursor);
+	}
+}
+
+/*
+ * Is what the store has the latest history?  It is where it was the last one served (or a
+ * later one than the ledger remembers), and has everything that the ledger has.
+ */
+static bool is_latest(const struct cg_part *part)
+{
+	const struct cg_cursor_row *cursor = &part->cursor;
+
+	return part->former_epoch != 0 && part->former_epoch >= cursor->served &&
+	    cg_position_compare(
+	        cursor->last_epoch, cursor->last_n, part->stream_epoch, part->stream_n) <= 0;
+}
+
+static bool on_judged(struct cg_job *job, enum cg_status status, const PGresult *result)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+
+	if (is_void(part)) {
+		return false;
+	}
+	if (status != CG_OK) {
+		again(part, RETRY_LATER_MS);
+		return false;
+	}
+	take_cursor(part, result);
+	if (part->cursor.epoch != part->epoch) {
+		again(part, RETRY_SOON_MS);
+	} else if (is_latest(part)) {
+		enter_served(part);
+	} else if (part->former_epoch == 0) {
+		enter_drop(part);
+	} else {
+		cg_log(CG_LOG_WARN, "partition's history is not the latest: copied and dropped",
+		    "partition", cg_log_int(part->index), "former_epoch",
+		    cg_log_int((int64_t)part->former_epoch), "served",
+		    cg_log_int((int64_t)part->cursor.served), NULL);
+		enter_copy_read(part);
+	}
+	return false;
+}
+
+static void on_fenced(struct cg_partition_op *op)
+{
+	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, store_op);
+
+	if (is_void(part)) {
+		return;
+	}
+	if (op->status != CG_OK || op->out.fence.overtaken) {
+		again(part, RETRY_LATER_MS);
+		return;
+	}
+	part->former_epoch = op->out.fence.former_epoch;
+	part->stream_epoch = op->out.fence.last_epoch;
+	part->stream_n = op->out.fence.last_n;
+	part->trimmed = (struct cg_entry_id){.partition = part->index,
+	    .epoch = op->out.fence.trimmed_epoch,
+	    .n = op->out.fence.trimmed_n};
+	/* Not before now: from the fence on nothing else writes, there or here. */
+	part->phase = CG_PART_JUDGE;
+	ask_ledger(part, prepare_look, on_judged);
+}
+
+static const char *prepare_take(struct cg_job *job, struct cg_params *params)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+
+	cg_params__int4(params, (int32_t)part->index);
+	cg_params__int8(params, (int64_t)part->cursor.epoch);
+	cg_params__int8(params, (int64_t)part->epoch);
+	return "select callgate.epoch_take($1, $2, $3)";
+}
+
+static bool on_taken(struct cg_job *job, enum cg_status status, const PGresult *result)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+
+	if (is_void(part)) {
+		return false;
+	}
+	if (status != CG_OK || !cg_result__bool(result, 0, 0)) {
+		again(part, RETRY_LATER_MS);
+		return false;
+	}
+	part->phase = CG_PART_FENCE;
+	part->store_op.in.fence.epoch = part->epoch;
+	part->store_op.in.fence.deployment = part->ledger->deployment;
+	ask_store(part, CG_PARTITION_FENCE, on_fenced);
+	return false;
+}
+
+static const char *prepare_turn(struct cg_job *job, struct cg_params *params)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+
+	cg_params__int4(params, (int32_t)part->index);
+	cg_params__int4(params, TURN_MS);
+	return "select callgate.turn_take($1, $2)";
+}
+
+static bool on_turn(struct cg_job *job, enum cg_status status, const PGresult *result)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+	uint64_t above = part->cursor.epoch;
+
+	if (is_void(part)) {
+		return false;
+	}
+	if (status != CG_OK || !cg_result__bool(result, 0, 0)) {
+		again(part, status == CG_OK ? RETRY_SOON_MS : RETRY_LATER_MS);
+		return false;
+	}
+	if (part->head_epoch > above) {
+		above = part->head_epoch;
+	}
+	part->epoch = above + 1;
+	part->phase = CG_PART_TAKE;
+	ask_ledger(part, prepare_take, on_taken);
+	return false;
+}
+
+static void enter_turn(struct cg_part *part)
+{
+	uint64_t now_ms = now_of(part);
+	uint64_t *oldest = &part->recovery_at_ms[part->recovery_next];
+
+	if (*oldest != 0 && now_ms < *oldest + 60000) {
+		refuse(part, "recovered too often within a minute: two stores on one ledger?");
+		return;
+	}
+	*oldest = now_ms + 1;
+	part->recovery_next = (part->recovery_next + 1) % CG_RECOVERIES_MOST;
+	part->phase = CG_PART_TURN;
+	ask_ledger(part, prepare_turn, on_turn);
+}
+
+static void judge_hello(struct cg_part *part)
+{
+	const struct cg_cursor_row *cursor = &part->cursor;
+
+	if (part->head_epoch > cursor->epoch &&
+	    cg_position_compare(
+	        cursor->last_epoch, cursor->last_n, part->trimmed.epoch, part->trimmed.n) < 0) {
+		refuse(part, "the ledger went back behind what the store has trimmed");
+	} else if (part->condition == CG_PARTITION_HEALTHY && part->head_epoch == cursor->epoch) {
+		enter_serving(part, part->head_epoch);
+	} else {
+		enter_turn(part);
+	}
+}
+
+static bool on_looked(struct cg_job *job, enum cg_status status, const PGresult *result)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+
+	if (is_void(part)) {
+		return false;
+	}
+	if (status == CG_OK) {
+		take_cursor(part, result);
+		judge_hello(part);
+	} else if (part->condition == CG_PARTITION_HEALTHY) {
+		/* Postgres is away: the gate goes on, entries wait in the stream. */
+		enter_serving(part, part->head_epoch);
+	} else {
+		again(part, RETRY_LATER_MS);
+	}
+	return false;
+}
+
+static void on_hello(struct cg_partition_op *op)
+{
+	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, store_op);
+
+	if (is_void(part)) {
+		return;
+	}
+	if (op->status != CG_OK) {
+		again(part, RETRY_LATER_MS);
+		return;
+	}
+	part->condition = op->out.hello.condition;
+	part->head_epoch = op->out.hello.epoch;
+	part->trimmed = (struct cg_entry_id){.partition = part->index,
+	    .epoch = op->out.hello.trimmed_epoch,
+	    .n = op->out.hello.trimmed_n};
+	if (part->condition == CG_PARTITION_OTHER_DEPLOYMENT) {
+		refuse(part, "the store belongs to another deployment");
+		return;
+	}
+	part->phase = CG_PART_LOOK;
+	ask_ledger(part, prepare_look, on_looked);
+}
+
+void cg_recovery__tick(struct cg_part *part, uint64_t now_ms)
+{
+	struct cg_ledger *ledger = part->ledger;
+
+	if (part->phase != CG_PART_UNKNOWN || now_ms < part->retry_at_ms ||
+	    !ledger->store_is_connected || ledger->deployment_differs ||
+	    cg_uuid_is_zero(&ledger->deployment.id)) {
+		return;
+	}
+	part->phase = CG_PART_HELLO;
+	part->store_op.in.hello = ledger->deployment;
+	ask_store(part, CG_PARTITION_HELLO, on_hello);
+}
+
+void cg_recovery__distrust(struct cg_part *part)
+{
+	struct cg_partition_port *store = part->ledger->partitions;
+
+	if (part->phase == CG_PART_SERVING) {
+		store->set_epoch(store, part->index, 0);
+		again(part, 0);
+	} else if (part->phase == CG_PART_UNKNOWN) {
+		again(part, 0);
+	} else {
+		part->hello_wanted = true;
+	}
+}
+
+void cg_recovery__cursor_seen(struct cg_part *part, const struct cg_cursor_row *row)
+{
+	/* What was asked before this epoch was served may be older than it. */
+	if (part->phase != CG_PART_SERVING ||
+	    part->ledger->cursors_at_ms <= part->serving_since_ms) {
+		return;
+	}
+	if (row->epoch != part->epoch) {
+		cg_recovery__distrust(part);
+	} else if (!part->is_flushing) {
+		part->cursor = *row;
+	}
+}
+
+void cg_recovery__init(struct cg_part *part)
+{
+	part->phase = CG_PART_UNKNOWN;
+	cg_list_init(&part->due_link);
+	cg_list_init(&part->waiters);
+}
+
+void cg_recovery__deinit(struct cg_part *part)
+{
+	free(part->copy);
+	cg_params__deinit(&part->copy_params);
+}
