@@ -26,6 +26,7 @@ static const char usage[] =
     "  --companies N      wallets, created and credited here; default 64\n"
     "  --plan PLAN        their plan; default enterprise\n"
     "  --deadline-ms N    of one operation; default 2000\n"
+    "  --committed        a settle is answered once it is in the ledger\n"
     "  --bare             against bare_server, the floor: make no wallets\n"
     "  --json             one JSON object instead of a table\n"
     "  --help\n"
@@ -43,6 +44,7 @@ enum flag {
 	FLAG_COMPANIES,
 	FLAG_PLAN,
 	FLAG_DEADLINE_MS,
+	FLAG_COMMITTED,
 	FLAG_BARE,
 	FLAG_JSON,
 	FLAG_HELP,
@@ -58,6 +60,7 @@ static const struct option flags[] = {
     {"companies", required_argument, NULL, FLAG_COMPANIES},
     {"plan", required_argument, NULL, FLAG_PLAN},
     {"deadline-ms", required_argument, NULL, FLAG_DEADLINE_MS},
+    {"committed", no_argument, NULL, FLAG_COMMITTED},
     {"bare", no_argument, NULL, FLAG_BARE},
     {"json", no_argument, NULL, FLAG_JSON},
     {"help", no_argument, NULL, FLAG_HELP},
@@ -135,6 +138,9 @@ static void set_flag(struct load_options *options, int flag)
 		return;
 	case FLAG_DEADLINE_MS:
 		options->deadline_ms = (uint32_t)integer("deadline-ms", 1, 600000);
+		return;
+	case FLAG_COMMITTED:
+		options->committed = true;
 		return;
 	case FLAG_BARE:
 		options->bare = true;

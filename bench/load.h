@@ -42,7 +42,8 @@ struct load_options {
 	uint64_t count; /* 0: until `seconds` have passed */
 	double rate;    /* operations begun per second; 0: closed loop */
 	uint32_t deadline_ms;
-	bool bare; /* against bare_server: there are no wallets to make */
+	bool committed; /* settles are answered once they are in the ledger */
+	bool bare;      /* against bare_server: there are no wallets to make */
 	bool json;
 };
 
@@ -57,6 +58,7 @@ struct load_part {
 struct load_result {
 	struct load_part parts[2]; /* of LOAD_CYCLE: authorize, settle; else only the first */
 	unsigned part_count;
+	uint64_t warm_up_count; /* operations, of a cycle calls, that ended before */
 	double seconds;
 	double cpu_seconds; /* this program's */
 };

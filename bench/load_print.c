@@ -64,9 +64,10 @@ static void print_json(
 {
 	(void)fprintf(to,
 	    "{\"op\":\"%s\",\"in_flight\":%" PRIu32 ",\"companies\":%" PRIu32
-	    ",\"seconds\":%.3f,\"client_cpu_us_per_op\":%.2f,\"parts\":{",
+	    ",\"seconds\":%.3f,\"warm_up_count\":%" PRIu64
+	    ",\"client_cpu_us_per_op\":%.2f,\"parts\":{",
 	    load_op_names[options->op], options->in_flight, options->companies, result->seconds,
-	    cpu_per_operation(result));
+	    result->warm_up_count, cpu_per_operation(result));
 	for (unsigned i = 0; i < result->part_count; i++) {
 		const struct load_part *part = &result->parts[i];
 

@@ -86,19 +86,18 @@ static void ended(struct slot *slot, const struct callgate_error *error, bool de
 {
 	struct load *load = slot->load;
 	uint64_t end_ns = now_ns();
-	struct load_part *part;
 
 	if (load->result == NULL) {
 		load->failed_count += error != NULL || denied;
-		go_on(slot);
-		return;
-	}
-	part = &load->result->parts[slot->settles ? 1 : 0];
-	if (error != NULL) {
-		part->errors[error->status]++;
 	} else {
-		part->denied += denied;
-		cg_histogram_add(&part->durations, end_ns - slot->begun_ns);
+		struct load_part *part = &load->result->parts[slot->settles ? 1 : 0];
+
+		if (error != NULL) {
+			part->errors[error->status]++;
+		} else {
+			part->denied += denied;
+			cg_histogram_add(&part->durations, end_ns - slot->begun_ns);
+		}
 	}
 	if (load->op == LOAD_CYCLE && !slot->settles && error == NULL && !denied) {
 		slot->settles = true;
@@ -187,6 +186,8 @@ static enum callgate_submit send_settle(struct slot *slot, const char *company, 
 	    .call_id = call_id,
 	    .duration = CALLGATE_SETTLE_DURATION_MS,
 	    .duration_ms = SETTLED_MS,
+	    .durability = slot->load->options.committed ? CALLGATE_DURABILITY_COMMITTED
+	                                                : CALLGATE_DURABILITY_ACCEPTED,
 	};
 
 	return callgate_settle(slot->load->client, &request, on_settled, slot);
@@ -340,6 +341,7 @@ bool load_run(struct load *load, struct load_result *ret_result)
 		return false;
 	}
 	first = load->next_serial;
+	ret_result->warm_up_count = first;
 	if (settles) {
 		run_phase(load, LOAD_AUTHORIZE, first, first + count, UINT64_MAX);
 		if (!untimed_went_well(load, "authorizing ahead")) {
