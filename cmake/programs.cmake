@@ -28,3 +28,8 @@ target_link_libraries(callgate-bench-store PRIVATE cg_flags cg_store cg_store_he
 add_executable(bare_server ${PROJECT_SOURCE_DIR}/bench/bare_server.c)
 target_link_libraries(bare_server PRIVATE cg_flags cg_rpc cg_rpc_headers cg_base cg_base_headers
   cg_loop_headers cg_gate_headers cg_ports_headers PkgConfig::GRPC Threads::Threads)
+
+# bench_store_room: the store room under load, without gate and gRPC.
+add_executable(bench_store_room bench/store_room.c bench/histogram.c)
+target_link_libraries(bench_store_room PRIVATE cg_flags cg_store cg_store_headers cg_loop
+  cg_loop_headers cg_ports_headers cg_base_headers cg_base)
