@@ -1,0 +1,271 @@
+# The real function library beside the model, step by step, in any order that Hypothesis can
+# think of: duplicates, late and wrong-order steps, leases, and a clock that goes backwards.
+#
+# CALLGATE_LONG=1 runs many more; --hypothesis-seed=N replays.
+#
+# SPDX-License-Identifier: Apache-2.0
+import os
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from redis.exceptions import ResponseError
+from support import wire
+from support.wire import (
+    ADJUSTMENT, BONUS, TOP_UP, UNKNOWN_TERMS, USAGE, Limits, Partition, Price, Terms)
+from wallet_model import Wallet
+
+LONG = bool(os.environ.get('CALLGATE_LONG') or os.environ.get('CALLGATE_TEST_LONG'))
+BEGIN = 1_700_000_000_000
+COMPANIES = [bytes([i]) * 16 for i in (1, 2)]
+
+companies = st.sampled_from(COMPANIES)
+ids = st.sampled_from(['a', 'b', 'c', 'd', 'e', 'f'])
+prices = st.sampled_from([Price(90_000), Price(100_000, 20_000, 60_000, 6_000), Price(1, 0, 0, 1),
+                          Price(60_000, increment=1), Price(0, 7), Price(7_777_777, 1, 1_500, 700),
+                          Price(2_600_123_457, increment=1)])
+limits = st.sampled_from([Limits(), Limits(reserve_ms=1, guard_ms=0, lease_ms=1000),
+                          Limits(reserve_ms=600_000, longest_ms=900_000, lease_ms=30_000)])
+content = st.sampled_from([('voice_outbound', '+4912345')] * 7 + [('voice_inbound', '')])
+durations = st.one_of(st.none(), st.sampled_from([0, 1, 1000, 61_001]), st.integers(0, 7_200_000),
+                      st.just(604_800_000))
+instants = st.one_of(st.just(0), st.integers(-200_000, 20_000))  # 0, or relative to now
+metas = st.sampled_from([b'', b'\x01k\x01\x00v', b'\x02zz\x00\x00'])
+
+
+class Machine(RuleBasedStateMachine):
+    redis = None
+    mutate = staticmethod(lambda text: text)
+
+    @initialize(credit=st.sampled_from([0, 0, 500_000]), unlimited=st.booleans(), shadow=st.booleans(),
+                posted=st.sampled_from([0, 1_000_000, 3_000_000, 10**9]), calls_max=st.sampled_from([2, 5]))
+    def begin(self, credit, unlimited, shadow, posted, calls_max):
+        self.redis.flushall()
+        self.redis.execute_command('FUNCTION', 'FLUSH')
+        self.redis.execute_command('FUNCTION', 'LOAD', wire.library_text(True, self.mutate))
+        self.clock = BEGIN
+        wire.set_clock(self.redis, self.clock)
+        self.p = Partition(self.redis, 7)
+        self.p.take_into_use()
+        self.wallets = {}
+        for company, terms in zip(COMPANIES, [
+                Terms(calls_max=calls_max), Terms(credit=credit, unlimited=unlimited, shadow=shadow)]):
+            assert self.p.balance(company).outcome == 'ABSENT'
+            assert self.p.load(company, posted, 5, terms).outcome == 'DONE'
+            wallet = Wallet(terms, posted, 5, self.clock)
+            wallet.begin(self.clock)
+            self.wallets[company] = wallet
+
+    def snapshot(self):
+        return {key: self.content_of(key) for key in self.redis.keys()}
+
+    def content_of(self, key):
+        """DUMP would do, but for hashes it depends on when they are rehashed."""
+        kind = self.redis.type(key)
+        if kind == b'hash':
+            return self.redis.hgetall(key)
+        if kind == b'zset':
+            return self.redis.zrange(key, 0, -1, withscores=True)
+        return self.redis.dump(key)
+
+    def step(self, company, name, expected_of, call_of, terms=None):
+        """Runs both, compares the answers, and that what changed nothing wrote nothing."""
+        wallet = deepcopy(self.wallets[company])
+        before = self.snapshot()
+        wallet.begin(self.clock, terms)
+        expected = expected_of(wallet)
+        reply = call_of(self.p)
+        for field, value in expected.items():
+            assert reply.get(field) == value, (name, field, value, dict(reply), expected)
+        if reply.outcome == 'DONE':
+            assert reply.at == wallet.now
+        if reply.outcome == 'DONE' and wallet.wrote:
+            self.wallets[company] = wallet
+        else:
+            assert self.snapshot() == before, name
+
+    @rule(ms=st.one_of(st.integers(0, 2000), st.integers(0, 200_000), st.integers(-100_000, 0)))
+    def tick(self, ms):
+        self.clock += ms
+        wire.set_clock(self.redis, self.clock)
+
+    @rule(c=companies, i=ids, price=st.one_of(prices, prices, st.none()), l=limits, start=st.booleans(),
+          validate=st.sampled_from([False, False, False, True]), what=content, meta=metas)
+    def authorize(self, c, i, price, l, start, validate, what, meta):
+        terms = self.wallets[c].terms
+        self.step(c, 'authorize', lambda w: w.authorize(i, price, l, start, validate, *what, meta),
+                  lambda p: p.authorize(c, i, price, terms, l, start, validate, *what, meta))
+
+    @rule(c=companies, i=ids, at=instants)
+    def start(self, c, i, at):
+        at = at and self.clock + at
+        self.step(c, 'start', lambda w: w.start(i, at), lambda p: p.start(c, i, at))
+
+    @rule(c=companies, i=ids, at=instants)
+    def stop(self, c, i, at):
+        at = at and self.clock + at
+        self.step(c, 'stop', lambda w: w.stop(i, at), lambda p: p.stop(c, i, at))
+
+    @rule(c=companies, i=ids, d=durations, started=instants, ended=instants,
+          price=st.one_of(prices, st.none()), what=st.one_of(content, st.just(('', ''))), meta=metas,
+          asked=st.booleans())
+    def settle(self, c, i, d, started, ended, price, what, meta, asked):
+        started, ended = started and self.clock + started, ended and self.clock + ended
+        self.step(c, 'settle', lambda w: w.settle(i, d, started, ended, price, *what, meta, asked),
+                  lambda p: p.settle(c, i, d, started, ended, wire.REPORTED, *what, price, meta, asked))
+
+    @rule(c=companies, i=ids)
+    def cancel(self, c, i):
+        self.step(c, 'cancel', lambda w: w.cancel(i), lambda p: p.cancel(c, i))
+
+    @rule(c=companies, i=ids, price=st.one_of(prices, st.none()), at=st.integers(-200_000, 1000), l=limits,
+          what=content, meta=metas, asked=st.booleans())
+    def adopt(self, c, i, price, at, l, what, meta, asked):
+        at += self.clock
+        self.step(c, 'adopt', lambda w: w.adopt(i, price, at, l, *what, meta, asked),
+                  lambda p: p.adopt(c, i, price, at, UNKNOWN_TERMS, l, *what, meta, asked))
+
+    @rule(c=companies, amount=st.sampled_from([1, 400_000, 10**7, 999_999_999_999]), type=st.sampled_from([TOP_UP, BONUS]),
+          ref=st.sampled_from(['a', 'r1', 'r2']), asked=st.booleans())
+    def credit(self, c, amount, type, ref, asked):
+        self.step(c, 'credit', lambda w: w.credit(amount, ref, type, asked),
+                  lambda p: p.credit(c, amount, ref, type, 'thanks', asked))
+
+    @rule(c=companies, amount=st.sampled_from([-300_000, -1, 5]), ref=st.sampled_from(['r1', 'r3']))
+    def adjust(self, c, amount, ref):
+        self.step(c, 'credit', lambda w: w.credit(amount, ref, ADJUSTMENT, True),
+                  lambda p: p.credit(c, amount, ref, ADJUSTMENT, '', True))
+
+    @rule(c=companies, amount=st.sampled_from([1, 250_000]), quantity=st.sampled_from([1, 2]), ref=ids,
+          asked=st.booleans())
+    def charge(self, c, amount, quantity, ref, asked):
+        self.step(c, 'charge', lambda w: w.charge(amount, ref, quantity, 'phone_number_rental', asked),
+                  lambda p: p.charge(c, amount, ref, quantity, 'phone_number_rental', 'rent', asked=asked))
+
+    @rule(c=companies, older=st.sampled_from([False, False, True]), frozen=st.booleans(),
+          credit=st.sampled_from([0, 700_000]))
+    def change_terms(self, c, older, frozen, credit):
+        now = self.wallets[c].terms
+        terms = replace(now, version=now.version if older else now.version + 1, frozen=frozen, credit=credit)
+        wallet = deepcopy(self.wallets[c])
+        wallet.begin(self.clock, terms)
+        if wallet.wrote:
+            wallet.commit()
+            self.wallets[c] = wallet
+        assert self.p.load(c, 123, 99, terms).outcome == 'DONE'
+
+    @rule(c=companies, what=st.integers(0, 400))
+    def malformed(self, c, what):
+        """One wrong byte less, or a number beyond its bounds: an error, and nothing written."""
+        before = self.snapshot()
+        bad = [lambda p: p.authorize(c, 'a b', Price(1)), lambda p: p.authorize(c, 'x' * 129, Price(1)),
+               lambda p: p.authorize(c, 'z', Price(10**11)), lambda p: p.authorize(c, 'z', Price(-1)),
+               lambda p: p.authorize(c, 'z', Price(1, 10**11)), lambda p: p.authorize(c, 'z', Price(1, increment=0)),
+               lambda p: p.authorize(c, 'z', Price(1, 0, 3_600_001)), lambda p: p.authorize(c, 'z', Price(1), resource='A'),
+               lambda p: p.authorize(c, 'z', Price(1), destination='0049'), lambda p: p.settle(c, 'a', -1),
+               lambda p: p.settle(c, 'a', 604_800_001), lambda p: p.settle(c, 'a', 5, basis=4),
+               lambda p: p.credit(c, 0, 'r'), lambda p: p.credit(c, 10**15, 'r'), lambda p: p.credit(c, -5, 'r'),
+               lambda p: p.credit(c, 5, 'r', USAGE), lambda p: p.charge(c, -5, 'r'), lambda p: p.charge(c, 5, 'r', 0),
+               lambda p: p.start(c, 'a', -1), lambda p: p.adopt(c, 'a', Price(1), 0),
+               lambda p: p.authorize(c, 'z', Price(1), limits=Limits(reserve_ms=0)),
+               lambda p: p.operate('settle', c, b'\1' * what)]
+        with pytest.raises(ResponseError):
+            bad[what % len(bad)](self.p)
+        assert self.snapshot() == before
+
+    # What holds after every step.
+    @invariant()
+    def readers_agree_and_write_nothing(self):
+        before = self.snapshot()
+        for company, wallet in deepcopy(self.wallets).items():
+            wallet.begin(self.clock)
+            b = self.p.balance(company)
+            assert (b.posted, b.held, b.burn, b.calls, b.version, b.available, b.at) == (
+                wallet.posted, wallet.held(), wallet.burn(), len(wallet.calls), wallet.version,
+                wallet.available(), wallet.now)
+            assert b.accrued == -(-wallet.used() // 60000)
+            self.check_calls(company, wallet)
+            for (type, reference), kept in wallet.ended.items():
+                if type == USAGE and reference not in wallet.calls:
+                    self.check_ended(company, reference, kept)
+        assert self.snapshot() == before
+
+    def check_calls(self, company, wallet):
+        calls = self.p.calls(company).calls
+        assert [(x.authorized_at, x.id) for x in calls] == sorted((x.authorized_at, x.id) for x in calls)
+        assert {x.id for x in calls} == set(wallet.calls)
+        for x in calls:
+            call = wallet.calls[x.id]
+            assert x == self.p.get_call(company, x.id).call
+            assert (x.state, x.price, x.held, x.resource, x.destination, x.meta, x.authorized_at, x.started_at,
+                    x.ended_at, x.shadow) == (
+                call.state, call.price, call.held(), call.resource, call.destination, call.meta,
+                call.authorized_at, call.started_at, call.stopped_at, call.shadow)
+            assert x.accrued == -(-call.used(wallet.now) // 60000)
+
+    def check_ended(self, company, reference, kept):
+        reply = self.p.get_call(company, reference)
+        if kept['state'] == 'POSTED':
+            assert reply.outcome == 'UNKNOWN_CALL'
+            return
+        assert (reply.call.state, reply.call.cost, reply.call.ended_at, reply.call.late) == (
+            kept['state'], kept['cost'], kept['ended_at'], kept['late'])
+        assert reply.call.held == reply.call.accrued == 0
+
+    @invariant()
+    def records_add_up(self):
+        due = dict(self.redis.zrange(self.p.key(b'due'), 0, -1, withscores=True))
+        for company, wallet in self.wallets.items():
+            fields = self.redis.hgetall(self.p.wallet_key(company))
+            record = wire.read_record(fields.pop(b''))
+            calls = [self.raw_call(data) for data in fields.values()]
+            assert record.held == sum(x['held'] for x in calls)
+            assert record.burn == sum(x['rate'] for x in calls if x['state'] == 2)
+            assert record.calls == len(calls)
+            assert record.accrued * 60000 + record.rem == sum(
+                x['rate'] * ((x['stopped'] if x['state'] == 7 else record.as_of) - x['started'])
+                for x in calls if x['state'] != 1)
+            assert 0 <= record.rem < 60000
+            assert record.as_of == wallet.as_of and record.exhausted_at == wallet.exhausted_at
+            assert due.get(company, 0) == record.due
+            assert not calls or record.due > 0
+            assert all(record.due <= x['lease_end'] for x in calls if x['state'] == 1)
+
+    @staticmethod
+    def raw_call(data):
+        r = wire.Reader(data)
+        names = ['layout', 'state', 'rate', 'fee', 'minimum', 'increment', 'hold', 'headroom', 'reserve', 'longest',
+                 'lease', 'guard', 'max', 'authorized', 'begun', 'stopped', 'started', 'shadow', 'with_start']
+        x = dict(zip(names, r.take(1, 1, 5, 5, 4, 4, 7, 7, 4, 4, 4, 4, 4, 6, 6, 6, 6, 1, 1)))
+        x['held'] = x['hold'] if x['state'] == 1 else x['headroom']
+        x['lease_end'] = x['authorized'] + x['lease']
+        return x
+
+    @invariant()
+    def the_stream_says_the_same(self):
+        entries = self.p.read().entries
+        for company, wallet in self.wallets.items():
+            own = [e for e in entries if e.company == company]
+            assert len(own) == len(wallet.entries)
+            for entry, expected in zip(own, wallet.entries):
+                for field, value in expected.items():
+                    assert entry[field] == value, (field, dict(entry), expected)
+            keys = [(e.type, e.reference) for e in own]
+            assert len(keys) == len(set(keys))
+        assert [e.id for e in entries] == [(1, n) for n in range(len(entries))]
+
+
+def machine_test(redis, mutate=lambda text: text, examples=None, steps=50):
+    class Driven(Machine):
+        pass
+    Driven.redis, Driven.mutate = redis, staticmethod(mutate)
+    Driven.TestCase.settings = settings(
+        max_examples=examples or (2000 if LONG else 60), stateful_step_count=100 if LONG else steps, deadline=None,
+        suppress_health_check=list(HealthCheck), print_blob=True)
+    return Driven.TestCase
+
+
+def test_library_agrees_with_the_model(redis):
+    machine_test(redis)('runTest').runTest()
