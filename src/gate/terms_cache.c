@@ -4,7 +4,7 @@
  *   (none) --load--> BUSY --read--------------------> IDLE, known --evicted--> (none)
  *                    | ^ '--no wallet, or failed----> (none)         |
  *                    | '------changed, load---------------------------'
- *                    '--failed, but known before-----> STALE --tick--> BUSY
+ *                    '--failed, known, changed---------> STALE --tick--> BUSY
  *
  * BUSY waits for the ledger: queued here first where all loads are taken.
  *
@@ -23,6 +23,7 @@ struct load {
 	struct cg_gate *gate;
 	struct cg_cached_wallet *cached;
 	uint64_t epoch;
+	bool was_changed; /* the reading is for a change that was announced */
 };
 
 static void on_wallet_read(struct cg_ledger_op *op);
@@ -141,6 +142,7 @@ static void pump(struct cg_gate *gate)
 		    cg_store_partition_of(&cached->company, gate->store->partition_count);
 
 		/* Changes announced from here on may or may not be in what will be read. */
+		bool was_changed = cached->is_changed;
 		cached->is_changed = false;
 		*load = (struct load){
 		    .op =
@@ -152,6 +154,7 @@ static void pump(struct cg_gate *gate)
 		        },
 		    .gate = gate,
 		    .cached = cached,
+		    .was_changed = was_changed,
 		    /* Before the reading: what LOAD will prove with it. */
 		    .epoch = gate->store->epoch(gate->store, partition),
 		};
@@ -236,7 +239,7 @@ static void put_back(
 		}
 	} else if (is_gone || !cached->is_known) {
 		drop(cache, cached);
-	} else if (loaded->status != CG_CLOSING) {
+	} else if (cached->is_changed && loaded->status != CG_CLOSING) {
 		/* The old terms go on meanwhile: a ledger that is away stops no call. */
 		cg_list_append(&cache->stale, &cached->queue);
 	}
@@ -294,6 +297,9 @@ static void on_wallet_read(struct cg_ledger_op *op)
 	if (op->status == CG_OK && op->outcome == CG_LEDGER_DONE) {
 		loaded.wallet = op->out.wallet;
 	}
+	if (loaded.status != CG_OK) {
+		cached->is_changed = cached->is_changed || load->was_changed;
+	}
 	if (!tell_store(load, cached, &loaded)) {
 		cg_slab_give(&gate->cache.loads, load);
 	}
@@ -337,12 +343,11 @@ void cg_terms_cache__changed(struct cg_gate *gate, const struct cg_uuid *company
 	if (cached == NULL || gate->cache.is_closed) {
 		return;
 	}
-	if (cached->is_busy) {
-		cached->is_changed = true;
-		return;
+	cached->is_changed = true;
+	if (!cached->is_busy) {
+		make_busy(&gate->cache, cached);
+		pump(gate);
 	}
-	make_busy(&gate->cache, cached);
-	pump(gate);
 }
 
 void cg_terms_cache__learn(struct cg_gate *gate, const struct cg_wallet *wallet)

@@ -38,7 +38,7 @@ struct cg_cached_wallet {
 	struct cg_wallet wallet;
 	bool is_known;   /* `wallet` holds */
 	bool is_busy;    /* queued, or being read */
-	bool is_changed; /* since its reading began: read once more */
+	bool is_changed; /* and not read since */
 };
 
 struct cg_terms_cache {
@@ -49,8 +49,8 @@ struct cg_terms_cache {
 	struct cg_list idle; /* the least recently used first */
 	struct cg_list busy;
 	struct cg_list queued; /* busy, and waiting for a load */
-	struct cg_list stale;  /* idle; its reading failed, the next tick tries again */
-	bool is_closed;        /* the ledger is closing: nothing is read any more */
+	struct cg_list stale; /* idle, changed, and its reading failed: the next tick tries again */
+	bool is_closed;       /* the ledger is closing: nothing is read any more */
 };
 
 void cg_terms_cache__init(struct cg_gate *gate);
