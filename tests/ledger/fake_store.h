@@ -1,0 +1,55 @@
+/*
+ * A store that is a struct: what the partition port promises, in memory.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_TESTS_LEDGER_FAKE_STORE_H
+#define CG_TESTS_LEDGER_FAKE_STORE_H
+
+#include "gate/ports/partition.h"
+#include "loop/loop.h"
+
+#define FAKE_PARTITIONS 4
+
+enum fake_state {
+	FAKE_NONE,
+	FAKE_RECOVERING,
+	FAKE_SERVING
+};
+
+struct fake_partition {
+	enum fake_state state;
+	bool other_history; /* as after a restart */
+	uint64_t epoch;
+	uint64_t next_n;
+	struct cg_entry_id last;
+	struct cg_entry_id trimmed;
+	struct cg_entry *entries;
+	uint32_t count;
+	uint32_t capacity;
+	uint64_t served_here; /* the epoch that set_epoch() told */
+	uint32_t drop_count;
+	uint32_t fence_count;
+};
+
+struct fake_store {
+	struct cg_partition_port port;
+	struct cg_loop *loop;
+	struct cg_timer *timer;
+	struct cg_list waiting;
+	struct fake_partition partitions[FAKE_PARTITIONS];
+	bool is_dead; /* answers nothing but CG_UNAVAILABLE */
+	uint32_t read_count;
+};
+
+void fake_store_init(struct fake_store *store, struct cg_loop *loop);
+void fake_store_deinit(struct fake_store *store);
+
+/* Appends it under the partition's epoch; the texts must outlive the store. */
+struct cg_entry_id fake_store_append(
+    struct fake_store *store, uint32_t partition, const struct cg_entry *entry);
+
+/* FLUSHALL, for one partition. */
+void fake_store_forget(struct fake_store *store, uint32_t partition);
+
+#endif /* CG_TESTS_LEDGER_FAKE_STORE_H */
