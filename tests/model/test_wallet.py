@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from redis.exceptions import ResponseError
 from support import wire
@@ -257,13 +257,13 @@ class Machine(RuleBasedStateMachine):
         assert [e.id for e in entries] == [(1, n) for n in range(len(entries))]
 
 
-def machine_test(redis, mutate=lambda text: text, examples=None, steps=50):
+def machine_test(redis, mutate=lambda text: text, examples=None, phases=tuple(Phase)):
     class Driven(Machine):
         pass
     Driven.redis, Driven.mutate = redis, staticmethod(mutate)
     Driven.TestCase.settings = settings(
-        max_examples=examples or (2000 if LONG else 60), stateful_step_count=100 if LONG else steps, deadline=None,
-        suppress_health_check=list(HealthCheck), print_blob=True)
+        max_examples=examples or (2000 if LONG else 60), stateful_step_count=100 if LONG else 50, deadline=None,
+        suppress_health_check=list(HealthCheck), print_blob=True, database=None, phases=phases)
     return Driven.TestCase
 
 

@@ -1,0 +1,74 @@
+# The proof that the model's tests can fail: each of these changes to the library is a mistake
+# that somebody might make, and each must be caught.
+#
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+from hypothesis import Phase
+from redis.exceptions import ResponseError
+from support.wire import LIBRARY
+from test_wallet import LONG, machine_test
+
+MUTANTS = {
+    'accrual loses its remainder': (
+        'w.rem = rest % 60000\n\t\tw.accrued = w.accrued + whole + (rest - w.rem) / 60000\n\tend',
+        'w.rem = 0\n\t\tw.accrued = w.accrued + whole + (rest - rest % 60000) / 60000\n\tend'),
+    'a charge is rounded down': ('return rest > 0 and whole + 1 or whole', 'return whole'),
+    'the minimum is forgotten': ('return billed < minimum and minimum or billed', 'return billed'),
+    'a started call keeps its whole hold': (
+        'w.held = w.held - held_now + c.headroom', 'w.held = w.held - held_now + c.hold'),
+    'a start in the past owes nothing': ('accrue(split(c.rate, w.as_of - from))', 'accrue(0, 0)'),
+    'stop goes on burning': ('w.burn = w.burn - c.rate\n\t-- Where', '-- Where'),
+    'stop in the past keeps what came after': (
+        'local whole, rest = split(c.rate, w.as_of - upto)\n\taccrue(-whole, -rest)', ''),
+    'settle leaves the call accrued': (
+        'local whole, rest = split(c.rate, accrued_ms())\n\taccrue(-whole, -rest)', ''),
+    'settle caps the cost by the hold': (
+        'e.cost, e.billed_ms = cost_of(e, a.duration_ms)',
+        'e.cost, e.billed_ms = cost_of(e, a.duration_ms)\n\tif e.cost > c.hold then e.cost = c.hold end'),
+    'a late settle does not ask': ('if not a.asked then\n\t\treturn answer_of(ASK, e)', 'if false then'),
+    'a late settle is not marked': ('e.late = true', 'e.late = false'),
+    'a repeated settle with other content is a replay': (
+        'elseif a.as_metered or a.duration_ms == e.duration_ms then', 'else'),
+    'a cancelled call may be authorized': (
+        "e and e.state ~= EXPIRED and BARRED or", "e and e.state == SETTLED and BARRED or"),
+    'cancel of an unknown call bars nothing': (
+        'commit(nil, nil, key_of(USAGE, a.id), bar)', 'commit()'),
+    'concurrency admits one more': ('w.calls >= terms.calls_max', 'w.calls > terms.calls_max'),
+    'funds admit one micro more': ('available() < c.hold then', 'available() < c.hold - 1 then'),
+    'concurrency is looked for after funds': (
+        'elseif w.calls >= terms.calls_max then\n\t\treturn TOO_MANY\n\telseif not terms.unlimited and '
+        'available() < c.hold then\n\t\treturn NO_FUNDS',
+        'elseif not terms.unlimited and available() < c.hold then\n\t\treturn NO_FUNDS\n\telseif w.calls >= '
+        'terms.calls_max then\n\t\treturn TOO_MANY'),
+    'available is not rounded': ('return w.rem > 0 and left - 1 or left', 'return left'),
+    'a lease never ends': ('return c.state == AUTHORIZED and now >= c.authorized_at + c.lease_ms',
+                           'return false'),
+    'an expired hold stays': (
+        'remove_call()\n\t\tswept[id]', 'swept[id]'),
+    'older terms overwrite newer ones': ('if version > terms.version then', 'if version > 0 then'),
+    'the clock may go backwards': (
+        'if ms <= 0 then\n\t\tnow = w.as_of\n\t\treturn\n\tend', ''),
+    'a refusal writes': ('return answer(KEY_REUSED, c.state)\n\tend\n\tif a.start',
+                         'commit()\n\t\treturn answer(KEY_REUSED, c.state)\n\tend\n\tif a.start'),
+    'validate_only writes': ('if a.validate_only then\n\t\treturn undecided',
+                             'if a.validate_only and w.changed then commit() elseif a.validate_only then\n\t\treturn undecided'),
+    'a credit is applied twice': ('if e and e.amount == a.amount then', 'if e and e.amount == 0 then'),
+    'charge ignores live calls': ('if live then\n\t\treturn answer(KEY_REUSED, c.state)\n\tend\n\tlocal e = recall(a.id)\n\tif e and e.state == POSTED and', 'local e = recall(a.id)\n\tif e and e.state == POSTED and'),
+    'a due time that comes nearer is not written': ('if w.due == 0 or at < w.due then', 'if w.due == 0 then'),
+    'the version stands still': ('w.version = w.version + 1\n\tw.posted', 'w.posted'),
+    'meta is not merged': ('e.meta = e.meta .. a.meta', 'e.meta = a.meta .. e.meta'),
+    'exhaustion is forgotten by a write': ('w.exhausted_at = at < now and at or now', 'w.exhausted_at = now'),
+    'an id is not checked': ("require_that(#id >= 1 and #id <= 128 and not find(id, '[^!-~]'), 'call_id')", ''),
+    'a rate is not checked': ("require_that(a.rate >= 0 and a.rate <= RATE_MAX, 'rate')", ''),
+    'the argument may have a tail': ("require_that(at == #text + 1, 'length')", ''),
+}
+
+
+@pytest.mark.parametrize('name', MUTANTS if LONG else list(MUTANTS)[::6])
+def test_mutant_is_caught(redis, name):
+    old, new = MUTANTS[name]
+    assert LIBRARY.read_text().count(old) == 1, 'the library has changed: write this mutant anew'
+
+    case = machine_test(redis, lambda text: text.replace(old, new), 300, (Phase.generate,))('runTest')
+    with pytest.raises((AssertionError, ResponseError, pytest.fail.Exception)):
+        case.runTest()
