@@ -56,6 +56,10 @@ uint64_t cg_histogram_percentile(const struct cg_histogram *histogram, double sh
 		if (seen > 0 && (double)seen >= wanted) {
 			uint64_t end = upper_end(i);
 
+			/* The last bucket also holds whatever is beyond its end. */
+			if (i + 1 == CG_HISTOGRAM_BUCKETS) {
+				break;
+			}
 			return end < histogram->max_ns ? end : histogram->max_ns;
 		}
 	}

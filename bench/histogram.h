@@ -11,7 +11,7 @@
 
 enum {
 	CG_HISTOGRAM_STEPS = 64,  /* buckets to a power of two */
-	CG_HISTOGRAM_POWERS = 36, /* up to 2^42 ns, more than an hour; beyond counts as that */
+	CG_HISTOGRAM_POWERS = 36, /* up to 2^41 ns, half an hour; the last bucket holds the rest */
 	CG_HISTOGRAM_BUCKETS = CG_HISTOGRAM_STEPS * CG_HISTOGRAM_POWERS,
 };
 

@@ -14,6 +14,9 @@
 enum {
 	WARM_UP_MS = 200, /* connections, caches, the wallets' first use */
 	SETTLED_MS = 61001,
+	MILLISECOND_NS = 1000000,
+	PACE_STEP_NS = 200000,
+	PACE_REST_NS = 50000000,
 };
 
 #define CREDIT_MICROS INT64_C(900000000000000)
@@ -224,15 +227,19 @@ static void begin(struct slot *slot)
 	CG_ASSERT((raw ? send_raw(slot) : send_named(slot)) == CALLGATE_ACCEPTED);
 }
 
+/* When the next operation is due. */
+static uint64_t next_due_ns(const struct load *load)
+{
+	double steps = (double)(load->next_serial - load->first_serial);
+
+	return load->begin_ns + (uint64_t)(steps * 1e9 / load->options.rate);
+}
+
 /* Begins what is due by now; where all slots are busy it waits, and that shows in its duration. */
 static void begin_due(struct load *load)
 {
-	double step_ns = 1e9 / load->options.rate;
-
 	while (load->idle_count > 0 && load->next_serial < load->end_serial) {
-		uint64_t n = load->next_serial;
-		uint64_t due_ns =
-		    load->begin_ns + (uint64_t)((double)(n - load->first_serial) * step_ns);
+		uint64_t due_ns = next_due_ns(load);
 		struct slot *slot;
 
 		if (due_ns > now_ns() || due_ns >= load->end_ns) {
@@ -240,11 +247,27 @@ static void begin_due(struct load *load)
 		}
 		slot = load->idle[--load->idle_count];
 		load->active_count++;
-		load->next_serial++;
-		slot->serial = n;
+		slot->serial = load->next_serial++;
 		slot->settles = false;
 		slot->begun_ns = due_ns;
 		begin(slot);
+	}
+}
+
+/* Until an answer comes or the next operation is due; in small steps where that is soon. */
+static void wait_paced(struct load *load)
+{
+	uint64_t due_ns = next_due_ns(load);
+	uint64_t begin_ns = now_ns();
+	uint64_t left_ns = due_ns > begin_ns ? due_ns - begin_ns : 0;
+	uint64_t step_ns = load->active_count > 0 ? PACE_STEP_NS : PACE_REST_NS;
+
+	if (load->active_count > 0 && (left_ns >= MILLISECOND_NS || load->idle_count == 0)) {
+		(void)callgate_client_wait(load->client, (int)(left_ns / MILLISECOND_NS) + 1);
+	} else if (callgate_client_dispatch(load->client) == 0) {
+		struct timespec pause = {0, (long)(left_ns < step_ns ? left_ns : step_ns)};
+
+		(void)nanosleep(&pause, NULL);
 	}
 }
 
@@ -256,9 +279,7 @@ static void run_paced(struct load *load)
 	}
 	while (load->next_serial < load->end_serial && now_ns() < load->end_ns) {
 		begin_due(load);
-		if (callgate_client_dispatch(load->client) == 0) {
-			(void)nanosleep(&(struct timespec){0, 50000}, NULL);
-		}
+		wait_paced(load);
 	}
 	while (load->active_count > 0) {
 		(void)callgate_client_wait(load->client, -1);
