@@ -18,16 +18,16 @@ const char *cg_answers_reason(enum callgate_error_reason reason);
 /* "NOT_FOUND". */
 const char *cg_answers_status(enum callgate_status status);
 
-json_t *cg_answers_wallet(const struct callgate_wallet *wallet);
-json_t *cg_answers_balance(const struct callgate_get_balance_response *response);
-json_t *cg_answers_call(const struct callgate_call *call);
-json_t *cg_answers_authorize(const struct callgate_authorize_response *response);
-json_t *cg_answers_start(const struct callgate_start_response *response);
-json_t *cg_answers_stop(const struct callgate_stop_response *response);
-json_t *cg_answers_settle(const struct callgate_settle_response *response);
-json_t *cg_answers_cancel(const struct callgate_cancel_response *response);
-json_t *cg_answers_adopt(const struct callgate_adopt_response *response);
-json_t *cg_answers_credit(const struct callgate_credit_response *response);
-json_t *cg_answers_charge(const struct callgate_charge_response *response);
+json_t *cg_answers_wallet(const struct callgate_wallet *from);
+json_t *cg_answers_balance(const struct callgate_get_balance_response *from);
+json_t *cg_answers_call(const struct callgate_call *from);
+json_t *cg_answers_authorize(const struct callgate_authorize_response *from);
+json_t *cg_answers_start(const struct callgate_start_response *from);
+json_t *cg_answers_stop(const struct callgate_stop_response *from);
+json_t *cg_answers_settle(const struct callgate_settle_response *from);
+json_t *cg_answers_cancel(const struct callgate_cancel_response *from);
+json_t *cg_answers_adopt(const struct callgate_adopt_response *from);
+json_t *cg_answers_credit(const struct callgate_credit_response *from);
+json_t *cg_answers_charge(const struct callgate_charge_response *from);
 
 #endif /* CG_CLI_ANSWERS_H */

@@ -13,7 +13,7 @@
 #include "cli/cli.h"
 
 /* Room for a thousand prefixes in a thousand plans, far from a mistaken path's gigabytes. */
-#define CG_CSV_BYTES_MAX (32 * 1024 * 1024)
+#define CG_CSV_BYTES_MAX ((size_t)32 * 1024 * 1024)
 #define CG_CSV_FIELD_MAX 256
 
 /*

@@ -22,7 +22,7 @@
 #define DESTINATION   "+14155550100"
 #define LOOKS         5
 #define LOOK_EVERY_MS 400
-#define TALK_MS       (LOOKS * LOOK_EVERY_MS)
+#define TALK_MS       ((int64_t)LOOKS * LOOK_EVERY_MS)
 
 struct demo {
 	struct cg_cli *cli;
@@ -158,7 +158,9 @@ static enum cg_exit start(struct demo *demo)
 		return tell_denial(demo, response->decision);
 	}
 	cg_story_tell(&demo->story,
-	    "4. It connects. The balance falls by the millisecond, and nothing is written for it:");
+	    "4. It connects; the reserved talk time is given back, and from here "
+	    "the balance falls");
+	cg_story_tell(&demo->story, "   by the millisecond while nothing is written for it:");
 	return CG_EXIT_DONE;
 }
 
@@ -225,7 +227,8 @@ static enum cg_exit settle(struct demo *demo)
 	json_object_set_new(demo->answer, "settle", cg_answers_settle(response));
 	cg_money_format(response->balance_micros, demo->currency, text);
 	cg_story_tell(&demo->story,
-	    "5. It ends after %d ms, is settled, and the answer waits for the ledger (COMMITTED):",
+	    "5. It ends after %" PRId64
+	    " ms, is settled, and the answer waits for the ledger (COMMITTED):",
 	    TALK_MS);
 	(void)cg_story_tell_price(&demo->story,
 	    json_object_get(json_object_get(demo->answer, "settle"), "price"),
@@ -250,7 +253,7 @@ static enum cg_exit show_rows(struct demo *demo)
 		    "is --database-url the sidecar's database?");
 	}
 	cg_story_tell(&demo->story, "6. Postgres has it:");
-	cg_story_tell_entries(&demo->story, entries);
+	cg_story_tell_entries(&demo->story, "", entries);
 	cg_story_tell(&demo->story, "Look again: callgate explain --company %s %s", demo->company,
 	    demo->call_id);
 	return CG_EXIT_DONE;

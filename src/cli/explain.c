@@ -80,6 +80,10 @@ static void tell_decision(struct cg_story *story, const struct callgate_call *ca
 		    "all the same, late.");
 	} else if (call->authorized_at_ms == 0) {
 		cg_story_tell(story, "Decision    No decision of the gate is known.");
+	} else if (call->started_at_ms != 0 && call->started_at_ms < call->authorized_at_ms) {
+		/* A start before the authorization is only ever an adopted call's. */
+		cg_story_tell(
+		    story, "Decision    None: it ran already when it was adopted at %s.", at);
 	} else {
 		cg_story_tell(story, "Decision    It was allowed at %s.", at);
 	}
@@ -207,7 +211,7 @@ static enum cg_exit tell_ledger(
 		                    : "Ledger      It has no row%.0s.",
 		    call->ledger_id);
 	} else {
-		cg_story_tell_entries(story, entries);
+		cg_story_tell_entries(story, "Ledger", entries);
 	}
 	json_object_set_new(answer, "ledger", entries);
 	return CG_EXIT_DONE;
@@ -225,6 +229,10 @@ static enum cg_exit explain_call(struct cg_cli *cli, const struct callgate_call 
 	cg_story_tell(&story, "Company     %s", call->company_id);
 	cg_story_tell(&story, "Resource    %s%s%s", call->resource_type,
 	    call->destination[0] == '\0' ? "" : " to ", call->destination);
+	for (size_t i = 0; i < call->meta_count; i++) {
+		cg_story_tell(&story, "%-11s %s=%s", i == 0 ? "Meta" : "", call->meta[i].key,
+		    call->meta[i].value);
+	}
 	tell_decision(&story, call);
 	tell_terms(&story, call);
 	tell_hold(&story, call);

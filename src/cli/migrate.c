@@ -14,7 +14,6 @@ struct progress {
 	const struct cg_cli *cli;
 	json_t *migrations;
 	bool dry_run;
-	size_t applied_count;
 };
 
 static void on_migration(void *owner, const char *version, const char *name, bool applied)
@@ -26,11 +25,8 @@ static void on_migration(void *owner, const char *version, const char *name, boo
 	cg_output_add_text(row, "name", name);
 	cg_output_add_bool(row, "applied", applied);
 	json_array_append_new(progress->migrations, row);
-	if (applied) {
-		progress->applied_count++;
-		cg_output_say(progress->cli, "%s %s %s",
-		    progress->dry_run ? "would apply" : "applied", version, name);
-	}
+	cg_output_say(
+	    progress->cli, "%s %s %s", applied ? "applied" : "would apply", version, name);
 }
 
 static enum cg_exit exit_of(enum cg_status status)
@@ -66,10 +62,12 @@ static enum cg_exit migrate(struct cg_cli *cli)
 		json_decref(progress.migrations);
 		return cg_output_fail(cli, exit_of(status), NULL, NULL, "%s", why.text);
 	}
-	cg_output_say(cli, "The ledger's schema %s: %zu migrations, %zu of them %s.",
-	    progress.dry_run && progress.applied_count > 0 ? "is not up to date" : "is up to date",
-	    json_array_size(progress.migrations), progress.applied_count,
-	    progress.dry_run ? "still to apply" : "applied just now");
+	if (progress.dry_run && json_array_size(progress.migrations) > 0) {
+		cg_output_say(cli, "The ledger's schema lacks %zu migrations.",
+		    json_array_size(progress.migrations));
+	} else {
+		cg_output_say(cli, "The ledger's schema is up to date.");
+	}
 	answer = json_object();
 	json_object_set_new(answer, "migrations", progress.migrations);
 	cg_output_add_bool(answer, "dry_run", progress.dry_run);

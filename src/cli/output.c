@@ -163,7 +163,9 @@ static void make_label(const char *key, char *label, size_t size)
 		label[strlen(label) - 3] = '\0';
 	}
 	for (char *c = label; *c != '\0'; c++) {
-		*c = *c == '_' ? ' ' : *c;
+		if (*c == '_') {
+			*c = ' ';
+		}
 	}
 }
 

@@ -35,7 +35,9 @@ static void copy_message(const char *from, char *text, size_t size)
 		text[--len] = '\0';
 	}
 	for (char *c = text; *c != '\0'; c++) {
-		*c = *c == '\n' || *c == '\t' ? ' ' : *c;
+		if (*c == '\n' || *c == '\t') {
+			*c = ' ';
+		}
 	}
 }
 
@@ -85,22 +87,23 @@ enum cg_exit cg_sql_open(struct cg_cli *cli)
 {
 	enum cg_exit code = check_url(cli);
 	char why[512];
-	struct cg_sql *sql;
+	PGconn *connection;
 
 	if (code != CG_EXIT_DONE || cli->sql != NULL) {
 		return code;
 	}
-	sql = calloc(1, sizeof *sql);
-	CG_ASSERT(sql != NULL);
-	sql->connection = connect_now(cli);
-	cli->sql = sql;
-	if (PQstatus(sql->connection) != CONNECTION_OK) {
-		copy_message(PQerrorMessage(sql->connection), why, sizeof why);
-		cg_sql_close(cli);
-		return cg_output_fail(
+	connection = connect_now(cli);
+	if (PQstatus(connection) != CONNECTION_OK) {
+		copy_message(PQerrorMessage(connection), why, sizeof why);
+		PQfinish(connection);
+		(void)cg_output_fail(
 		    cli, CG_EXIT_UNAVAILABLE, NULL, NULL, "the ledger is out of reach: %s", why);
+		return CG_EXIT_UNAVAILABLE;
 	}
-	(void)PQsetNoticeReceiver(sql->connection, ignore_notice, NULL);
+	(void)PQsetNoticeReceiver(connection, ignore_notice, NULL);
+	cli->sql = malloc(sizeof *cli->sql);
+	CG_ASSERT(cli->sql != NULL);
+	cli->sql->connection = connection;
 	return CG_EXIT_DONE;
 }
 
@@ -170,10 +173,9 @@ static enum cg_exit run(struct cg_cli *cli, const char *statement, const char *c
 	PGresult *result =
 	    PQexecParams(cli->sql->connection, statement, count, NULL, params, NULL, NULL, 0);
 	ExecStatusType status = PQresultStatus(result);
-	enum cg_exit code;
 
 	if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-		code = fail(cli, result);
+		enum cg_exit code = fail(cli, result);
 		PQclear(result);
 		return code;
 	}
@@ -185,7 +187,7 @@ enum cg_exit cg_sql_begin(struct cg_cli *cli)
 {
 	char timeout[24];
 	const char *const params[] = {timeout};
-	PGresult *result;
+	PGresult *result = NULL;
 	enum cg_exit code = cg_sql_open(cli);
 
 	if (code != CG_EXIT_DONE) {
@@ -210,7 +212,7 @@ enum cg_exit cg_sql_begin(struct cg_cli *cli)
 enum cg_exit cg_sql_ask(struct cg_cli *cli, const char *statement, const char *const *params,
     int count, json_t **ret_answer)
 {
-	PGresult *result;
+	PGresult *result = NULL;
 	json_t *answer = NULL;
 	enum cg_exit code = run(cli, statement, params, count, &result);
 
@@ -234,7 +236,7 @@ enum cg_exit cg_sql_ask(struct cg_cli *cli, const char *statement, const char *c
 
 enum cg_exit cg_sql_commit(struct cg_cli *cli)
 {
-	PGresult *result;
+	PGresult *result = NULL;
 	enum cg_exit code = run(cli, "commit", NULL, 0, &result);
 
 	if (code != CG_EXIT_DONE) {

@@ -96,12 +96,12 @@ static void tell_usage(struct cg_story *story, const json_t *usage, const char *
 	char text[CG_MONEY_TEXT_BYTES];
 
 	cg_money_format(number(usage, "cost_micros"), currency, text);
-	cg_story_tell(story, "            usage_logs: %s, quantity %s, cost %s, id %s",
-	    resource == NULL ? "" : resource, quantity == NULL ? "" : quantity, text,
-	    json_string_value(json_object_get(usage, "id")));
+	cg_story_tell(story, "            usage_logs: %s, quantity %s, cost %s",
+	    resource == NULL ? "" : resource, quantity == NULL ? "" : quantity, text);
+	cg_story_tell(story, "            id %s", json_string_value(json_object_get(usage, "id")));
 }
 
-static void tell_entry(struct cg_story *story, json_t *entry, bool first)
+static void tell_entry(struct cg_story *story, const char *label, json_t *entry)
 {
 	const char *currency = json_string_value(json_object_get(entry, "currency"));
 	json_t *usage = json_object_get(entry, "usage_log");
@@ -117,21 +117,19 @@ static void tell_entry(struct cg_story *story, json_t *entry, bool first)
 	    json_string_value(json_object_get(entry, "entry_id")), number(entry, "version"), at);
 	cg_story_tell(story, "            wallet_transactions: %s, %s, balance after %s",
 	    json_string_value(json_object_get(entry, "type")), amount, after);
-	cg_story_tell(story, "            reference %s, id %s",
-	    json_string_value(json_object_get(entry, "reference_id")),
-	    json_string_value(json_object_get(entry, "id")));
+	cg_story_tell(story, "            id %s", json_string_value(json_object_get(entry, "id")));
 	if (json_is_object(usage)) {
 		tell_usage(story, usage, currency);
 	}
 }
 
-void cg_story_tell_entries(struct cg_story *story, json_t *entries)
+void cg_story_tell_entries(struct cg_story *story, const char *label, json_t *entries)
 {
 	json_t *entry;
 	size_t i;
 
 	json_array_foreach(entries, i, entry)
 	{
-		tell_entry(story, entry, i == 0);
+		tell_entry(story, i == 0 ? label : "", entry);
 	}
 }

@@ -28,7 +28,7 @@ __attribute__((format(printf, 2, 3))) void cg_story_tell(
  */
 int64_t cg_story_tell_price(struct cg_story *story, const json_t *price, int64_t duration_ms);
 
-/* The rows of the ledger that cg_ledger_read_call() found. */
-void cg_story_tell_entries(struct cg_story *story, json_t *entries);
+/* The rows of the ledger that cg_ledger_read_call() found, `label` before the first. */
+void cg_story_tell_entries(struct cg_story *story, const char *label, json_t *entries);
 
 #endif /* CG_CLI_STORY_H */

@@ -121,8 +121,8 @@ def test_migrating_again_is_safe(ledger, dry_run):
     told = ledger.run("migrate", *(["--dry-run"] if dry_run else []), "--json")
     assert told.code == DONE, told
     assert told.json["dry_run"] is dry_run
-    assert len(told.json["migrations"]) > 5
-    assert not any(row["applied"] for row in told.json["migrations"])
+    assert told.json["migrations"] == []
+    assert "is up to date" in ledger.run("migrate").out
 
 
 def test_migrating_an_empty_database(postgres):
@@ -131,10 +131,10 @@ def test_migrating_an_empty_database(postgres):
     try:
         url = ["--database-url", postgres.url(name)]
         planned = Run(["migrate", "--dry-run", "--json", *url]).json["migrations"]
-        assert planned and all(row["applied"] for row in planned)
+        assert len(planned) > 5 and not any(row["applied"] for row in planned)
         assert Run(["plan", "list", *url]).code == INCOMPATIBLE
-        told = Run(["migrate", *url])
-        assert told.code == DONE and "applied " in told.out, told
+        done = Run(["migrate", "--json", *url]).json["migrations"]
+        assert done == [{**row, "applied": True} for row in planned]
         assert Run(["plan", "list", *url]).code == DONE
     finally:
         postgres.drop_database(name)
