@@ -294,7 +294,8 @@ static void test_garbage_for_a_greeting_is_refused(void **state)
 
 	for (size_t i = 0; i < CG_COUNT_OF(words); i++) {
 		f->server->first_words = words[i];
-		expect_refused(f, &(struct cg_store_config){0});
+		/* At once, not because the time is over. */
+		expect_refused(f, &(struct cg_store_config){.connect_timeout_ms = 60000});
 	}
 }
 
@@ -489,6 +490,41 @@ static void test_answers_nobody_asked_for_end_the_connection(void **state)
 	}
 }
 
+static void test_an_answer_before_its_question_left_is_nobodys(void **state)
+{
+	const struct cg_resp early = {
+	    .kind = CG_RESP_STATUS, .content = CG_VIEW_LITERAL("OK"), .total_bytes = 5};
+	struct fixture *f = *state;
+	struct op op;
+
+	connect_store(f);
+	submit(f, &op, 2000);
+	assert_non_null(cg_store__on_reply(f->store, &early));
+	assert_int_equal(op.done, 0);
+	cg_conn_drop(&f->store->conn, "as its caller would");
+	assert_int_equal(op.op.status, CG_UNAVAILABLE);
+}
+
+static void test_half_an_answer_does_not_outlive_its_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct op op;
+
+	connect_store(f);
+	submit(f, &op, 2000);
+	assert_true(wait_for(f, has_heard, 1));
+	fake_server_say(f->server, "$20\r\nabc");
+	turn_for(f->loop, 10);
+	fake_server_hang_up(f->server);
+	expect_end(f, &op, CG_LOST);
+	assert_true(wait_for(f, has_connected, 2));
+	submit(f, &op, 2000);
+	assert_true(wait_for(f, has_heard, 2));
+	fake_server_say(f->server, "-OOM\r\n");
+	expect_end(f, &op, CG_UNAVAILABLE);
+	assert_int_equal(f->disconnected, 1);
+}
+
 static void test_a_server_that_changed_is_greeted_anew(void **state)
 {
 	static const char *const words[] = {"-READONLY You can't\r\n",
@@ -631,6 +667,8 @@ int main(void)
 	    STORE_TEST(test_what_was_sent_is_lost_with_the_connection),
 	    STORE_TEST(test_what_was_not_sent_certainly_did_not_happen),
 	    STORE_TEST(test_answers_nobody_asked_for_end_the_connection),
+	    STORE_TEST(test_an_answer_before_its_question_left_is_nobodys),
+	    STORE_TEST(test_half_an_answer_does_not_outlive_its_connection),
 	    STORE_TEST(test_a_server_that_changed_is_greeted_anew),
 	    STORE_TEST(test_more_than_the_limit_is_refused),
 	    STORE_TEST(test_a_server_that_hangs_costs_few_operations_and_is_left),
