@@ -22,8 +22,10 @@ if(NOT CG_SANITIZE)
 endif()
 
 include(GNUInstallDirs)
+file(RELATIVE_PATH CG_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/callgate.pc.in ${CMAKE_BINARY_DIR}/callgate.pc @ONLY)
 install(TARGETS libcallgate LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/callgate DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
   FILES_MATCHING PATTERN "*.h")
+# It finds its prefix from its own place: lib/pkgconfig, or lib/<triplet>/pkgconfig.
 install(FILES ${CMAKE_BINARY_DIR}/callgate.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
