@@ -70,5 +70,5 @@ def test_mutant_is_caught(redis, name):
     assert LIBRARY.read_text().count(old) == 1, 'the library has changed: write this mutant anew'
 
     case = machine_test(redis, lambda text: text.replace(old, new), 300, (Phase.generate,))('runTest')
-    with pytest.raises((AssertionError, ResponseError, pytest.fail.Exception)):
+    with pytest.raises((AssertionError, KeyError, ResponseError, pytest.fail.Exception)):
         case.runTest()

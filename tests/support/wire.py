@@ -19,10 +19,11 @@ TOP_UP, MONTHLY_GRANT, BONUS, REFUND, ADJUSTMENT, USAGE = 1, 2, 3, 4, 5, 6
 REPORTED, POLLED, METERED = 1, 2, 3
 
 CLOCK = '''local test_clock
-redis.register_function('cgtest_clock', function(_, args)
-	test_clock = tonumber(args[1])
-	return 1
-end)
+redis.register_function{ function_name = 'cgtest_clock', flags = { 'no-writes' },
+	callback = function(_, args)
+		test_clock = tonumber(args[1])
+		return 1
+	end }
 local function now_ms()
 	return test_clock
 end
