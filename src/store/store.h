@@ -20,9 +20,9 @@ struct cg_store_config {
 	const char *password; /* NULL: none */
 	uint32_t database;    /* SELECT; 0 */
 	uint32_t partition_count;
-	uint32_t inflight_max; /* operations sent or waiting to be sent; beyond: CG_FULL */
+	uint32_t inflight_max;       /* operations sent or waiting to be sent; beyond: CG_FULL */
 	uint32_t connect_timeout_ms; /* for the connection and its greeting together */
-	uint64_t outbox_max;         /* entries of one partition waiting for the ledger; 0: no limit */
+	uint64_t outbox_max; /* entries of one partition waiting for the ledger; 0: no limit */
 	bool allow_volatile; /* serve although AOF is off or eviction is on (development) */
 };
 

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h> /* wants the others first */
@@ -136,8 +137,9 @@ static const char *on_reply(void *owner, const struct cg_resp *reply)
 	h->count++;
 	h->largest = reply->content.len > h->largest ? reply->content.len : h->largest;
 	if (reply->content.len < 8) {
-		(void)strncat(h->text, reply->content.data, reply->content.len);
-		(void)strcat(h->text, ",");
+		size_t len = strlen(h->text);
+		(void)snprintf(h->text + len, sizeof h->text - len, "%.*s,",
+		    (int)reply->content.len, reply->content.data);
 	}
 	if (h->count == h->reset_at) {
 		cg_input_reset(h->input);
