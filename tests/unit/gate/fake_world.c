@@ -479,6 +479,8 @@ static void load(struct world_wallet *wallet, struct cg_store_op *op)
 		wallet->posted = op->in.load.posted.micros;
 		wallet->version = op->in.load.version;
 		wallet->terms = op->terms;
+	} else if (op->terms.version > wallet->terms.version) {
+		wallet->terms = op->terms;
 	}
 }
 
