@@ -112,8 +112,7 @@ static void tell_entry(struct cg_story *story, const char *label, json_t *entry)
 	cg_money_format(number(entry, "amount_micros"), currency, amount);
 	cg_money_format(number(entry, "balance_after_micros"), currency, after);
 	cg_time_format(number(entry, "created_at_ms"), at);
-	cg_story_tell(story,
-	    "%-11s Entry %s, the wallet's %" PRId64 ". entry, at %s:", first ? "Ledger" : "",
+	cg_story_tell(story, "%-11s Entry %s, number %" PRId64 " of its wallet, at %s:", label,
 	    json_string_value(json_object_get(entry, "entry_id")), number(entry, "version"), at);
 	cg_story_tell(story, "            wallet_transactions: %s, %s, balance after %s",
 	    json_string_value(json_object_get(entry, "type")), amount, after);
