@@ -74,8 +74,8 @@ static void on_written(void *owner)
 {
 	struct cg_store *s = owner;
 
+	/* What has gathered meanwhile leaves with the hook, at this turn's end. */
 	cg_output_written(&s->output);
-	cg_store__flush(s);
 }
 
 /* The connection is no longer ready: state first, callbacks last. */

@@ -571,6 +571,41 @@ static void test_more_than_the_limit_is_refused(void **state)
 	assert_true(wait_for(f, has_heard, 5));
 }
 
+static void test_a_server_that_reads_slowly_gets_every_command_once(void **state)
+{
+	enum {
+		MANY = 4000,
+		ROUNDS = 4
+	};
+	static struct op ops[MANY];
+	struct fixture *f = *state;
+
+	create_store(f, &(struct cg_store_config){.inflight_max = MANY});
+	assert_true(wait_for(f, has_connected, 1));
+	cg_watch_set(f->server->reads, 0);
+	for (size_t i = 0; i < MANY; i++) {
+		submit(f, &ops[i], 20000);
+		if ((i + 1) % (MANY / ROUNDS) == 0) {
+			turn_for(f->loop, 2);
+		}
+	}
+	/* More than the kernel takes: some of it still lies here. */
+	assert_true(f->store->output.is_writing);
+	cg_watch_set(f->server->reads, CG_WATCH_READ);
+	assert_true(wait_for(f, has_heard, MANY));
+	assert_int_equal(f->server->heard_bytes, 0);
+	for (size_t i = 0; i < MANY; i++) {
+		assert_int_equal(ops[i].done, 0);
+		fake_server_say(f->server, "-OOM\r\n");
+		if (i % 100 == 99) {
+			expect_end(f, &ops[i], CG_UNAVAILABLE);
+		}
+	}
+	turn_for(f->loop, 5);
+	assert_int_equal(f->server->functions, MANY);
+	assert_int_equal(f->disconnected, 0);
+}
+
 static void test_a_server_that_hangs_costs_few_operations_and_is_left(void **state)
 {
 	struct fixture *f = *state;
@@ -671,6 +706,7 @@ int main(void)
 	    STORE_TEST(test_half_an_answer_does_not_outlive_its_connection),
 	    STORE_TEST(test_a_server_that_changed_is_greeted_anew),
 	    STORE_TEST(test_more_than_the_limit_is_refused),
+	    STORE_TEST(test_a_server_that_reads_slowly_gets_every_command_once),
 	    STORE_TEST(test_a_server_that_hangs_costs_few_operations_and_is_left),
 	    STORE_TEST(test_an_idle_server_is_asked_whether_it_lives),
 	    STORE_TEST(test_closing_ends_everything_before_it_returns),
