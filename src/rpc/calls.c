@@ -169,6 +169,7 @@ void cg_calls__on_request(struct cg_rpc_slot *slot)
 {
 	struct cg_rpc_server *server = slot->server;
 
+	server->request_at_ms = cg_loop_now_ms(server->loop);
 	if (server->draining) {
 		cg_server__note_refusal(server, CG_REFUSAL_CLOSING);
 		fail(slot, CG_CLOSING, CG_REASON_SHUTTING_DOWN);

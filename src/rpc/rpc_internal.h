@@ -28,6 +28,14 @@
 /* A peer that does not read its answer for this long is cut off. */
 #define CG_REPLY_MAX_MS 10000
 
+/*
+ * gRPC answers what arrives while it shuts down with CANCELLED, which callers do not retry.
+ * So a server that closes refuses first, with UNAVAILABLE, until nothing has come for this
+ * long; callers that never stop asking are waited for no longer than the second.
+ */
+#define CG_QUIET_MS      20
+#define CG_LINGER_MAX_MS 500
+
 /* What one listing, and all of them together, may take from the heap. */
 #define CG_LISTING_MAX_BYTES  (4u * 1024u * 1024u - 64u * 1024u)
 #define CG_LISTINGS_MAX_BYTES (64u * 1024u * 1024u)
@@ -92,8 +100,9 @@ struct cg_rpc_slot {
 
 enum cg_server_state {
 	CG_SERVER_OPEN,
-	CG_SERVER_CLOSING,  /* waits for what was accepted, and for the connections to end */
-	CG_SERVER_STOPPING, /* waits for the thread */
+	CG_SERVER_LINGERING, /* refuses until nothing is in flight and callers have turned away */
+	CG_SERVER_CLOSING,   /* waits for what was accepted, and for the connections to end */
+	CG_SERVER_STOPPING,  /* waits for the thread */
 };
 
 enum cg_refusal {
@@ -113,8 +122,9 @@ struct cg_rpc_server {
 	grpc_server *grpc;
 	grpc_server_credentials *credentials;
 	enum cg_server_state state;
-	bool serving;  /* as the daemon says */
-	bool draining; /* new requests are refused */
+	bool serving;           /* as the daemon says */
+	bool draining;          /* new requests are refused */
+	uint64_t request_at_ms; /* when the last one came */
 
 	struct cg_rpc_line lines[CG_LINE_COUNT];
 	struct cg_rpc_slot *slots;
@@ -129,7 +139,9 @@ struct cg_rpc_server {
 
 	struct cg_rpc_op shutdown;
 	bool connections_ended;
-	struct cg_timer *grace;
+	struct cg_timer *closing; /* the next look while lingering, then the end of the grace */
+	uint64_t linger_until_ms;
+	uint64_t grace_until_ms;
 	void (*on_closed)(void *owner);
 	void *owner;
 };

@@ -125,25 +125,11 @@ static void on_stopped(void *owner)
 	cg_slab_deinit(&server->bodies);
 	cg_rpc_decoder_deinit(&server->decoder);
 	cg_rpc_listener_close(server->listener);
-	cg_timer_close(server->grace);
+	cg_timer_close(server->closing);
 	grpc_server_credentials_release(server->credentials);
 	free(server);
 	grpc_shutdown();
 	on_closed(closed_owner);
-}
-
-static void on_turn(void *owner)
-{
-	struct cg_rpc_server *server = owner;
-
-	cg_slots__cancel_stuck(server);
-	/* Every connection is gone, every slot is back, and so is every body. */
-	if (server->state == CG_SERVER_CLOSING && server->connections_ended &&
-	    server->free_count == server->slot_count) {
-		server->state = CG_SERVER_STOPPING;
-		grpc_server_destroy(server->grpc);
-		cg_rpc_bridge_stop(server->bridge, on_stopped);
-	}
 }
 
 static void on_connections_ended(struct cg_rpc_op *op, bool ok)
@@ -154,12 +140,54 @@ static void on_connections_ended(struct cg_rpc_op *op, bool ok)
 	server->connections_ended = true;
 }
 
-static void on_grace_over(void *owner)
+/* Posted requests come back, callers are told to go elsewhere. */
+static void shut_down(struct cg_rpc_server *server)
+{
+	uint64_t now_ms = cg_loop_now_ms(server->loop);
+
+	server->state = CG_SERVER_CLOSING;
+	server->shutdown.done = on_connections_ended;
+	grpc_server_shutdown_and_notify(
+	    server->grpc, cg_rpc_bridge_arrivals(server->bridge), &server->shutdown);
+	cg_timer_start(
+	    server->closing, server->grace_until_ms > now_ms ? server->grace_until_ms - now_ms : 0);
+}
+
+/* Whether callers have heard that they must go elsewhere, or had the time to. */
+static bool has_lingered(const struct cg_rpc_server *server)
+{
+	uint64_t now_ms = cg_loop_now_ms(server->loop);
+	bool quiet = cg_slab_taken_count(&server->bodies) == 0 &&
+	    (now_ms >= server->request_at_ms + CG_QUIET_MS || now_ms >= server->linger_until_ms);
+
+	return quiet || now_ms >= server->grace_until_ms;
+}
+
+static void on_closing_timer(void *owner)
 {
 	struct cg_rpc_server *server = owner;
 
 	if (server->state == CG_SERVER_CLOSING) {
 		grpc_server_cancel_all_calls(server->grpc);
+	} else if (server->state == CG_SERVER_LINGERING) {
+		cg_timer_start(server->closing, CG_QUIET_MS / 2);
+	}
+}
+
+static void on_turn(void *owner)
+{
+	struct cg_rpc_server *server = owner;
+
+	cg_slots__cancel_stuck(server);
+	if (server->state == CG_SERVER_LINGERING && has_lingered(server)) {
+		shut_down(server);
+	}
+	/* Every connection is gone, every slot is back, and so is every body. */
+	if (server->state == CG_SERVER_CLOSING && server->connections_ended &&
+	    server->free_count == server->slot_count) {
+		server->state = CG_SERVER_STOPPING;
+		grpc_server_destroy(server->grpc);
+		cg_rpc_bridge_stop(server->bridge, on_stopped);
 	}
 }
 
@@ -197,7 +225,7 @@ enum cg_status cg_rpc_server_open(struct cg_loop *loop, const struct cg_rpc_conf
 	status = cg_slab_init(&server->bodies, sizeof(struct cg_rpc_body), config->calls_max);
 	CG_ASSERT(status == CG_OK);
 	cg_rpc_decoder_init(&server->decoder, cg_loop_clock_ns() ^ (uintptr_t)server);
-	server->grace = cg_timer_create(loop, on_grace_over, server);
+	server->closing = cg_timer_create(loop, on_closing_timer, server);
 
 	gpr_set_log_function(on_grpc_log);
 	grpc_init();
@@ -234,12 +262,9 @@ void cg_rpc_server_close(
 	server->on_closed = on_closed;
 	server->owner = owner;
 	server->draining = true;
-	server->state = CG_SERVER_CLOSING;
+	server->state = CG_SERVER_LINGERING;
+	server->linger_until_ms = cg_loop_now_ms(server->loop) + CG_LINGER_MAX_MS;
+	server->grace_until_ms = cg_loop_now_ms(server->loop) + grace_ms;
 	cg_rpc_listener_stop(server->listener);
-
-	/* Posted requests come back, callers are told to go elsewhere. */
-	server->shutdown.done = on_connections_ended;
-	grpc_server_shutdown_and_notify(
-	    server->grpc, cg_rpc_bridge_arrivals(server->bridge), &server->shutdown);
-	cg_timer_start(server->grace, grace_ms);
+	cg_timer_start(server->closing, 0);
 }

@@ -56,7 +56,7 @@ static void post_line(struct cg_rpc_line *line)
 {
 	struct cg_rpc_server *server = line->server;
 
-	while (line->posted_count < line->posted_wanted && server->state == CG_SERVER_OPEN) {
+	while (line->posted_count < line->posted_wanted && server->state <= CG_SERVER_LINGERING) {
 		struct cg_list *link = cg_list_pop(&server->free_slots);
 		if (link == NULL) {
 			return; /* The next slot that comes back is posted. */
