@@ -3,9 +3,12 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import subprocess
+
 import pytest
 
 from cli_support import COMPANY, DONE, UNAVAILABLE, USAGE, Run
+from support.processes import program
 
 OF = ["--company", COMPANY]
 CREDIT = ["credit", *OF, "--type", "top_up", "--reference", "r"]
@@ -174,8 +177,6 @@ def test_the_version_is_told_in_both_forms():
 
 
 def test_a_full_device_is_an_error():
-    import subprocess
-    from support.processes import program
     with open("/dev/full", "w") as full:
         assert subprocess.run([program("callgate"), "help"], stdout=full,
                               stderr=subprocess.DEVNULL, check=False).returncode != DONE

@@ -304,3 +304,12 @@ def test_a_call_nobody_knows_ends_3(gate):
     told = gate.run("explain", *OF, "c1", "--json",
                     GetCall=(grpc.StatusCode.NOT_FOUND, "no such call", detail))
     assert (told.code, told.error["reason"]) == (NOT_FOUND, "ERROR_REASON_UNKNOWN_CALL")
+
+
+def test_explain_without_its_ledger_tells_the_rest_and_ends_4(gate):
+    line = ["explain", *OF, "c1", "--database-url", "postgresql://x@/x?host=/nonexistent"]
+    told = gate.run(*line, GetCall=pb.GetCallResponse(call=CALL))
+    assert told.code == UNAVAILABLE and "out of reach" in told.err
+    assert "Charge      0.120000 USD" in told.out and "It could not be read." in told.out
+    as_json = gate.run(*line, "--json", GetCall=pb.GetCallResponse(call=CALL))
+    assert as_json.code == UNAVAILABLE and as_json.json["ledger"] is None
