@@ -112,6 +112,14 @@ void cg_await__moved(struct cg_part *part, uint64_t from_epoch, uint64_t from_n)
 	end_all(&ended, CG_OK);
 }
 
+void cg_await__look(struct cg_part *part)
+{
+	if (!cg_list_is_empty(&part->waiters)) {
+		part->ledger->await->is_wanted = true;
+		cg_ledger__tick_within(part->ledger, 0);
+	}
+}
+
 static void encode_entries(const struct cg_await *await, struct cg_params *params)
 {
 	cg_params__array(params, CG_OID_TEXT, await->round_count);

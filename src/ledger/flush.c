@@ -121,6 +121,7 @@ static void on_flushed(struct cg_flush_lane *lane, const struct cg_flush_answer 
 	}
 	if (answer->quarantined > 0) {
 		alarm(part, "entries set aside in callgate.quarantine", answer->quarantined);
+		cg_await__look(part);
 	} else {
 		cg_await__moved(part, from_epoch, from_n);
 	}
@@ -143,6 +144,7 @@ static void on_answer(struct cg_flush_lane *lane, const struct cg_flush_answer *
 		}
 		part->cursor.last_epoch = answer->last_epoch;
 		part->cursor.last_n = answer->last_n;
+		cg_await__look(part);
 		release_dirty(lane, 0);
 		return;
 	case CG_FLUSH_FENCED:

@@ -211,6 +211,8 @@ void cg_await__create(struct cg_ledger *ledger);
 void cg_await__submit(struct cg_ledger *ledger, struct cg_ledger_op *op);
 /* The cursor moved from there to part->cursor, and none of the entries was set aside. */
 void cg_await__moved(struct cg_part *part, uint64_t from_epoch, uint64_t from_n);
+/* The cursor moved otherwise: what became of the waiters' entries must be looked up. */
+void cg_await__look(struct cg_part *part);
 void cg_await__tick(struct cg_ledger *ledger, uint64_t now_ms);
 bool cg_await__has_waiters(const struct cg_ledger *ledger);
 void cg_await__close(struct cg_ledger *ledger);

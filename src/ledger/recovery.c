@@ -355,6 +355,9 @@ static bool on_taken(struct cg_job *job, enum cg_status status, const PGresult *
 		again(part, RETRY_LATER_MS);
 		return false;
 	}
+	/* Only now is it a recovery: waiting for another's turn is none. */
+	part->recovery_at_ms[part->recovery_next] = now_of(part) + 1;
+	part->recovery_next = (part->recovery_next + 1) % CG_RECOVERIES_MOST;
 	part->phase = CG_PART_FENCE;
 	part->store_op.in.fence.epoch = part->epoch;
 	part->store_op.in.fence.deployment = part->ledger->deployment;
@@ -394,15 +397,12 @@ static bool on_turn(struct cg_job *job, enum cg_status status, const PGresult *r
 
 static void enter_turn(struct cg_part *part)
 {
-	uint64_t now_ms = now_of(part);
-	uint64_t *oldest = &part->recovery_at_ms[part->recovery_next];
+	uint64_t oldest_ms = part->recovery_at_ms[part->recovery_next];
 
-	if (*oldest != 0 && now_ms < *oldest + 60000) {
+	if (oldest_ms != 0 && now_of(part) < oldest_ms + 60000) {
 		refuse(part, "recovered too often within a minute: two stores on one ledger?");
 		return;
 	}
-	*oldest = now_ms + 1;
-	part->recovery_next = (part->recovery_next + 1) % CG_RECOVERIES_MOST;
 	part->phase = CG_PART_TURN;
 	ask_ledger(part, prepare_turn, on_turn);
 }

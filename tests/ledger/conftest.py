@@ -8,7 +8,7 @@ import pathlib
 import psycopg
 import pytest
 
-from support.postgres_server import PostgresServer
+from support.postgres_server import SIDECAR_ROLE, PostgresServer
 
 MIGRATIONS = sorted((pathlib.Path(__file__).resolve().parents[2] / "sql" / "migrations").glob("*.sql"))
 
@@ -21,6 +21,7 @@ class PlainPostgres(PostgresServer):
         for path in MIGRATIONS:
             with psycopg.connect(self.url(self.TEMPLATE)) as connection:
                 connection.execute(path.read_text(encoding="utf-8"))
+        self.execute(f"create role {SIDECAR_ROLE} login in role callgate_sidecar")
 
 
 @pytest.fixture(scope="session")

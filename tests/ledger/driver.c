@@ -52,7 +52,8 @@ static void on_receipt_due(
 	d->receipts_due++;
 }
 
-void driver_start(struct driver *d, const char *database_url, uint32_t partition_count)
+void driver_start(
+    struct driver *d, const char *database_url, const char *owner_url, uint32_t partition_count)
 {
 	struct cg_ledger_listener listener = {
 	    .on_terms_changed = on_terms_changed, .on_receipt_due = on_receipt_due, .owner = d};
@@ -74,7 +75,7 @@ void driver_start(struct driver *d, const char *database_url, uint32_t partition
 	d->loop = cg_loop_create();
 	d->timer = cg_timer_create(d->loop, on_timer, d);
 	fake_store_init(&d->store, d->loop);
-	d->sql = PQconnectdb(database_url);
+	d->sql = PQconnectdb(owner_url);
 	d->ledger = cg_ledger_create(d->loop, &config, &d->store.port);
 	cg_ledger_listen(d->ledger, &listener);
 	cg_ledger_start(d->ledger);

@@ -30,7 +30,9 @@ struct driver {
 	uint32_t wanted;
 };
 
-void driver_start(struct driver *d, const char *database_url, uint32_t partition_count);
+/* `owner_url`: the same database for driver_number(). */
+void driver_start(
+    struct driver *d, const char *database_url, const char *owner_url, uint32_t partition_count);
 void driver_stop(struct driver *d);
 
 /* Runs the loop until the condition holds; false after `timeout_ms`. */

@@ -63,7 +63,8 @@ int main(int argc, char **argv)
 	uint32_t count = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 20000;
 	char(*references)[24] = calloc(count, sizeof *references);
 
-	driver_start(&d, getenv("CG_TEST_DATABASE_URL"), FAKE_PARTITIONS);
+	driver_start(
+	    &d, getenv("CG_TEST_DATABASE_URL"), getenv("CG_TEST_DATABASE_URL"), FAKE_PARTITIONS);
 	CG_ASSERT(references != NULL && driver_wait(&d, every_partition_is_served, 10000));
 	for (uint32_t i = 0; i < WALLETS; i++) {
 		struct cg_ledger_op op = {

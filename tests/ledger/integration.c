@@ -1,5 +1,6 @@
 /*
- * The ledger room against a real Postgres: $CG_TEST_DATABASE_URL, migrated, of its own.
+ * The ledger room against a real Postgres: $CG_TEST_DATABASE_URL, migrated, of its own;
+ * $CG_TEST_SIDECAR_URL: the same as a member of callgate_sidecar.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -14,7 +15,8 @@
 #include "driver.h"
 #include "gate/ports/terms.h"
 
-static const char *url;
+static const char *url;         /* as the owner, for looking */
+static const char *sidecar_url; /* as the ledger logs in */
 
 static struct cg_uuid company_of(uint32_t number)
 {
@@ -34,7 +36,7 @@ static struct driver *begin(void)
 {
 	static struct driver d;
 
-	driver_start(&d, url, FAKE_PARTITIONS);
+	driver_start(&d, sidecar_url, url, FAKE_PARTITIONS);
 	assert_true(driver_wait(&d, every_partition_is_served, 10000));
 	return &d;
 }
@@ -485,7 +487,7 @@ static void test_two_sidecars_flush_one_stream(void **state)
 	(void)state;
 	struct driver *d = begin();
 	struct books books[10];
-	struct cg_ledger_config config = {.database_url = url,
+	struct cg_ledger_config config = {.database_url = sidecar_url,
 	    .partition_count = FAKE_PARTITIONS,
 	    .connections = 2,
 	    .requests_max = 100,
@@ -558,7 +560,7 @@ static void test_without_postgres_operations_end_at_once(void **state)
 	static struct driver d;
 	struct cg_ledger_op read = {.verb = CG_LEDGER_WALLET_READ, .company = company_of(1)};
 
-	driver_start(&d, "postgresql://nobody@/nothing?host=/nonexistent", FAKE_PARTITIONS);
+	driver_start(&d, "postgresql://nobody@/nothing?host=/nonexistent", url, FAKE_PARTITIONS);
 	uint64_t from_ms = cg_loop_now_ms(d.loop);
 	driver_run(&d, &read);
 	assert_int_equal(read.status, CG_UNAVAILABLE);
@@ -572,7 +574,7 @@ static void test_another_partition_count_is_not_served(void **state)
 	(void)state;
 	static struct driver d;
 
-	driver_start(&d, url, FAKE_PARTITIONS - 1);
+	driver_start(&d, sidecar_url, url, FAKE_PARTITIONS - 1);
 	assert_false(driver_wait(&d, every_partition_is_served, 700));
 	for (uint32_t i = 0; i < FAKE_PARTITIONS; i++) {
 		assert_int_equal(d.store.partitions[i].fence_count, 0);
@@ -600,8 +602,10 @@ int main(void)
 	};
 
 	url = getenv("CG_TEST_DATABASE_URL");
-	if (url == NULL) {
-		(void)fprintf(stderr, "CG_TEST_DATABASE_URL names no database\n");
+	sidecar_url = getenv("CG_TEST_SIDECAR_URL");
+	if (url == NULL || sidecar_url == NULL) {
+		(void)fprintf(
+		    stderr, "CG_TEST_DATABASE_URL or CG_TEST_SIDECAR_URL names no database\n");
 		return 2;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

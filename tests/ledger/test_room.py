@@ -9,19 +9,20 @@ import subprocess
 import psycopg
 
 from conftest import MIGRATIONS
+from support.postgres_server import SIDECAR_ROLE
 from support.processes import program
 
 
-def run(name, url, *arguments):
+def run(name, url, *arguments, **env):
     done = subprocess.run([program(name), *arguments], check=False, capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "CG_TEST_DATABASE_URL": url})
+                          env={**os.environ, "CG_TEST_DATABASE_URL": url, **env})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_the_room_keeps_its_promises(postgres, database):
-    # As the least privileged role that can do it, except for looking, which the tests do as the owner.
-    run("ledger_integration", postgres.url(database))
+    run("ledger_integration", postgres.url(database),
+        CG_TEST_SIDECAR_URL=postgres.url(database, SIDECAR_ROLE))
 
 
 def test_the_runner_applies_once_and_records(postgres):
