@@ -218,7 +218,7 @@ void cg_call__end(struct cg_op *op)
 	/* Once it is due and the lock is free, the operation may be gone at any moment. */
 	(void)pthread_mutex_lock(&client->lock);
 	op->call = NULL;
-	if (again && !client->closing) {
+	if (again) {
 		insert_waiting(client, op);
 	} else {
 		wake = cg_client__push_due_locked(op);

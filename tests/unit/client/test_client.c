@@ -491,6 +491,27 @@ static void test_silence_ends_at_the_deadline(void **state)
 	end_world(world);
 }
 
+/* The deadline is the operation's, not each attempt's. */
+static void test_silence_after_a_retry_ends_at_the_same_deadline(void **state)
+{
+	struct world *world = *state;
+	struct callgate_options options = options_of(world);
+	const struct callgate_error *error;
+	int64_t begun_ms;
+
+	world->unavailable_count = 1;
+	world->silent_from = 2;
+	options.backoff_ms = 300;
+	options.deadline_ms = 600;
+	start_world(world);
+	open_client(world, &options);
+	begun_ms = now_ms();
+	assert_int_equal(ask_now(world, &error), CALLGATE_STATUS_DEADLINE_EXCEEDED);
+	assert_true(now_ms() - begun_ms >= 590);
+	assert_int_equal(error->attempts, 2);
+	end_world(world);
+}
+
 static void test_no_more_than_in_flight_max_are_taken(void **state)
 {
 	struct world *world = *state;
@@ -742,6 +763,7 @@ int main(void)
 	    BOTH(test_a_server_that_comes_up_late_is_found),
 	    BOTH(test_a_server_that_dies_is_survived),
 	    BOTH(test_silence_ends_at_the_deadline),
+	    BOTH(test_silence_after_a_retry_ends_at_the_same_deadline),
 	    BOTH(test_no_more_than_in_flight_max_are_taken),
 	    BOTH(test_a_callback_may_submit_the_next_one_in_its_place),
 	    BOTH(test_many_at_once_are_each_called_back_once),
