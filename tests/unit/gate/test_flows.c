@@ -501,6 +501,7 @@ static void test_late_settle_reads_terms_only_to_price(void **state)
 	assert_int_equal(a.req.status, CG_WRONG_STATE);
 	assert_int_equal(a.req.reason, CG_REASON_NO_PRICE);
 	assert_int_equal(f.world.read_count[CG_LEDGER_WALLET_READ], 1);
+	assert_int_equal(f.world.done_count[CG_STORE_SETTLE], 4); /* Two each: no round in vain. */
 
 	asked_settle(&a, &f, 1000);
 	a.req.in.settle.as_metered = true;
@@ -579,6 +580,10 @@ static void test_forgotten_charge_is_compared_with_its_row(void **state)
 	a.req.in.charge.resource_type = CG_VIEW_LITERAL("sms");
 	asked_run(&a, &f);
 	assert_int_equal(a.req.status, CG_KEY_REUSED);
+	asked_settle(&a, &f, 0); /* As long as the charge's row says. */
+	asked_run(&a, &f);
+	assert_int_equal(a.req.status, CG_KEY_REUSED);
+	assert_false(a.req.has_settled);
 
 	asked_call(&a, &f, CG_METHOD_GET_CALL);
 	asked_run(&a, &f);

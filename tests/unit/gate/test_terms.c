@@ -346,6 +346,20 @@ static void test_update_is_in_force_at_once(void **state)
 	}
 }
 
+/* What an Authorize of this moment tells the store of the wallet. */
+static bool authorizes_frozen(struct fixture *f, const char *call_id)
+{
+	static struct asked asked[2];
+	static unsigned turn;
+	struct asked *a = &asked[turn++ % 2];
+
+	asked_authorize(a, f);
+	a->req.in.authorize.call_id = cg_view_of(call_id);
+	asked_submit(a, f);
+	assert_int_equal(f->world.last_store.verb, CG_STORE_AUTHORIZE);
+	return f->world.last_store.terms.frozen;
+}
+
 /* A reading that began before the update ends after it, with what was true before. */
 static void test_overtaken_reading_does_not_undo_an_update(void **state)
 {
@@ -369,13 +383,15 @@ static void test_overtaken_reading_does_not_undo_an_update(void **state)
 	f.world.pending_count = 0;
 	world_act_ledger(&f.world, update);
 	update->done(update);
+	assert_true(authorizes_frozen(&f, "k2"));
 	reading->done(reading);
+	assert_true(authorizes_frozen(&f, "k3"));
 	world_run(&f.world);
 	assert_int_equal(a.req.status, CG_OK);
 	assert_true(f.world.wallets[0].terms.frozen);
 
 	asked_authorize(&a, &f);
-	a.req.in.authorize.call_id = CG_VIEW_LITERAL("k2");
+	a.req.in.authorize.call_id = CG_VIEW_LITERAL("k4");
 	asked_run(&a, &f);
 	assert_int_equal(a.req.out.authorize.store.decision, CG_DECISION_SUSPENDED);
 	fixture_end(&f);
