@@ -98,8 +98,7 @@ static void test_load_and_balance(void **state)
 	op = op_of(CG_STORE_BALANCE);
 	assert_command(&op, balance_command);
 	decode(&op, &reply, balance_reply);
-	assert_int_equal(
-	    op.out.balance.posted.micros, 1000000000 - 90005 + 12345);
+	assert_int_equal(op.out.balance.posted.micros, 1000000000 - 90005 + 12345);
 	assert_int_equal(op.out.balance.credit_limit.micros, 500);
 	assert_int_equal(op.out.balance.version, 4);
 	assert_int_equal(op.out.balance.active_calls, 0);
