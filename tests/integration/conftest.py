@@ -23,7 +23,7 @@ def shared_stack(request, postgres):  # noqa: F811
     shared = Stack(postgres).start()
     yield shared
     complaints = shared.stop()
-    assert not complaints, complaints
+    assert not complaints, "\n".join(complaints)
 
 
 @pytest.fixture

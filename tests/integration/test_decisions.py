@@ -18,16 +18,6 @@ HEADROOM = RATE * 6_000 // 60_000 + 1
 HELD = HEADROOM + RATE
 
 
-def set_plan(stack, plan, **columns):
-    """A plan of the test's own, with the starter's rates."""
-    names = ", ".join(columns)
-    stack.sql(f"insert into callgate.plans (plan_id{', ' + names if names else ''})"
-              f" values (%s{', %s' * len(columns)})", [plan, *columns.values()])
-    stack.sql("insert into callgate.rates select %s, currency, resource_type, prefix,"
-              " rate_micros_per_minute, connect_fee_micros, minimum_ms, increment_ms"
-              " from callgate.rates where plan_id = 'starter'", [plan])
-
-
 def test_funds_to_the_micro(shared):
     short = shared.funded(HELD - 1)
     denied = shared.authorize(short, "c")
@@ -122,7 +112,7 @@ def test_no_rate_no_call(shared):
 def test_refusals_in_their_order(shared, shared_stack):
     """barred, suspended, no price, concurrency, funds: each hides those after it."""
     plan = new_reference("order")[:40]
-    set_plan(shared_stack, plan, calls_max=1)
+    shared_stack.add_plan(plan, calls_max=1)
     company = shared.funded(HELD, plan_id=plan)
     shared.authorize(company, "only")  # the one call admitted, and all the money
     shared.cancel(company, "barred")
@@ -136,14 +126,14 @@ def test_refusals_in_their_order(shared, shared_stack):
             == pb.DECISION_DENIED_NO_PRICE)
     assert shared.authorize(company, "new").decision == pb.DECISION_DENIED_CONCURRENCY_LIMIT
     shared_stack.sql("update callgate.plans set calls_max = 5 where plan_id = %s", [plan])
-    wait_until(lambda: shared.authorize(company, "new").decision
+    wait_until(lambda: shared.authorize(company, "", validate_only=True).decision
                == pb.DECISION_DENIED_INSUFFICIENT_FUNDS, 2, "the plan's change is in force")
     assert shared.authorize(company, "only").replayed  # a replay precedes all of them
 
 
 def test_credit_of_the_plan_may_be_used_and_not_more(shared, shared_stack):
     plan = new_reference("credit")[:40]
-    set_plan(shared_stack, plan, credit_limit_micros=HELD)
+    shared_stack.add_plan(plan, credit_limit_micros=HELD)
     company = shared.funded(0, plan_id=plan)
     assert shared.balance(company).available_micros == HELD
     assert shared.authorize(company, "c").decision == pb.DECISION_ALLOWED
@@ -165,7 +155,7 @@ def test_enterprise_is_never_refused_for_funds(shared):
 
 def test_shadow_mode_says_what_would_have_been_decided(shared, shared_stack):
     plan = new_reference("shadow")[:40]
-    set_plan(shared_stack, plan, shadow=True)
+    shared_stack.add_plan(plan, shadow=True)
     company = shared.funded(0, plan_id=plan)
     answer = shared.authorize(company, "c", start=True)
     assert (answer.decision, answer.shadow_decision) == (

@@ -89,7 +89,7 @@ def test_a_charge_is_never_refused_for_funds_and_in_usage_logs(shared, shared_st
 def test_a_charge_and_a_call_share_their_keys(shared):
     company, reference = shared.funded(10_000_000), new_reference()
     shared.charge(company, 1_000_000, reference)
-    assert shared.authorize(company, reference).decision == pb.DECISION_DENIED_BARRED
+    assert shared.fails("authorize", company, reference).code == grpc.StatusCode.ALREADY_EXISTS
     failure = shared.fails("settle", company, reference, 1000, resource_type="voice_outbound",
                            destination="+14155550100")
     assert failure.code == grpc.StatusCode.ALREADY_EXISTS

@@ -42,10 +42,8 @@ def numbers_in(value):
 def test_a_row_of_the_table(shared, shared_stack, rate, fee, minimum, increment, duration, cost,
                             billed):
     plan = new_reference("price")[:40]
-    shared_stack.sql("insert into callgate.plans (plan_id, longest_call_ms, credit_unlimited)"
-                     " values (%s, 36000000, true)", [plan])
-    shared_stack.sql("insert into callgate.rates values (%s, 'usd', 'voice_outbound', '+1',"
-                     " %s, %s, %s, %s)", [plan, rate, fee, minimum, increment])
+    shared_stack.add_plan(plan, rate=(rate, fee, minimum, increment), longest_call_ms=36_000_000,
+                          credit_unlimited=True)
     company, call = shared.funded(0, plan_id=plan), new_reference("call")
     allowed = shared.authorize(company, call)
     assert allowed.decision == pb.DECISION_ALLOWED

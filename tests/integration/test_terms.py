@@ -47,7 +47,7 @@ def test_a_subscription_that_is_unpaid_suspends_its_company(make_stack):
     stack.client.authorize(company, "running", start=True)
     stack.sql("insert into billing_subscriptions (company_id, plan_id, status)"
               " values (%s, 'starter', 'unpaid')", [company])
-    wait_until(lambda: stack.client.authorize(company, "new").decision
+    wait_until(lambda: stack.client.authorize(company, "", validate_only=True).decision
                == pb.DECISION_DENIED_SUSPENDED, WITHIN, "suspended")
     assert stack.client.settle(company, "running", 1_000).cost_micros > 0
 

@@ -19,8 +19,7 @@ def test_a_new_wallet_is_empty_starter_and_in_dollars(shared):
     assert wallet.wallet_id and wallet.created_at_ms > 0
     balance = shared.balance(company)
     assert (balance.posted_micros, balance.held_micros, balance.accrued_micros,
-            balance.available_micros, balance.active_calls, balance.exhausts_at_ms) == (
-        0, 0, 0, 0, 0, 0)
+            balance.available_micros, balance.active_calls) == (0, 0, 0, 0, 0)
     assert (balance.currency, balance.plan_id, balance.credit_unlimited) == ("usd", "starter", False)
 
 

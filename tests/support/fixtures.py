@@ -44,7 +44,7 @@ def make_stack(request, postgres):
     complaints = []
     for stack in request.node.stacks:
         complaints += stack.stop()
-    assert not complaints, complaints
+    assert not complaints, "\n".join(complaints)
 
 
 @pytest.fixture

@@ -82,9 +82,20 @@ QUARANTINED = "select kind, entry_id, reason from callgate.quarantine"
 
 def check_invariants(stack, quarantine=(), timeout=30):
     """All of them; `quarantine`: the reasons of entries that a test put there on purpose."""
+    wait_until(lambda: _is_in_use(stack), timeout, "every partition is served")
     wait_until_drained(stack, timeout)
     wrong = [*_ledger(stack, quarantine), *_store(stack), *_records(stack)]
     assert not wrong, "\n".join(["invariants do not hold:", *wrong[:40]])
+
+
+def _is_in_use(stack):
+    """A listing of everybody's calls asks every partition."""
+    try:
+        stack.client.live_calls()
+        return True
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+        return False
 
 
 def wait_until_drained(stack, timeout=30):

@@ -9,7 +9,7 @@ import tempfile
 
 import psycopg
 
-from support.client import Client
+from support.client import Client, new_company
 from support.postgres_server import SIDECAR_ROLE
 from support.processes import Process, program
 from support.redis_server import RedisServer
@@ -99,6 +99,25 @@ class Stack:
     def value(self, statement, parameters=None):
         return self.sql(statement, parameters)[0][0]
 
+    def add_plan(self, plan, rates_of="starter", rate=None, **columns):
+        """A plan of the test's own: with another one's rates, or with one of its own for +1
+        (per minute, connect fee, minimum, increment); answers when it is in force."""
+        names = "".join(f", {name}" for name in columns)
+        self.sql(f"insert into callgate.plans (plan_id{names})"
+                 f" values (%s{', %s' * len(columns)})", [plan, *columns.values()])
+        if rate is None:
+            self.sql("insert into callgate.rates select %s, currency, resource_type, prefix,"
+                     " rate_micros_per_minute, connect_fee_micros, minimum_ms, increment_ms"
+                     " from callgate.rates where plan_id = %s", [plan, rates_of])
+        else:
+            self.sql("insert into callgate.rates values (%s, 'usd', 'voice_outbound', '+1',"
+                     " %s, %s, %s, %s)", [plan, *rate])
+        company = new_company()
+        self.client.create_wallet(company, plan_id=plan)
+        for sidecar in self.sidecars:
+            wait_until(lambda s=sidecar: s.client.authorize(
+                company, "", validate_only=True).HasField("price"), 5, f"{plan} is in force")
+
     def environment(self):
         """What the operator's command reads."""
         return {"CALLGATE_ADDRESS": self.sidecar.address, "CALLGATE_REDIS_URL": self.redis.url,
@@ -124,11 +143,16 @@ class Stack:
         return "\n".join(parts)
 
     def complaints(self):
-        """What a sanitizer or an assertion of ours said."""
+        """What a sanitizer or an assertion of ours said, with what follows it."""
         words = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
                  "ThreadSanitizer", "assertion", "Assertion")
-        return [line for sidecar in self.sidecars for line in sidecar.process.text().splitlines()
-                if any(word in line for word in words)]
+        found = []
+        for sidecar in self.sidecars:
+            lines = sidecar.process.text().splitlines()
+            at = next((n for n, line in enumerate(lines) if any(w in line for w in words)), None)
+            if at is not None:
+                found.append("\n".join([sidecar.process.name, *lines[at:at + 40]]))
+        return found
 
     def stop(self):
         """Ends everything; answers what the sidecars complained about on their way out."""
