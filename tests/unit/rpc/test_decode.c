@@ -119,6 +119,7 @@ static const struct {
         "1..128 bytes of printable ASCII"},
     {"call_id beyond ASCII", CG_METHOD_CANCEL, COMPANY "1203 63C3A9", "call_id",
         "1..128 bytes of printable ASCII"},
+    {"DEL", CG_METHOD_CANCEL, COMPANY "1202 637F", "call_id", "1..128 bytes of printable ASCII"},
     {"a space", CG_METHOD_CANCEL, COMPANY "1203 632063", "call_id",
         "1..128 bytes of printable ASCII"},
     {"surrogate in description", CG_METHOD_CREDIT, COMPANY "2A03 EDA080", "description",
@@ -539,6 +540,15 @@ static void test_the_largest_meta_fits_and_one_more_byte_does_not(void **state)
 	assert_false(decode_message(CG_METHOD_AUTHORIZE, &any.base));
 	expect_fault("meta", "at most 4096 bytes of keys and values");
 
+	any.authorize.n_meta = PAIRS;
+	entries[0].value = TEXT "v"; /* 4097 bytes */
+	assert_false(decode_message(CG_METHOD_AUTHORIZE, &any.base));
+	expect_fault("meta", "at most 4096 bytes of keys and values");
+	entries[0].value = TEXT "";
+
+	/* A small one after a large one: nothing is remembered. */
+	any.authorize.n_meta = 3;
+	assert_true(decode_message(CG_METHOD_AUTHORIZE, &any.base));
 	any.authorize.n_meta = PAIRS;
 	entries[PAIRS - 1].key = keys[70];
 	assert_false(decode_message(CG_METHOD_AUTHORIZE, &any.base));
