@@ -124,26 +124,34 @@ def test_a_wallets_terms_take_a_version_and_a_flush_does_not(sql):
     assert sql("select callgate.wallet_update(%s, null, true, null, null)", uuid.uuid4()) == [("no_wallet",)]
 
 
-def test_versions_become_visible_in_their_own_order(sql, postgres, database):
+@pytest.mark.parametrize("first_change, second_change", [
+    ("update callgate.plans set calls_max = 12 where plan_id = 'growth'",
+     "update callgate.plans set calls_max = 13 where plan_id = 'scale'"),
+    ("update wallets set frozen = true where currency = 'eur'",
+     "update wallets set frozen = true where currency = 'gbp'"),
+    ("update wallets set frozen = true where currency = 'eur'",
+     "insert into billing_subscriptions (company_id) select company_id from wallets where currency = 'gbp'")])
+def test_versions_become_visible_in_their_own_order(sql, postgres, database, first_change, second_change):
     """The second change waits for the first one's commit: a reader never misses a lower version."""
-    started = threading.Event()
+    for currency in ("eur", "gbp"):
+        sql("select callgate.wallet_create(gen_random_uuid(), %s, 'starter')", currency)
+    backend = threading.Event()
     with psycopg.connect(postgres.url(database)) as first:
-        first.execute("update callgate.plans set calls_max = 12 where plan_id = 'growth'")
+        first.execute(first_change)
 
-        def second_change():
+        def change():
             with psycopg.connect(postgres.url(database), autocommit=True) as second:
-                started.set()
-                second.execute("update callgate.plans set calls_max = 13 where plan_id = 'scale'")
+                backend.set()
+                second.execute(second_change)
 
-        thread = threading.Thread(target=second_change)
+        thread = threading.Thread(target=change)
         thread.start()
-        started.wait(5)
+        assert backend.wait(5)
         thread.join(0.3)
         assert thread.is_alive()
         first.commit()
         thread.join(5)
-    plans = versions(sql)[1]
-    assert plans["growth"] < plans["scale"]
+        assert not thread.is_alive()
 
 
 def test_changes_are_notified(sql, postgres, database):
