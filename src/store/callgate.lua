@@ -38,6 +38,7 @@ local PERIOD_MAX_MS = 3600000
 local DURATION_MAX_MS = 604800000
 local CALLS_MAX = 100000 -- live calls of one wallet
 local LAG_MAX_MS = 1e11 -- of the accrual in one step; see advance()
+local DEALS_MAX = 256 -- prices and limits kept parsed
 local SWEEP_COUNT = 128 -- calls looked at by one sweep
 local LOOK_AGAIN_MS = 3600000
 local READ_MAX_BYTES = 1048576
@@ -104,21 +105,18 @@ local function charge_for(rate, ms)
 end
 
 local function billed_ms(duration, minimum, increment)
-	if duration == 0 then
-		return 0
-	end
 	local over = duration % increment
 	local billed = over > 0 and duration + increment - over or duration
 	return billed < minimum and minimum or billed
 end
 
 -- Cost and billed milliseconds.
-local function cost_of(price, duration)
-	local billed = billed_ms(duration, price.minimum, price.increment)
-	if billed == 0 and duration == 0 then
+local function cost_of(deal, duration)
+	if duration == 0 then
 		return 0, 0
 	end
-	return price.fee + charge_for(price.rate, billed), billed
+	local billed = billed_ms(duration, deal.minimum, deal.increment)
+	return deal.fee + charge_for(deal.rate, billed), billed
 end
 
 -- floor(amount * 60000 / burn), and the rest in units of 1/burn.  The product is taken in
@@ -334,39 +332,79 @@ end
 
 ------------------------------------------------------------------------ call
 
--- `cut` is what the tick has told about it.  hold A is held until the start, headroom H after.
-local CALL = '<BBI5I5I4I4I7I7' .. 'I4I4I4I4I4I6I6I6I6' .. 'BBc16Bc0Bc0'
-local NO_CUT = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
+-- What was agreed for a call, as C packed it: rate, connect fee, minimum, increment (24 bytes,
+-- the price), longest talk to reserve for, longest call, ring lease, guard.  Kept and answered
+-- as it came; parsed once, since most calls of a partition share a few of them.
+local deals, deals_count = {}, 0
+local NO_LIMITS = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
+local NO_PRICE_BYTES = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
+
+local function parse_deal(text)
+	local d = { text = text, price = sub(text, 1, 24) }
+	d.rate, d.fee, d.minimum, d.increment, d.reserve_ms, d.longest_ms, d.lease_ms, d.guard_ms =
+		unpack('<i8i8I4I4I4I4I4I4', text)
+	d.has_good_price = d.rate >= 0 and d.rate <= RATE_MAX and d.fee >= 0 and d.fee <= RATE_MAX
+		and d.minimum <= PERIOD_MAX_MS and d.increment >= 1 and d.increment <= PERIOD_MAX_MS
+	d.has_good_limits = d.reserve_ms >= 1 and d.reserve_ms <= DURATION_MAX_MS
+		and d.longest_ms >= 1 and d.longest_ms <= DURATION_MAX_MS and d.lease_ms >= 1
+		and d.lease_ms <= DURATION_MAX_MS and d.guard_ms <= PERIOD_MAX_MS
+	-- The headroom stays until the call has ended: what it may cost before it can be cut.
+	local least = d.increment + d.guard_ms
+	d.headroom = d.fee + charge_for(d.rate, d.minimum > least and d.minimum or least) + 1
+	d.hold = d.headroom + charge_for(d.rate, d.reserve_ms)
+	return d
+end
+
+local function deal_of(text)
+	local d = deals[text]
+	if not d then
+		d = parse_deal(text)
+		if deals_count == DEALS_MAX then
+			deals, deals_count = {}, 0
+		end
+		deals[text], deals_count = d, deals_count + 1
+	end
+	return d
+end
+
+-- `cut` is what the tick has told about it.  After these fields stands its tail: resource,
+-- destination (a byte of length each) and meta (two), as C packed them.
+local CALL = '<BBc40' .. 'I4I6I6I6I6' .. 'BBc16'
+local NO_CUT = NO_LIMITS
+local NO_TAIL = '\0\0\0\0'
 
 local c = {} -- the call at hand
+local deal -- and what was agreed for it
 
 local function parse_call(text)
-	local layout, at
-	layout, c.state, c.rate, c.fee, c.minimum, c.increment, c.hold, c.headroom, c.reserve_ms,
-		c.longest_ms, c.lease_ms, c.guard_ms, c.max_ms, c.authorized_at, c.started_at,
-		c.stopped_at, c.accrue_from, c.shadow, c.started_with, c.cut, c.resource, c.destination,
-		at = unpack(CALL, text)
+	local layout, deal_text, at
+	layout, c.state, deal_text, c.max_ms, c.authorized_at, c.started_at, c.stopped_at,
+		c.accrue_from, c.shadow, c.started_with, c.cut, at = unpack(CALL, text)
 	require_that(layout == LAYOUT, 'call')
-	c.meta = sub(text, at)
+	c.tail = sub(text, at)
+	deal = deal_of(deal_text)
 end
 
 local function pack_call()
-	return pack(CALL, LAYOUT, c.state, c.rate, c.fee, c.minimum, c.increment, c.hold, c.headroom,
-		c.reserve_ms, c.longest_ms, c.lease_ms, c.guard_ms, c.max_ms, c.authorized_at,
-		c.started_at, c.stopped_at, c.accrue_from, c.shadow, c.started_with, c.cut, #c.resource,
-		c.resource, #c.destination, c.destination) .. c.meta
+	return pack(CALL, LAYOUT, c.state, deal.text, c.max_ms, c.authorized_at, c.started_at,
+		c.stopped_at, c.accrue_from, c.shadow, c.started_with, c.cut) .. c.tail
+end
+
+-- Whether a tail begins with this resource and destination.
+local function is_to(tail, resource_and_destination)
+	return sub(tail, 1, #resource_and_destination) == resource_and_destination
 end
 
 local function held_of_call()
-	return c.state == AUTHORIZED and c.hold or c.headroom
+	return c.state == AUTHORIZED and deal.hold or deal.headroom
 end
 
 local function lease_is_over()
-	return c.state == AUTHORIZED and now >= c.authorized_at + c.lease_ms
+	return c.state == AUTHORIZED and now >= c.authorized_at + deal.lease_ms
 end
 
 local function expires_at()
-	return c.state == AUTHORIZED and c.authorized_at + c.lease_ms or c.started_at + c.longest_ms
+	return c.state == AUTHORIZED and c.authorized_at + deal.lease_ms or c.started_at + deal.longest_ms
 end
 
 -- Up to when the call has accrued, as a duration.
@@ -377,25 +415,18 @@ local function accrued_ms()
 	return (c.state == STOPPED and c.stopped_at or w.as_of) - c.accrue_from
 end
 
--- The headroom stays until the call has ended: what it may cost before it can be cut.
-local function size_hold()
-	local least = c.increment + c.guard_ms
-	c.headroom = c.fee + charge_for(c.rate, c.minimum > least and c.minimum or least) + 1
-	c.hold = c.headroom + charge_for(c.rate, c.reserve_ms)
-end
-
 -- The longest the call can last from now, on what is available without it.
 local function lasts_ms(free, others)
-	local burn = others + c.rate
+	local burn = others + deal.rate
 	if terms.unlimited or terms.shadow or burn == 0 then
-		return c.longest_ms
+		return deal.longest_ms
 	end
-	local ms = ms_of(free - c.headroom, burn)
+	local ms = ms_of(free - deal.headroom, burn)
 	return ms
 end
 
 local function within_longest(ms)
-	return ms < 0 and 0 or ms > c.longest_ms and c.longest_ms or ms
+	return ms < 0 and 0 or ms > deal.longest_ms and deal.longest_ms or ms
 end
 
 local function can_burn(rate)
@@ -410,19 +441,19 @@ end
 -- From here on the call burns.  Its hold must be in `held` as `held_now`.
 local function begin_metering(started_at, held_now)
 	local from = started_at < w.as_of and started_at or w.as_of
-	w.held = w.held - held_now + c.headroom
-	accrue(split(c.rate, w.as_of - from))
-	c.max_ms = within_longest(now - started_at + lasts_ms(available() + c.headroom, w.burn))
-	w.burn = w.burn + c.rate
+	w.held = w.held - held_now + deal.headroom
+	accrue(split(deal.rate, w.as_of - from))
+	c.max_ms = within_longest(now - started_at + lasts_ms(available() + deal.headroom, w.burn))
+	w.burn = w.burn + deal.rate
 	c.state, c.started_at, c.accrue_from = METERING, started_at, from
 end
 
 -- Takes the call's accrual, burn and hold out of the wallet, exactly as they came in.
 local function remove_call()
-	local whole, rest = split(c.rate, accrued_ms())
+	local whole, rest = split(deal.rate, accrued_ms())
 	accrue(-whole, -rest)
 	if c.state == METERING then
-		w.burn = w.burn - c.rate
+		w.burn = w.burn - deal.rate
 	end
 	w.held = w.held - held_of_call()
 	w.calls = w.calls - 1
@@ -430,8 +461,8 @@ end
 
 ------------------------------------------------------------------------ ended calls
 
--- Enough to answer repeats and GetCall, and to decide an expired call anew.
-local ENDED = '<BBBBBI5I5I4I4' .. 'dI4I4ddd' .. 'I6I6I6I7I4I4I4I4' .. 'Bc0Bc0'
+-- Enough to answer repeats and GetCall, and to decide an expired call anew; then the tail.
+local ENDED = '<BBBBBc40' .. 'dI4I4ddd' .. 'I6I6I6'
 local HAS_PRICE, LATE = 1, 2
 
 -- The key of a credit or a charge: amount, entry, quantity, resource.
@@ -450,21 +481,18 @@ local function parse_ended(text)
 		return e
 	end
 	local flags, at
-	e.layout, e.state, flags, e.basis, e.shadow, e.rate, e.fee, e.minimum, e.increment, e.cost,
-		e.billed_ms, e.duration_ms, e.epoch, e.n, e.corrected, e.authorized_at, e.started_at,
-		e.ended_at, e.hold, e.reserve_ms, e.longest_ms, e.lease_ms, e.guard_ms, e.resource,
-		e.destination, at = unpack(ENDED, text)
+	e.layout, e.state, flags, e.basis, e.shadow, e.deal, e.cost, e.billed_ms, e.duration_ms,
+		e.epoch, e.n, e.corrected, e.authorized_at, e.started_at, e.ended_at, at =
+		unpack(ENDED, text)
 	e.has_price, e.late = flag(flags, HAS_PRICE), flag(flags, LATE)
-	e.meta = sub(text, at)
+	e.tail = sub(text, at)
 	return e
 end
 
 local function pack_ended(e)
 	return pack(ENDED, LAYOUT, e.state, (e.has_price and HAS_PRICE or 0) + (e.late and LATE or 0),
-		e.basis, e.shadow, e.rate, e.fee, e.minimum, e.increment, e.cost, e.billed_ms,
-		e.duration_ms, e.epoch, e.n, e.corrected, e.authorized_at, e.started_at, e.ended_at,
-		e.hold, e.reserve_ms, e.longest_ms, e.lease_ms, e.guard_ms, #e.resource, e.resource,
-		#e.destination, e.destination) .. e.meta
+		e.basis, e.shadow, e.deal, e.cost, e.billed_ms, e.duration_ms, e.epoch, e.n, e.corrected,
+		e.authorized_at, e.started_at, e.ended_at) .. e.tail
 end
 
 -- What is remembered under a key, or nil.
@@ -473,35 +501,28 @@ local function find_ended(key)
 	return text and parse_ended(text) or nil
 end
 
--- The call at hand as it is remembered once it has ended.
-local function ended_of_call(state, ended_at)
-	return { state = state, has_price = true, late = false, basis = 0, shadow = c.shadow,
-		rate = c.rate, fee = c.fee, minimum = c.minimum, increment = c.increment, cost = 0,
-		billed_ms = 0, duration_ms = 0, epoch = 0, n = 0, corrected = 0,
-		authorized_at = c.authorized_at, started_at = c.started_at, ended_at = ended_at,
-		hold = c.hold, reserve_ms = c.reserve_ms, longest_ms = c.longest_ms,
-		lease_ms = c.lease_ms, guard_ms = c.guard_ms, resource = c.resource,
-		destination = c.destination, meta = c.meta }
-end
-
 -- A call of which nothing is known but its id.
 local function ended_of_nothing(state, ended_at)
-	return { state = state, has_price = false, late = false, basis = 0, shadow = 0, rate = 0,
-		fee = 0, minimum = 0, increment = 1, cost = 0, billed_ms = 0, duration_ms = 0, epoch = 0,
-		n = 0, corrected = 0, authorized_at = 0, started_at = 0, ended_at = ended_at, hold = 0,
-		reserve_ms = 0, longest_ms = 0, lease_ms = 0, guard_ms = 0, resource = '',
-		destination = '', meta = '' }
+	return { state = state, has_price = false, late = false, basis = 0, shadow = 0,
+		deal = NO_PRICE_BYTES .. NO_LIMITS, cost = 0, billed_ms = 0, duration_ms = 0, epoch = 0,
+		n = 0, corrected = 0, authorized_at = 0, started_at = 0, ended_at = ended_at,
+		tail = NO_TAIL }
 end
 
--- An expired call becomes the call at hand again, at its old price.
-local function revive(e)
-	c.rate, c.fee, c.minimum, c.increment = e.rate, e.fee, e.minimum, e.increment
-	c.reserve_ms, c.longest_ms, c.lease_ms = e.reserve_ms, e.longest_ms, e.lease_ms
-	c.guard_ms, c.authorized_at, c.started_at = e.guard_ms, e.authorized_at, 0
-	c.stopped_at, c.accrue_from, c.max_ms = 0, 0, 0
+-- The call at hand as it is remembered once it has ended.
+local function ended_of_call(state, ended_at)
+	local e = ended_of_nothing(state, ended_at)
+	e.has_price, e.deal, e.tail, e.shadow = true, deal.text, c.tail, c.shadow
+	e.authorized_at, e.started_at = c.authorized_at, c.started_at
+	return e
+end
+
+-- A call that has not begun becomes the call at hand.
+local function take_call(deal_text, tail, authorized_at)
+	deal = deal_of(deal_text)
+	c.state, c.tail, c.authorized_at = AUTHORIZED, tail, authorized_at
+	c.started_at, c.stopped_at, c.accrue_from, c.max_ms = 0, 0, 0, 0
 	c.shadow, c.started_with, c.cut = 0, 0, NO_CUT
-	c.resource, c.destination, c.meta = e.resource, e.destination, e.meta
-	size_hold()
 end
 
 ------------------------------------------------------------------------ due work
@@ -511,14 +532,14 @@ local function expire(id)
 	swept = swept or {}
 	if not swept[id] then
 		remove_call()
-		swept[id] = ended_of_call(EXPIRED, c.authorized_at + c.lease_ms)
+		swept[id] = ended_of_call(EXPIRED, c.authorized_at + deal.lease_ms)
 		w.changed = true
 	end
 end
 
 -- When the call at hand wants attention next.
 local function due_of_call()
-	return c.state == AUTHORIZED and c.authorized_at + c.lease_ms or now + LOOK_AGAIN_MS
+	return c.state == AUTHORIZED and c.authorized_at + deal.lease_ms or now + LOOK_AGAIN_MS
 end
 
 -- Looks at some of the wallet's calls, once it is due: expires those whose lease is over,
@@ -596,6 +617,16 @@ local function remember(key, text)
 	call('HSET', keys[4 + head.ended], key, text)
 end
 
+-- What the sweep took out; `again`: the id of a call that lives again already.
+local function write_swept(again)
+	for id, ended in pairs(swept) do
+		if id ~= again then
+			call('HDEL', keys[2], id)
+		end
+		remember(key_of(USAGE, id), pack_ended(ended))
+	end
+end
+
 -- Writes everything but the ledger entry.  `live`: the record of call `id`; false: it has
 -- none any more; nil: there is no call.  `key`, `kept`: what is remembered.
 local function commit(id, live, key, kept)
@@ -608,11 +639,8 @@ local function commit(id, live, key, kept)
 	if live == false then
 		call('HDEL', keys[2], id)
 	end
-	for swept_id, ended in pairs(swept or {}) do
-		if not (live and swept_id == id) then
-			call('HDEL', keys[2], swept_id)
-		end
-		remember(key_of(USAGE, swept_id), pack_ended(ended))
+	if swept then
+		write_swept(live and id)
 	end
 	if kept then
 		remember(key, kept)
@@ -659,14 +687,12 @@ local ENTRY_IS_CHARGE, ENTRY_LATE = 1, 2
 -- Appends the ledger entry (layout: wire_partition.c) and moves `posted`: the first write of
 -- its function.  Returns n of its id.
 local function append(e)
-	local description, meta = e.description or '', e.meta or ''
-	local resource, destination = e.resource or '', e.destination or ''
-	local blob = pack('<Bc16I8Bi8i8I6BI8I5I5I4I4c3I4I4BI6I6I6Bc0Hc0Bc0Bc0Hc0', LAYOUT,
-		sub(keys[2], -16), w.version + 1, e.type, e.amount, w.posted + e.amount, now,
-		e.flags or 0, e.quantity or 0, e.rate or 0, e.fee or 0, e.minimum or 0,
-		e.increment or 0, terms.currency, e.duration_ms or 0, e.billed_ms or 0, e.basis or 0,
-		e.authorized_at or 0, e.started_at or 0, e.ended_at or 0, #e.reference, e.reference,
-		#description, description, #resource, resource, #destination, destination, #meta, meta)
+	local description = e.description or ''
+	local blob = pack('<Bc16I8Bi8i8I6BI8c24c3I4I4BI6I6I6Bc0Hc0', LAYOUT, sub(keys[2], -16),
+		w.version + 1, e.type, e.amount, w.posted + e.amount, now, e.flags or 0, e.quantity or 0,
+		e.deal or NO_PRICE_BYTES, terms.currency, e.duration_ms or 0, e.billed_ms or 0,
+		e.basis or 0, e.authorized_at or 0, e.started_at or 0, e.ended_at or 0, #e.reference,
+		e.reference, #description, description) .. (e.tail or NO_TAIL)
 	local id = call('XADD', keys[6], format('%.0f-*', head.epoch), 'e', blob)
 	w.version = w.version + 1
 	w.posted = w.posted + e.amount
@@ -676,29 +702,39 @@ end
 ------------------------------------------------------------------------ checks of arguments
 
 local function check_id(id)
-	require_that(#id >= 1 and #id <= 128 and not find(id, '[^!-~]'), 'call_id')
+	require_that(#id <= 128 and find(id, '^[!-~]+$'), 'call_id')
 end
 
-local function check_resource(resource, destination)
-	require_that(#resource <= 64 and find(resource, '^%l[%l%d_]*$'), 'resource_type')
+local known_resources, known_resources_count = {}, 0
+
+-- A deployment has a handful of resource types: each is looked at once.
+local function check_resource(resource)
+	if not known_resources[resource] then
+		require_that(#resource <= 64 and find(resource, '^%l[%l%d_]*$'), 'resource_type')
+		if known_resources_count < 1000 then
+			known_resources[resource] = true
+			known_resources_count = known_resources_count + 1
+		end
+	end
+end
+
+local function check_destination(destination)
 	require_that(destination == '' or (#destination <= 16 and find(destination, '^%+[1-9]%d+$')),
 		'destination')
 end
 
-local function check_price(a)
-	if a.has_price then
-		require_that(a.rate >= 0 and a.rate <= RATE_MAX, 'rate')
-		require_that(a.fee >= 0 and a.fee <= RATE_MAX, 'connect_fee')
-		require_that(a.minimum <= PERIOD_MAX_MS, 'minimum')
-		require_that(a.increment >= 1 and a.increment <= PERIOD_MAX_MS, 'increment')
-	end
+-- The end of an argument: resource, destination, meta.  Returns the tail and the part of it
+-- that a call's id is bound to.
+local function take_tail(text, resource, destination, meta)
+	local bound = 2 + #resource + #destination
+	local tail = sub(text, -bound - 2 - #meta)
+	return tail, sub(tail, 1, bound)
 end
 
-local function check_limits(a)
-	require_that(a.reserve_ms >= 1 and a.reserve_ms <= DURATION_MAX_MS, 'reserve')
-	require_that(a.longest_ms >= 1 and a.longest_ms <= DURATION_MAX_MS, 'longest')
-	require_that(a.lease_ms >= 1 and a.lease_ms <= DURATION_MAX_MS, 'lease')
-	require_that(a.guard_ms <= PERIOD_MAX_MS, 'guard')
+local function check_deal(a)
+	local d = deal_of(a.deal)
+	require_that(d.has_good_limits, 'limits')
+	require_that(d.has_good_price or not a.has_price, 'price')
 end
 
 local function check_instant(at)
@@ -740,7 +776,7 @@ local function decide(has_price)
 		return UNPRICED
 	elseif w.calls >= terms.calls_max then
 		return TOO_MANY
-	elseif not terms.unlimited and available() < c.hold then
+	elseif not terms.unlimited and available() < deal.hold then
 		return NO_FUNDS
 	end
 	return ALLOWED
@@ -758,17 +794,17 @@ local REPLY_PRICE, REPLY_REPLAYED, REPLY_LATE = 1, 2, 4
 
 -- Whether the call at hand can be taken in, started or not, without leaving any range.
 local function fits()
-	return can_burn(c.rate) and w.calls < CALLS_MAX and can_hold(c.hold)
+	return can_burn(deal.rate) and w.calls < CALLS_MAX and can_hold(deal.hold)
 end
 
 -- The call at hand was not held, and is started.
 local function take_in_started(started_at)
 	w.calls = w.calls + 1
-	w.held = w.held + c.headroom
-	begin_metering(started_at, c.headroom)
+	w.held = w.held + deal.headroom
+	begin_metering(started_at, deal.headroom)
 end
 
-local authorize_reply = '<BBi8c3BBBI5I5I4I4i8i8i8I4I6'
+local authorize_reply = '<BBi8c3BBBc24i8i8i8I4I6'
 
 -- A decision that keeps nothing: a denial, or one that was only asked about.
 local function undecided(verdict, has_price)
@@ -778,40 +814,30 @@ local function undecided(verdict, has_price)
 		max_ms = within_longest(lasts_ms(available(), w.burn))
 	end
 	return reply(authorize_reply, DONE, NONE, decision, shadow, has_price and REPLY_PRICE or 0,
-		c.rate, c.fee, c.minimum, c.increment, 0, available(), has_price and c.hold or 0, max_ms, 0)
+		deal.price, 0, available(), has_price and deal.hold or 0, max_ms, 0)
 end
 
 local function authorized(replayed)
 	return reply(authorize_reply, DONE, c.state, ALLOWED, c.shadow,
-		REPLY_PRICE + (replayed and REPLY_REPLAYED or 0), c.rate, c.fee, c.minimum, c.increment,
-		c.started_with == 1 and c.headroom or c.hold, available(), c.hold, c.max_ms, expires_at())
+		REPLY_PRICE + (replayed and REPLY_REPLAYED or 0), deal.price,
+		c.started_with == 1 and deal.headroom or deal.hold, available(), deal.hold, c.max_ms,
+		expires_at())
 end
 
 -- The same id again: a replay, which may still start the call.
 local function authorize_again(a)
-	if c.resource ~= a.resource or c.destination ~= a.destination then
+	if not is_to(c.tail, a.bound) then
 		return answer(KEY_REUSED, c.state)
 	end
 	if a.start and not a.validate_only and c.state == AUTHORIZED then
-		if not can_burn(c.rate) then
+		if not can_burn(deal.rate) then
 			return answer(OUT_OF_RANGE, c.state)
 		end
-		begin_metering(now, c.hold)
+		begin_metering(now, deal.hold)
 		mind_call()
 		commit(a.id, pack_call())
 	end
 	return authorized(true)
-end
-
--- A new call, as it stands in the arguments, becomes the call at hand.
-local function take_call(a)
-	c.rate, c.fee, c.minimum, c.increment = a.rate, a.fee, a.minimum, a.increment
-	c.reserve_ms, c.longest_ms = a.reserve_ms, a.longest_ms
-	c.lease_ms, c.guard_ms = a.lease_ms, a.guard_ms
-	c.resource, c.destination, c.meta = a.resource, a.destination, a.meta
-	c.state, c.authorized_at, c.started_at, c.stopped_at = AUTHORIZED, now, 0, 0
-	c.accrue_from, c.max_ms, c.shadow, c.started_with, c.cut = 0, 0, 0, 0, NO_CUT
-	size_hold()
 end
 
 -- Holds the call at hand, of which nothing was held before.
@@ -826,7 +852,7 @@ local function admit(a)
 	else
 		c.max_ms = within_longest(lasts_ms(available(), w.burn))
 		w.calls = w.calls + 1
-		w.held = w.held + c.hold
+		w.held = w.held + deal.hold
 	end
 	mind_call()
 	commit(a.id, pack_call())
@@ -835,25 +861,25 @@ end
 
 local args_of_authorize = {}
 
--- epoch, not after, outbox, flags (start 1, validate_only 2, has price 4), terms, price,
+-- epoch, not after, outbox, flags (start 1, validate_only 2, has price 4), terms, price and
 -- limits, id, resource, destination, meta.
 local function parse_authorize(text)
 	local a = args_of_authorize
-	local flags, at
-	a.epoch, a.not_after, a.outbox_max, flags, a.terms, a.rate, a.fee, a.minimum, a.increment,
-		a.reserve_ms, a.longest_ms, a.lease_ms, a.guard_ms, a.id, a.resource, a.destination,
-		a.meta, at = unpack('<I8i8I8Bc40i8i8I4I4I4I4I4I4Bc0Bc0Bc0Hc0', text)
+	local flags, resource, destination, meta, at
+	a.epoch, a.not_after, a.outbox_max, flags, a.terms, a.deal, a.id, resource, destination,
+		meta, at = unpack('<I8i8I8Bc40c40Bc0Bc0Bc0Hc0', text)
 	a.start, a.validate_only, a.has_price = flag(flags, 1), flag(flags, 2), flag(flags, 4)
 	check_length(text, at)
 	check_instant(a.not_after)
-	check_resource(a.resource, a.destination)
-	check_price(a)
-	check_limits(a)
+	check_resource(resource)
+	check_destination(destination)
+	check_deal(a)
 	if a.id == '' and a.validate_only then
 		a.id = nil
 	else
 		check_id(a.id)
 	end
+	a.tail, a.bound = take_tail(text, resource, destination, meta)
 	return a
 end
 
@@ -862,11 +888,10 @@ local function authorize(a, live)
 		return authorize_again(a)
 	end
 	local e = a.id and recall(a.id)
-	if e and (e.state == POSTED or (e.has_price and
-		(e.resource ~= a.resource or e.destination ~= a.destination))) then
+	if e and (e.state == POSTED or (e.has_price and not is_to(e.tail, a.bound))) then
 		return answer_of(KEY_REUSED, e)
 	end
-	take_call(a)
+	take_call(a.deal, a.tail, now)
 	local verdict = e and e.state ~= EXPIRED and BARRED or decide(a.has_price)
 	local decision, shadow = answered(verdict)
 	if a.validate_only then
@@ -931,10 +956,10 @@ end
 local function start(a, live)
 	if live and c.state ~= AUTHORIZED then
 		return started(ALLOWED, c.state, true)
-	elseif live and not can_burn(c.rate) then
+	elseif live and not can_burn(deal.rate) then
 		return answer(OUT_OF_RANGE, c.state)
 	elseif live then
-		begin_metering(start_instant(a.started_at), c.hold)
+		begin_metering(start_instant(a.started_at), deal.hold)
 		mind_call()
 		commit(a.id, pack_call())
 		return started(ALLOWED, METERING, false)
@@ -945,7 +970,7 @@ local function start(a, live)
 	elseif e.state ~= EXPIRED then
 		return answer(WRONG_STATE, e.state)
 	end
-	revive(e)
+	take_call(e.deal, e.tail, e.authorized_at)
 	return start_expired(a)
 end
 
@@ -953,16 +978,16 @@ offer_operation('start', {}, 5, parse_start, start)
 
 local function stopped(replayed)
 	local metered = c.stopped_at - c.started_at
-	return reply('<BBi8c3I6i8i8B', DONE, STOPPED, metered, charge_for(c.rate, metered),
+	return reply('<BBi8c3I6i8i8B', DONE, STOPPED, metered, charge_for(deal.rate, metered),
 		available(), replayed and 1 or 0)
 end
 
 -- The call at hand ends its talk: what it accrued after `at` goes back.
 local function end_talk(at)
 	local upto = at < w.as_of and at or w.as_of
-	local whole, rest = split(c.rate, w.as_of - upto)
+	local whole, rest = split(deal.rate, w.as_of - upto)
 	accrue(-whole, -rest)
-	w.burn = w.burn - c.rate
+	w.burn = w.burn - deal.rate
 	-- Where accrual lagged behind, its length is what counts: see accrued_ms().
 	c.accrue_from = c.accrue_from + at - upto
 	c.state, c.stopped_at = STOPPED, at
@@ -1014,9 +1039,9 @@ end
 do
 
 local function settled(outcome, e, replayed)
-	return reply('<BBi8c3i8I4i8i8BI4BI5I5I4I4i8I8I8', outcome, e.state, e.cost, e.billed_ms,
+	return reply('<BBi8c3i8I4i8i8BI4Bc24i8I8I8', outcome, e.state, e.cost, e.billed_ms,
 		w.posted, available(), (replayed and REPLY_REPLAYED or 0) + (e.late and REPLY_LATE or 0),
-		e.duration_ms, e.basis, e.rate, e.fee, e.minimum, e.increment, e.corrected, e.epoch, e.n)
+		e.duration_ms, e.basis, e.deal, e.corrected, e.epoch, e.n)
 end
 
 -- A Settle of a key that is remembered as charged.
@@ -1031,17 +1056,26 @@ local function settle_again(a, e)
 	return settled(KEY_REUSED, e, false)
 end
 
+-- The tail with more pairs: of two equal keys the later one holds.
+local function with_meta(tail, meta)
+	if meta == '' then
+		return tail
+	end
+	local resource, destination, own = unpack('<Bc0Bc0Hc0', tail)
+	return sub(tail, 1, 2 + #resource + #destination) .. pack('<H', #own + #meta) .. own .. meta
+end
+
 -- Charges `e`, whose price is known, and remembers it.  `ended_at`: nil where it is to be
 -- told from start and duration.
 local function post_call(a, e, ended_at, live)
-	e.cost, e.billed_ms = cost_of(e, a.duration_ms)
+	e.cost, e.billed_ms = cost_of(deal_of(e.deal), a.duration_ms)
 	if not can_post(-e.cost) then
 		return answer(OUT_OF_RANGE, e.state)
 	end
 	e.state, e.duration_ms, e.basis = SETTLED, a.duration_ms, a.basis
 	e.started_at = a.started_at > 0 and a.started_at or e.started_at
 	e.ended_at = ended_at or (e.started_at > 0 and e.started_at + a.duration_ms) or now
-	e.meta = e.meta .. a.meta -- of two equal keys the later one holds
+	e.tail = with_meta(e.tail, a.meta)
 	e.type, e.amount, e.reference = USAGE, -e.cost, a.id
 	e.flags = e.late and ENTRY_LATE or 0
 	e.epoch = head.epoch
@@ -1071,7 +1105,7 @@ end
 local function settle_late(a, e)
 	if not a.asked then
 		return answer_of(ASK, e)
-	elseif not (e and e.has_price) and a.resource == '' then
+	elseif not (e and e.has_price) and not a.has_resource then
 		return answer(UNKNOWN_CALL, NONE)
 	elseif a.as_metered then
 		return answer_of(WRONG_STATE, e)
@@ -1081,8 +1115,7 @@ local function settle_late(a, e)
 		end
 		e = ended_of_nothing(NONE, now)
 		e.has_price = true
-		e.rate, e.fee, e.minimum, e.increment = a.rate, a.fee, a.minimum, a.increment
-		e.resource, e.destination = a.resource, a.destination
+		e.deal, e.tail = a.price .. NO_LIMITS, a.bound .. '\0\0'
 	end
 	e.late = true
 	return post_call(a, e)
@@ -1092,11 +1125,11 @@ end
 -- basis, price, id, resource, destination, meta.
 local function parse_settle(text)
 	local a = {}
-	local flags, at
-	a.epoch, flags, a.terms, a.duration_ms, a.started_at, a.ended_at, a.basis, a.rate, a.fee,
-		a.minimum, a.increment, a.id, a.resource, a.destination, a.meta, at =
-		unpack('<I8Bc40i8i8i8Bi8i8I4I4Bc0Bc0Bc0Hc0', text)
+	local flags, resource, destination, at
+	a.epoch, flags, a.terms, a.duration_ms, a.started_at, a.ended_at, a.basis, a.price, a.id,
+		resource, destination, a.meta, at = unpack('<I8Bc40i8i8i8Bc24Bc0Bc0Bc0Hc0', text)
 	a.as_metered, a.asked, a.has_price = flag(flags, 1), flag(flags, 2), flag(flags, 4)
+	a.has_resource = resource ~= ''
 	check_length(text, at)
 	check_id(a.id)
 	check_instant(a.started_at)
@@ -1104,10 +1137,15 @@ local function parse_settle(text)
 	require_that(a.as_metered or (a.duration_ms >= 0 and a.duration_ms <= DURATION_MAX_MS),
 		'duration')
 	require_that(a.basis >= 1 and a.basis <= BASIS_METERED, 'basis')
-	if a.resource ~= '' then
-		check_resource(a.resource, a.destination)
+	if a.has_resource then
+		check_resource(resource)
+		check_destination(destination)
 	end
-	check_price(a)
+	if a.has_price then
+		require_that(deal_of(a.price .. NO_LIMITS).has_good_price, 'price')
+	end
+	local _
+	_, a.bound = take_tail(text, resource, destination, a.meta)
 	return a
 end
 
@@ -1150,7 +1188,7 @@ local function cancel_live(a)
 	end
 	remove_call()
 	commit(a.id, false, key_of(USAGE, a.id), pack_ended(ended_of_call(CANCELLED, now)))
-	return cancelled(CANCELLED, c.hold, false)
+	return cancelled(CANCELLED, deal.hold, false)
 end
 
 local function cancel(a, live)
@@ -1164,7 +1202,7 @@ local function cancel(a, live)
 		commit(nil, nil, key_of(USAGE, a.id), bar)
 		return cancelled(CANCELLED, 0, false)
 	elseif e.state == CANCELLED then
-		return cancelled(CANCELLED, e.hold, true)
+		return cancelled(CANCELLED, e.has_price and deal_of(e.deal).hold or 0, true)
 	elseif e.state == EXPIRED then
 		commit_if_changed()
 		return cancelled(EXPIRED, 0, false)
@@ -1175,19 +1213,19 @@ end
 offer_operation('cancel', { 'allow-oom' }, 5, parse_cancel, cancel)
 
 local function adopted(replayed)
-	return reply('<BBi8c3I5I5I4I4I4i8i8B', DONE, c.state, c.rate, c.fee, c.minimum, c.increment,
-		c.max_ms, c.headroom, available(), replayed and 1 or 0)
+	return reply('<BBi8c3c24I4i8i8B', DONE, c.state, deal.price, c.max_ms,
+		deal.headroom, available(), replayed and 1 or 0)
 end
 
 -- Meters the call at hand from its true start, whatever the balance.
 local function adopt_call(a, live)
-	local owed = charge_for(c.rate, now - a.started_at)
-	if not can_burn(c.rate) or w.calls >= CALLS_MAX or not can_hold(c.headroom + owed) then
+	local owed = charge_for(deal.rate, now - a.started_at)
+	if not can_burn(deal.rate) or w.calls >= CALLS_MAX or not can_hold(deal.headroom + owed) then
 		return answer(OUT_OF_RANGE, NONE)
 	elseif outbox_is_full(a.outbox_max) then
 		return answer(OUTBOX_FULL, NONE)
 	elseif live then
-		begin_metering(a.started_at, c.hold)
+		begin_metering(a.started_at, deal.hold)
 	else
 		take_in_started(a.started_at)
 	end
@@ -1197,7 +1235,7 @@ local function adopt_call(a, live)
 end
 
 local function adopt_live(a)
-	if c.resource ~= a.resource or c.destination ~= a.destination then
+	if not is_to(c.tail, a.bound) then
 		return answer(KEY_REUSED, c.state)
 	elseif c.state == METERING then
 		return adopted(true)
@@ -1211,36 +1249,36 @@ end
 local function adopt_unknown(a, e)
 	if e and e.state ~= EXPIRED then
 		return answer_of(WRONG_STATE, e)
-	elseif e and (e.resource ~= a.resource or e.destination ~= a.destination) then
+	elseif e and not is_to(e.tail, a.bound) then
 		return answer_of(KEY_REUSED, e)
 	elseif not a.asked then
 		return answer_of(ASK, e)
 	elseif e then
-		revive(e)
+		take_call(e.deal, e.tail, e.authorized_at)
 	elseif a.has_price then
-		take_call(a)
+		take_call(a.deal, a.tail, now)
 	else
 		return answer(NO_PRICE, NONE)
 	end
 	return adopt_call(a, false)
 end
 
--- epoch, outbox, flags (asked 2, has price 4), terms, price, limits, started at, id, resource,
--- destination, meta.
+-- epoch, outbox, flags (asked 2, has price 4), terms, price and limits, started at, id,
+-- resource, destination, meta.
 local function parse_adopt(text)
 	local a = {}
-	local flags, at
-	a.epoch, a.outbox_max, flags, a.terms, a.rate, a.fee, a.minimum, a.increment, a.reserve_ms,
-		a.longest_ms, a.lease_ms, a.guard_ms, a.started_at, a.id, a.resource, a.destination,
-		a.meta, at = unpack('<I8I8Bc40i8i8I4I4I4I4I4I4i8Bc0Bc0Bc0Hc0', text)
+	local flags, resource, destination, meta, at
+	a.epoch, a.outbox_max, flags, a.terms, a.deal, a.started_at, a.id, resource, destination,
+		meta, at = unpack('<I8I8Bc40c40i8Bc0Bc0Bc0Hc0', text)
 	a.asked, a.has_price = flag(flags, 2), flag(flags, 4)
 	check_length(text, at)
 	check_id(a.id)
 	check_instant(a.started_at)
 	require_that(a.started_at > 0, 'started_at')
-	check_resource(a.resource, a.destination)
-	check_price(a)
-	check_limits(a)
+	check_resource(resource)
+	check_destination(destination)
+	check_deal(a)
+	a.tail, a.bound = take_tail(text, resource, destination, meta)
 	return a
 end
 
@@ -1322,7 +1360,8 @@ local function parse_charge(text)
 	require_that(a.amount > 0 and a.amount <= AMOUNT_MAX, 'amount')
 	require_that(a.quantity >= 1 and a.quantity <= AMOUNT_MAX, 'quantity')
 	check_id(a.id)
-	check_resource(a.resource, '')
+	check_resource(a.resource)
+	a.tail = pack('<Bc0BH', #a.resource, a.resource, 0, #a.meta) .. a.meta
 	a.type, a.amount, a.reference, a.flags = USAGE, -a.amount, a.id, ENTRY_IS_CHARGE
 	return a
 end
@@ -1370,20 +1409,18 @@ offer_operation('balance', { 'no-writes' }, 2, parse_epoch, balance)
 
 -- state, price, held, accrued, authorized, started, expires, shadow, ended, cost, billed,
 -- duration, basis, late, entry, id, resource, destination, meta.
-local call_reply = '<BI5I5I4I4i8i8I6I6I6BI6i8I4I4BBI8I8Bc0Bc0Bc0Hc0'
+local call_reply = '<Bc24i8i8I6I6I6BI6i8I4I4BBI8I8Bc0'
 
 local function live_call(id)
-	return pack(call_reply, c.state, c.rate, c.fee, c.minimum, c.increment, held_of_call(),
-		charge_for(c.rate, accrued_ms()), c.authorized_at, c.started_at, expires_at(), c.shadow,
-		c.stopped_at, 0, 0, 0, 0, 0, 0, 0, #id, id, #c.resource, c.resource, #c.destination,
-		c.destination, #c.meta, c.meta)
+	return pack(call_reply, c.state, deal.price, held_of_call(), charge_for(deal.rate, accrued_ms()),
+		c.authorized_at, c.started_at, expires_at(), c.shadow, c.stopped_at, 0, 0, 0, 0, 0, 0, 0,
+		#id, id) .. c.tail
 end
 
 local function ended_call(id, e)
-	return pack(call_reply, e.state, e.rate, e.fee, e.minimum, e.increment, 0, 0,
-		e.authorized_at, e.started_at, 0, e.shadow, e.ended_at, e.cost, e.billed_ms,
-		e.duration_ms, e.basis, e.late and 1 or 0, e.epoch, e.n, #id, id, #e.resource,
-		e.resource, #e.destination, e.destination, #e.meta, e.meta)
+	return pack(call_reply, e.state, e.deal, 0, 0, e.authorized_at, e.started_at, 0, e.shadow,
+		e.ended_at, e.cost, e.billed_ms, e.duration_ms, e.basis, e.late and 1 or 0, e.epoch, e.n,
+		#id, id) .. e.tail
 end
 
 -- epoch, asked, id.

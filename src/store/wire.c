@@ -135,8 +135,8 @@ void cg_wire_put_price(struct cg_buffer *out, bool has_price, const struct cg_pr
 
 void cg_wire_take_price(struct cg_cursor *in, struct cg_price *ret_price)
 {
-	ret_price->rate_per_minute.micros = (int64_t)cg_cursor_uint(in, 5);
-	ret_price->connect_fee.micros = (int64_t)cg_cursor_uint(in, 5);
+	ret_price->rate_per_minute = cg_wire_take_money(in);
+	ret_price->connect_fee = cg_wire_take_money(in);
 	ret_price->minimum_ms = (uint32_t)cg_cursor_uint(in, 4);
 	ret_price->increment_ms = (uint32_t)cg_cursor_uint(in, 4);
 }

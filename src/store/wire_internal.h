@@ -42,7 +42,7 @@ void cg_wire_end(struct cg_buffer *out, size_t begin);
 void cg_wire_put_int(struct cg_buffer *out, int64_t value);
 void cg_wire_put_price(struct cg_buffer *out, bool has_price, const struct cg_price *price);
 
-/* Rate and fee in 5 bytes each, minimum and increment in 4. */
+/* As cg_wire_put_price() writes it: the store keeps and answers those 24 bytes. */
 void cg_wire_take_price(struct cg_cursor *in, struct cg_price *ret_price);
 void cg_wire_take_currency(struct cg_cursor *in, struct cg_currency *ret_currency);
 struct cg_money cg_wire_take_money(struct cg_cursor *in);

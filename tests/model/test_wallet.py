@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from support import wire
 from support.wire import (
     ADJUSTMENT, BONUS, TOP_UP, UNKNOWN_TERMS, USAGE, Limits, Partition, Price, Terms)
-from wallet_model import Wallet
+from wallet_model import Call, Wallet
 
 LONG = bool(os.environ.get('CALLGATE_LONG') or os.environ.get('CALLGATE_TEST_LONG'))
 BEGIN = 1_700_000_000_000
@@ -236,10 +236,12 @@ class Machine(RuleBasedStateMachine):
     @staticmethod
     def raw_call(data):
         r = wire.Reader(data)
-        names = ['layout', 'state', 'rate', 'fee', 'minimum', 'increment', 'hold', 'headroom', 'reserve', 'longest',
-                 'lease', 'guard', 'max', 'authorized', 'begun', 'stopped', 'started', 'shadow', 'with_start']
-        x = dict(zip(names, r.take(1, 1, 5, 5, 4, 4, 7, 7, 4, 4, 4, 4, 4, 6, 6, 6, 6, 1, 1)))
-        x['held'] = x['hold'] if x['state'] == 1 else x['headroom']
+        names = ['layout', 'state', 'rate', 'fee', 'minimum', 'increment', 'reserve', 'longest', 'lease', 'guard',
+                 'max', 'authorized', 'begun', 'stopped', 'started', 'shadow', 'with_start']
+        x = dict(zip(names, r.take(1, 1, -8, -8, 4, 4, 4, 4, 4, 4, 4, 6, 6, 6, 6, 1, 1)))
+        deal = Call(Price(x['rate'], x['fee'], x['minimum'], x['increment']),
+                    Limits(x['reserve'], x['longest'], x['lease'], x['guard']), '', '')
+        x['held'] = deal.full if x['state'] == 1 else deal.headroom
         x['lease_end'] = x['authorized'] + x['lease']
         return x
 

@@ -114,7 +114,7 @@ class Reader:
         return self.bytes(self.take(width))
 
     def price(self):
-        return Price(*self.take(5, 5, 4, 4))
+        return Price(*self.take(-8, -8, 4, 4))
 
     def end(self):
         assert self.at == len(self.data), 'bytes left over'
