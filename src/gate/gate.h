@@ -15,10 +15,10 @@
 #include "gate/request.h"
 
 struct cg_gate_config {
-	uint32_t wallets_max;        /* cached terms of companies; the least recently used go */
-	uint32_t store_timeout_ms;   /* an answer from the store comes within this, or TIMEOUT: 250 */
-	uint32_t ledger_timeout_ms;  /* likewise from the ledger: 5000 */
-	uint32_t receipts_max;       /* receipts being applied by the sweeper at once */
+	uint32_t wallets_max;      /* cached terms of companies; the least recently used go */
+	uint32_t store_timeout_ms; /* an answer from the store comes within this, or TIMEOUT: 250 */
+	uint32_t ledger_timeout_ms; /* likewise from the ledger: 5000 */
+	uint32_t receipts_max;      /* receipts being applied by the sweeper at once */
 	/*
 	 * Asks for a cg_gate_tick() in the next turn of the loop, for an answer that needs no
 	 * port and yet must not come before submit has returned.  NULL: it waits for the next

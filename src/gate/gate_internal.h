@@ -218,6 +218,6 @@ void cg_listing__release(struct cg_request *req);
 void cg_receipts__init(struct cg_gate *gate);
 void cg_receipts__deinit(struct cg_gate *gate);
 void cg_receipts__on_due(
-    void *owner, const struct cg_uuid *company, const struct cg_ledger_receipt_in *receipt);
+    void *owner, const struct cg_uuid *company, const struct cg_ledger_receipt_in *due);
 
 #endif /* CG_GATE_GATE_INTERNAL_H */

@@ -26,7 +26,7 @@
  * A page ends here even where it has room: a client takes 4 MiB in one message unless
  * told otherwise, and a call with all its meta is more than 4 KiB.
  */
-#define PAGE_BYTES_MAX (2u * 1024 * 1024)
+#define PAGE_BYTES_MAX ((size_t)2 * 1024 * 1024)
 
 /* What a call takes in a message beside its texts, generously. */
 #define CALL_BYTES 256

@@ -236,15 +236,16 @@ struct cg_request {
 	struct cg_request_work {
 		struct cg_gate *gate;
 		const struct cg_machine *machine; /* the method's moves and events */
-		int state; /* of the method's machine */
-		uint32_t rounds; /* how often it began again */
+		int state;                        /* of the method's machine */
+		uint32_t rounds;                  /* how often it began again */
 		uint64_t asked_epoch; /* in force before the ledger was asked for the key */
 		uint64_t store_deadline_at_ms; /* one for an operation and its repetition */
-		bool is_submitting;     /* cg_gate_submit() has not returned yet */
+		bool is_submitting;            /* cg_gate_submit() has not returned yet */
 		bool is_asked;          /* the ledger does not have the key, under asked_epoch */
 		bool may_have_happened; /* an attempt ended without our knowing how */
 		bool was_resent;
-		bool wants_balance; /* answered from the ledger's row; only the balance of now is missing */
+		/* Answered from the ledger's row; only the balance of now is missing. */
+		bool wants_balance;
 		bool has_terms;
 		bool has_price;
 		/* What it needs of the terms, copied: no newer snapshot can pull them away. */

@@ -76,7 +76,6 @@ struct world {
 	uint64_t now_ms;
 	int64_t store_ahead_ms; /* the store's clock less ours */
 	uint64_t epoch;         /* of every partition; 0: not served */
-	bool is_closing;
 
 	struct world_wallet wallets[WORLD_WALLETS];
 	unsigned wallet_count;
@@ -88,8 +87,9 @@ struct world {
 	unsigned receipt_count;
 	uint64_t terms_version;
 	int64_t rate; /* of "voice" to everywhere, in the next snapshot */
+	bool is_closing;
 	bool is_terms_unsorted;
-	bool calls_are_big; /* in CALLS: each with this much meta */
+	bool calls_are_big; /* in CALLS: each with 8 KiB of meta */
 
 	struct world_pending pending[WORLD_PENDING];
 	unsigned pending_count;

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -20,8 +21,7 @@ static void announce(struct fixture *f, const char *reference, int64_t amount)
 	struct cg_uuid company = world_company(1);
 	char text[64];
 
-	(void)memset(text, 0, sizeof text);
-	memcpy(text, reference, strlen(reference));
+	assert_true((size_t)snprintf(text, sizeof text, "%s", reference) < sizeof text);
 	struct cg_ledger_receipt_in due = {
 	    .type = CG_ENTRY_TOP_UP, .amount = {amount}, .reference_id = cg_view_of(text)};
 	listener.on_receipt_due(listener.owner, &company, &due);

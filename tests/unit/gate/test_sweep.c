@@ -279,11 +279,11 @@ static const struct world_fault endings[] = {
 
 /* As much of the world as a request may change. */
 struct picture {
-	unsigned entry_count;
-	unsigned call_count;
-	unsigned receipt_count;
-	unsigned wallet_count;
-	int states;
+	uint64_t entry_count;
+	uint64_t call_count;
+	uint64_t receipt_count;
+	uint64_t wallet_count;
+	uint64_t states;
 	uint64_t terms_version;
 };
 
@@ -296,7 +296,7 @@ static struct picture picture_of(const struct world *world)
 	    .terms_version = world->wallets[0].ledger.terms_version};
 
 	for (unsigned i = 0; i < world->call_count; i++) {
-		picture.states += (int)world->calls[i].state;
+		picture.states += (uint64_t)world->calls[i].state;
 	}
 	return picture;
 }

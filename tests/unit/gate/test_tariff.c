@@ -17,28 +17,27 @@
 static struct cg_plan plans[] = {
     {.plan_id = "growth"}, {.plan_id = "scale"}, {.plan_id = "starter"}};
 
-#define RATE(plan_index, code, resource, start, micros)                                            \
+#define PER_MINUTE(micros)                                                                         \
 	{                                                                                          \
-		.plan = (plan_index), .currency = {code}, .resource_type = resource,               \
-		.prefix = start, .price = {.rate_per_minute = {micros}},                           \
+		.rate_per_minute = {(micros) }                                                     \
 	}
 
 /* Sorted by plan, currency, resource, prefix. */
 static struct cg_rate rates[] = {
-    RATE(0, "eur", "voice_outbound", "", 10),
-    RATE(0, "usd", "voice_inbound", "", 20),
-    RATE(0, "usd", "voice_outbound", "", 30),
-    RATE(0, "usd", "voice_outbound", "+1", 31),
-    RATE(0, "usd", "voice_outbound", "+1242", 32),
-    RATE(0, "usd", "voice_outbound", "+4", 33),
-    RATE(0, "usd", "voice_outbound", "+44", 34),
-    RATE(0, "usd", "voice_outbound", "+4420", 35),
-    RATE(0, "usd", "voice_outbound", "+447", 36),
-    RATE(0, "usd", "voice_outbound", "+4479", 37),
-    RATE(0, "usd", "voice_outbound", "+49", 38),
-    RATE(2, "usd", "voice", "", 40),
-    RATE(2, "usd", "voice_outbound", "+49", 41),
-    RATE(2, "usd", "voice_outbound", "+4930", 42),
+    {0, {"eur"}, "voice_outbound", "", PER_MINUTE(10)},
+    {0, {"usd"}, "voice_inbound", "", PER_MINUTE(20)},
+    {0, {"usd"}, "voice_outbound", "", PER_MINUTE(30)},
+    {0, {"usd"}, "voice_outbound", "+1", PER_MINUTE(31)},
+    {0, {"usd"}, "voice_outbound", "+1242", PER_MINUTE(32)},
+    {0, {"usd"}, "voice_outbound", "+4", PER_MINUTE(33)},
+    {0, {"usd"}, "voice_outbound", "+44", PER_MINUTE(34)},
+    {0, {"usd"}, "voice_outbound", "+4420", PER_MINUTE(35)},
+    {0, {"usd"}, "voice_outbound", "+447", PER_MINUTE(36)},
+    {0, {"usd"}, "voice_outbound", "+4479", PER_MINUTE(37)},
+    {0, {"usd"}, "voice_outbound", "+49", PER_MINUTE(38)},
+    {2, {"usd"}, "voice", "", PER_MINUTE(40)},
+    {2, {"usd"}, "voice_outbound", "+49", PER_MINUTE(41)},
+    {2, {"usd"}, "voice_outbound", "+4930", PER_MINUTE(42)},
 };
 
 static const struct cg_terms_snapshot terms = {.plans = plans,
