@@ -47,7 +47,7 @@ static void on_tick(void *owner)
 
 	cg_gate_tick(d->gate);
 	bool serves = !d->is_ending && cg_gate_is_ready(d->gate) && cg_store_is_connected(d->store);
-	if (serves != d->is_serving) {
+	if (serves != d->is_serving && d->server != NULL) {
 		d->is_serving = serves;
 		cg_rpc_server_set_serving(d->server, serves);
 		cg_log(CG_LOG_INFO, serves ? "serving" : "not serving", "store",
@@ -69,6 +69,7 @@ static void on_server_closed(void *owner)
 {
 	struct daemon *d = owner;
 
+	d->server = NULL; /* Freed when this returns; the tick goes on until the flush is done. */
 	cg_log(CG_LOG_INFO, "requests answered", NULL);
 	cg_ledger_drain(d->ledger, cg_loop_now_ms(d->loop) + d->drain_ms, on_drained, d);
 }
