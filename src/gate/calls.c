@@ -60,7 +60,7 @@ static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 	    .authorized_at_ms = row->authorized_at_ms,
 	    .started_at_ms = row->started_at_ms,
 	    .ended_at_ms = row->ended_at_ms,
-	    .cost = {row->corrected.micros - row->amount.micros},
+	    .cost = {-row->amount.micros - row->corrected.micros},
 	    .billed_ms = row->billed_ms,
 	    .duration_ms = row->duration_ms,
 	    .basis = row->basis,

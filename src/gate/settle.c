@@ -127,14 +127,14 @@ static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 	req->out.settle = (struct cg_settle_out){
 	    .store =
 	        {
-	            .cost = {row->corrected.micros - row->amount.micros},
+	            .cost = {-row->amount.micros - row->corrected.micros},
 	            .billed_ms = row->billed_ms,
 	            .replayed = true,
 	            .late = row->late,
 	            .duration_ms = row->duration_ms,
 	            .basis = row->basis,
 	            .price = row->price,
-	            .corrected = row->corrected,
+	            .corrected = {-row->corrected.micros},
 	            .entry_id = row->entry_id,
 	        },
 	    .state = is_assumed ? CG_CALL_ABANDONED : CG_CALL_SETTLED,

@@ -97,7 +97,7 @@ struct cg_ledger_row {
 	int64_t authorized_at_ms;
 	int64_t started_at_ms;
 	int64_t ended_at_ms;
-	struct cg_money corrected; /* by correction:<call id>; 0: none */
+	struct cg_money corrected; /* amount of the entry correction:<call id>, signed as `amount`; 0: none */
 	struct cg_meta meta;
 };
 

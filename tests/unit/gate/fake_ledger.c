@@ -54,7 +54,8 @@ static void read_key(struct world *world, struct cg_ledger_op *op, struct world_
 	    .resource_type = cg_view_of(entry->resource),
 	    .currency = {"usd"},
 	    .duration_ms = entry->duration_ms,
-	    .basis = CG_BASIS_REPORTED,
+	    .basis = entry->is_assumed ? CG_BASIS_ASSUMED : CG_BASIS_REPORTED,
+	    .corrected = {entry->corrected},
 	};
 }
 

@@ -32,6 +32,8 @@ struct world_entry {
 	int64_t amount; /* negative for usage */
 	bool is_charge;
 	int64_t duration_ms;
+	bool is_assumed;   /* of an abandoned call */
+	int64_t corrected; /* by an adjustment, signed as `amount` */
 	char resource[66];
 	struct cg_entry_id id;
 	bool is_key_known; /* the store remembers it */
