@@ -9,6 +9,19 @@
 #include <grpc/byte_buffer.h>
 #include <grpc/byte_buffer_reader.h>
 
+/*
+ * An operation passes from thread to thread through gRPC's queue, which ThreadSanitizer
+ * does not see, gRPC being built without it.  This says what the queue guarantees.
+ */
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#define HAND_OVER(op) __tsan_release(op)
+#define TAKE_OVER(op) __tsan_acquire(op)
+#else
+#define HAND_OVER(op) ((void)(op))
+#define TAKE_OVER(op) ((void)(op))
+#endif
+
 enum {
 	/* The sixth retry waits as long as the fifth: a sidecar restarts within a second. */
 	BACKOFF_DOUBLINGS_MAX = 5,
@@ -18,6 +31,8 @@ void cg_call__start(struct cg_op *op)
 {
 	struct callgate_client *client = op->client;
 	grpc_byte_buffer *message = grpc_raw_byte_buffer_create(&op->request, 1);
+	grpc_call *call = grpc_channel_create_registered_call(client->channel, NULL,
+	    GRPC_PROPAGATE_DEFAULTS, client->queue, op->registered, op->deadline, NULL);
 	grpc_op ops[6] = {0};
 
 	op->state = CG_OP_CALLING;
@@ -27,8 +42,7 @@ void cg_call__start(struct cg_op *op)
 	op->code_details = grpc_empty_slice();
 	grpc_metadata_array_init(&op->initial_metadata);
 	grpc_metadata_array_init(&op->trailing_metadata);
-	op->call = grpc_channel_create_registered_call(client->channel, NULL,
-	    GRPC_PROPAGATE_DEFAULTS, client->queue, op->registered, op->deadline, NULL);
+	op->call = call;
 
 	ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
 	ops[0].data.send_initial_metadata.count = client->has_token ? 1 : 0;
@@ -45,8 +59,9 @@ void cg_call__start(struct cg_op *op)
 	ops[5].data.recv_status_on_client.status = &op->code;
 	ops[5].data.recv_status_on_client.status_details = &op->code_details;
 
+	HAND_OVER(op);
 	/* The batch has its own reference to the message; anything but OK is our bug. */
-	CG_ASSERT(grpc_call_start_batch(op->call, ops, CG_COUNT_OF(ops), op, NULL) == GRPC_CALL_OK);
+	CG_ASSERT(grpc_call_start_batch(call, ops, CG_COUNT_OF(ops), op, NULL) == GRPC_CALL_OK);
 	grpc_byte_buffer_destroy(message);
 }
 
@@ -206,11 +221,14 @@ static void insert_waiting(struct callgate_client *client, struct cg_op *op)
 
 void cg_call__end(struct cg_op *op)
 {
-	struct callgate_client *client = op->client;
-	grpc_call *call = op->call;
+	struct callgate_client *client;
+	grpc_call *call;
 	bool wake = false;
 	bool again;
 
+	TAKE_OVER(op);
+	client = op->client;
+	call = op->call;
 	read_end(op);
 	again = plan_retry(op);
 	free_attempt(op);

@@ -141,8 +141,8 @@ void cg_call__start(struct cg_op *op);
 /* The attempt's batch has completed: from here the operation is DUE or WAITING. */
 void cg_call__end(struct cg_op *op);
 
-/* The poller's thread. */
-void *cg_poll__run(void *client);
+/* The poller's thread; `argument` is its client. */
+void *cg_poll__run(void *argument);
 
 /*
  * Starts the attempts whose backoff is over.  Until when the queue may be waited for: the

@@ -85,8 +85,7 @@ static bool options_are_valid(const struct callgate_options *options, struct cg_
 
 static grpc_arg integer_arg(const char *key, int value)
 {
-	return (grpc_arg){
-	    .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = value};
+	return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
 }
 
 /* No retries of gRPC's own: it knows neither our keys nor when to stop. */
@@ -114,22 +113,24 @@ static grpc_channel *create_channel(const char *address)
 	return channel;
 }
 
-static void set_token(struct callgate_client *client, const char *token)
+static bool set_token(struct callgate_client *client, const char *token)
 {
-	static const char scheme[] = "Bearer ";
-	size_t len = strlen(token);
-	grpc_slice value = grpc_slice_malloc(sizeof(scheme) - 1 + len);
+	size_t bytes = strlen("Bearer ") + strlen(token) + 1;
+	char *value = malloc(bytes);
 
-	memcpy(GRPC_SLICE_START_PTR(value), scheme, sizeof(scheme) - 1);
-	memcpy(GRPC_SLICE_START_PTR(value) + sizeof(scheme) - 1, token, len);
+	if (value == NULL) {
+		return false;
+	}
+	(void)snprintf(value, bytes, "Bearer %s", token);
 	client->authorization.key = grpc_slice_from_static_string("authorization");
-	client->authorization.value = value;
+	client->authorization.value = grpc_slice_from_copied_string(value);
 	client->has_token = true;
+	free(value);
+	return true;
 }
 
-static bool create_queue(struct callgate_client *client, struct cg_error *err)
+static bool start_poller(struct callgate_client *client, struct cg_error *err)
 {
-	client->queue = grpc_completion_queue_create_for_next(NULL);
 	if (client->options.poll_inline) {
 		return true;
 	}
@@ -187,17 +188,17 @@ static struct callgate_client *create(const struct callgate_options *options, st
 	    (uint64_t)cg_client__now_ms() ^ (uint64_t)getpid() << 32 ^ (uintptr_t)client);
 	client->channel = create_channel(options->address);
 	cg_operations__register(client);
-	if (options->token != NULL) {
-		set_token(client, options->token);
-	}
 	client->options.address = NULL;
 	client->options.token = NULL;
-	if (!create_queue(client, err)) {
-		grpc_completion_queue_shutdown(client->queue);
-		cg_client__free(client);
-		return NULL;
+	client->queue = grpc_completion_queue_create_for_next(NULL);
+	if (options->token != NULL && !set_token(client, options->token)) {
+		cg_error_set(err, "out of memory for the token");
+	} else if (start_poller(client, err)) {
+		return client;
 	}
-	return client;
+	grpc_completion_queue_shutdown(client->queue);
+	cg_client__free(client);
+	return NULL;
 }
 
 /* Signals are the program's business: no thread that starts here or in gRPC takes one. */

@@ -10,7 +10,7 @@
 /* protobuf-c's members are not const, but packing only reads them. */
 static char *text(const char *value)
 {
-	return value == NULL ? (char *)protobuf_c_empty_string : (char *)(uintptr_t)value;
+	return value == NULL ? (char *)protobuf_c_empty_string : (char *)value;
 }
 
 /*
@@ -29,7 +29,7 @@ static bool encode_meta(struct cg_arena *arena, const ProtobufCMessageDescriptor
 		*ret_entries = NULL;
 		return true;
 	}
-	pointers = cg_arena_take(arena, count, sizeof(*pointers));
+	pointers = cg_arena_take(arena, count, sizeof(void *));
 	entries = cg_arena_take(arena, count, sizeof(*entries));
 	if (pointers == NULL || entries == NULL) {
 		return false;

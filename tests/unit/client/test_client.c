@@ -14,6 +14,8 @@
 #include <cmocka.h>
 
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,8 +38,9 @@ struct world {
 	char address[64];
 	bool poll_inline;
 
-	unsigned unavailable_count; /* the first n calls end UNAVAILABLE */
-	unsigned silent_from;       /* calls from this number on are not answered; 0: none */
+	atomic_uint unavailable_count; /* the first n calls end UNAVAILABLE */
+	atomic_uint silent_from;       /* calls from this number on are not answered; 0: none */
+	pthread_mutex_t reply_lock;
 	struct fake_reply reply;
 	bool answers_fully; /* the method's response with every field set */
 	char seen_path[64];
@@ -112,7 +115,9 @@ static void script(void *context, const struct fake_call *call, struct fake_repl
 	    memcmp(world->seen_first, call->request, call->request_bytes) != 0) {
 		world->seen_other_bytes = true;
 	}
+	(void)pthread_mutex_lock(&world->reply_lock);
 	*ret_reply = world->reply;
+	(void)pthread_mutex_unlock(&world->reply_lock);
 	if (call->number <= world->unavailable_count) {
 		*ret_reply = (struct fake_reply){
 		    .code = GRPC_STATUS_UNAVAILABLE, .message = "store: out of reach"};
@@ -121,6 +126,13 @@ static void script(void *context, const struct fake_call *call, struct fake_repl
 	} else if (world->answers_fully) {
 		answer_fully(call, ret_reply);
 	}
+}
+
+static void set_reply(struct world *world, struct fake_reply reply)
+{
+	(void)pthread_mutex_lock(&world->reply_lock);
+	world->reply = reply;
+	(void)pthread_mutex_unlock(&world->reply_lock);
 }
 
 static struct callgate_options options_of(struct world *world)
@@ -312,10 +324,11 @@ static void test_a_refusal_carries_its_detail_and_is_not_repeated(void **state)
 	cg_buffer_init(&out, bytes, sizeof(bytes));
 	cg_buffer_bytes(&out, "\x08\x03\x1a", 3);
 	cg_buffer_text(&out, cg_buffer_view(&any), 1);
-	world->reply = (struct fake_reply){.code = GRPC_STATUS_INVALID_ARGUMENT,
-	    .message = "call_id: 1..128 bytes",
-	    .detail = bytes,
-	    .detail_bytes = out.len};
+	set_reply(world,
+	    (struct fake_reply){.code = GRPC_STATUS_INVALID_ARGUMENT,
+	        .message = "call_id: 1..128 bytes",
+	        .detail = bytes,
+	        .detail_bytes = out.len});
 	start_world(world);
 	open_client(world, &options);
 	assert_int_equal(ask_now(world, &error), CALLGATE_STATUS_INVALID_ARGUMENT);
@@ -335,14 +348,14 @@ static void test_an_answer_that_cannot_be_read_is_internal(void **state)
 	struct callgate_options options = options_of(world);
 	const struct callgate_error *error;
 
-	world->reply = (struct fake_reply){.answer = "\x0a\x7f", .answer_bytes = 2};
+	set_reply(world, (struct fake_reply){.answer = "\x0a\x7f", .answer_bytes = 2});
 	start_world(world);
 	open_client(world, &options);
 	assert_int_equal(ask_now(world, &error), CALLGATE_STATUS_INTERNAL);
 	assert_int_equal(error->attempts, 1);
-	world->reply = (struct fake_reply){.no_answer = true};
+	set_reply(world, (struct fake_reply){.no_answer = true});
 	assert_int_equal(ask_now(world, &error), CALLGATE_STATUS_INTERNAL);
-	world->reply = (struct fake_reply){.code = (grpc_status_code)99};
+	set_reply(world, (struct fake_reply){.code = (grpc_status_code)99});
 	assert_int_equal(ask_now(world, &error), CALLGATE_STATUS_UNKNOWN);
 	end_world(world);
 }
@@ -714,6 +727,7 @@ static int set_up(void **state, bool poll_inline)
 	(void)snprintf(world->address, sizeof(world->address), "unix:/tmp/cg-unit-client.%d.sock",
 	    (int)getpid());
 	world->poll_inline = poll_inline;
+	(void)pthread_mutex_init(&world->reply_lock, NULL);
 	*state = world;
 	return 0;
 }
@@ -734,6 +748,7 @@ static int tear_down(void **state)
 
 	end_world(world);
 	(void)unlink(world->address + strlen("unix:"));
+	(void)pthread_mutex_destroy(&world->reply_lock);
 	free(world);
 	return 0;
 }
