@@ -30,8 +30,8 @@ struct cg_pool;
 
 struct cg_pool *cg_pool__create(struct cg_loop *loop, const char *url, const char *what,
     uint32_t connections, uint32_t connect_timeout_ms);
-/* on_open (may be NULL): a connection was made. */
-void cg_pool__start(struct cg_pool *pool, void (*on_open)(void *owner), void *owner);
+/* opened (may be NULL): a connection was made. */
+void cg_pool__start(struct cg_pool *pool, void (*opened)(void *owner), void *owner);
 
 /* on_end never runs before this has returned. */
 void cg_pool__submit(struct cg_pool *pool, struct cg_job *job);
