@@ -11,7 +11,7 @@ import time
 import grpc
 import pytest
 
-from support.client import Client, new_reference
+from support.client import Client, new_company, new_reference, until_answered
 from support.contract import pb
 from support.invariants import check_invariants
 from support.load import Load, check_load
@@ -169,6 +169,24 @@ def test_postgres_away_gating_goes_on_and_the_ledger_catches_up(postgres, make_s
         postgres.execute(f"alter database {stack.database} allow_connections true")
     stack.wait_until_flushed(company, timeout=30)
     assert stack.value("select count(*) from usage_logs where company_id = %s", [company]) == 6
+    check_invariants(stack)
+
+
+def test_sidecars_that_start_together_on_a_fresh_store_agree(make_stack):
+    """Each wants to take every partition into use; whoever loses the race must not be stuck."""
+    stack = make_stack(sidecars=0)
+    stack.sidecars = [Sidecar(stack, n, None, {}) for n in (1, 2, 3)]
+    for sidecar in stack.sidecars:
+        sidecar.launch()
+    for sidecar in stack.sidecars:
+        sidecar.wait_until_serving()
+    for number in range(48):  # over all partitions, as good as
+        client = stack.sidecars[number % 3].client
+        company = new_company()
+        client.create_wallet(company)
+        reference = new_reference()
+        until_answered(lambda: client.credit(company, 1_000_000, reference, timeout=5,
+                                             durability=pb.DURABILITY_COMMITTED), timeout=5)
     check_invariants(stack)
 
 

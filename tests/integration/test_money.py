@@ -6,23 +6,12 @@ SPDX-License-Identifier: Apache-2.0
 import grpc
 import pytest
 
-from support.client import new_company, new_reference
+from support.client import new_company, new_reference, until_answered
 from support.contract import pb
 from support.invariants import check_invariants
 from support.waiting import wait_until
 
 COMMITTED = pb.DURABILITY_COMMITTED
-
-
-def settles(ask, timeout=20):
-    """Repeats a request with the same key while it is answered UNAVAILABLE."""
-    def once():
-        try:
-            return ask()
-        except grpc.RpcError as error:
-            assert error.code() == grpc.StatusCode.UNAVAILABLE, error
-            return None
-    return wait_until(once, timeout, "an answer other than UNAVAILABLE")
 
 
 def test_a_credit_is_an_increment_with_its_row(shared, shared_stack):
@@ -136,8 +125,8 @@ def test_flushall_after_a_flushed_settle_then_the_same_settle(make_stack):
     client.authorize(company, "c", start=True)
     first = client.settle(company, "c", 61_001, durability=COMMITTED)
     stack.redis.client.flushall()
-    again = settles(lambda: client.settle(company, "c", 61_001, resource_type="voice_outbound",
-                                          destination="+14155550100"))
+    again = until_answered(lambda: client.settle(
+        company, "c", 61_001, resource_type="voice_outbound", destination="+14155550100"))
     assert again.replayed
     assert (again.cost_micros, again.ledger_id, again.duration_ms, again.billed_ms) == (
         first.cost_micros, first.ledger_id, 61_001, 62_000)
@@ -153,7 +142,7 @@ def test_flushall_then_the_same_settle_without_resource_and_with_another_duratio
     client.authorize(company, "c", start=True)
     first = client.settle(company, "c", 30_000, durability=COMMITTED)
     stack.redis.client.flushall()
-    again = settles(lambda: client.settle(company, "c", 30_000))
+    again = until_answered(lambda: client.settle(company, "c", 30_000))
     assert again.replayed and again.ledger_id == first.ledger_id
     failure = client.fails("settle", company, "c", 31_000)
     assert failure.code == grpc.StatusCode.ALREADY_EXISTS
@@ -169,9 +158,9 @@ def test_flushall_then_the_same_top_up_and_the_same_charge(make_stack):
     first = client.credit(company, 5_000_000, top_up, durability=COMMITTED)
     charged = client.charge(company, 1_000_000, rental, durability=COMMITTED)
     stack.redis.client.flushall()
-    again = settles(lambda: client.credit(company, 5_000_000, top_up))
+    again = until_answered(lambda: client.credit(company, 5_000_000, top_up))
     assert again.replayed and again.ledger_id == first.ledger_id
-    again = settles(lambda: client.charge(company, 1_000_000, rental))
+    again = until_answered(lambda: client.charge(company, 1_000_000, rental))
     assert again.replayed and again.ledger_id == charged.ledger_id
     assert client.balance(company).posted_micros == 4_000_000
     check_invariants(stack)
@@ -184,7 +173,7 @@ def test_a_call_that_was_charged_is_not_adopted_after_flushall(make_stack):
     client.authorize(company, "c", start=True)
     client.settle(company, "c", 30_000, durability=COMMITTED)
     stack.redis.client.flushall()
-    now = settles(lambda: client.balance(company)).as_of_ms
+    now = until_answered(lambda: client.balance(company)).as_of_ms
     failure = client.fails("adopt", company, "c", now - 30_000)
     assert (failure.code, failure.reason) == (grpc.StatusCode.FAILED_PRECONDITION,
                                               pb.ERROR_REASON_WRONG_STATE)
@@ -209,8 +198,8 @@ def test_a_wallet_loads_from_the_ledger_on_first_use(make_stack):
     stack.client.create_wallet(company)
     stack.client.credit(company, 3_000_000, durability=COMMITTED)
     stack.redis.client.flushall()
-    assert settles(lambda: stack.client.balance(company)).posted_micros == 3_000_000
-    assert settles(lambda: stack.client.authorize(company, "c")).decision == pb.DECISION_ALLOWED
+    assert until_answered(lambda: stack.client.balance(company)).posted_micros == 3_000_000
+    assert until_answered(lambda: stack.client.authorize(company, "c")).decision == pb.DECISION_ALLOWED
     check_invariants(stack)
 
 

@@ -13,6 +13,7 @@ os.environ.setdefault("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "20")
 import grpc  # noqa: E402  (it reads the environment)
 
 from support.contract import pb, rpc
+from support.waiting import wait_until
 
 # A change to the server's limits is tested with a client that has none of its own.
 CHANNEL_OPTIONS = [
@@ -78,6 +79,18 @@ class Failure:
 
     def __repr__(self):
         return f"Failure({self.code}, {self.message!r}, {self.detail})"
+
+
+def until_answered(ask, timeout=20):
+    """Repeats a request with the same key while it is answered UNAVAILABLE, as callers do."""
+    def once():
+        try:
+            return ask()
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.UNAVAILABLE:
+                raise
+            raise AssertionError(error.details()) from None
+    return wait_until(once, timeout, "an answer other than UNAVAILABLE")
 
 
 class Client:

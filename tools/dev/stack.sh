@@ -252,7 +252,6 @@ sidecar_is_serving() {
 
 # A sidecar that lives and cannot be reached is replaced once: its socket may be gone.
 sidecar_ready() {
-	sidecar_up "$1"
 	local socket="$CG_RUN/callgated-$1.sock"
 	if ! wait_for 5 test -S "$socket" && ! is_gone "callgated-$1"; then
 		end "callgated-$1" TERM 20
@@ -296,20 +295,29 @@ stack_up() {
 demonstrate() {
 	local before
 	before="$(sql -Atc 'select count(*) from public.usage_logs')"
-	CALLGATE_ADDRESS="$(sidecar_address 1)" CALLGATE_REDIS_URL="$CG_REDIS_URL" \
-		CALLGATE_DATABASE_URL="$CG_OWNER_URL" "$CG_BIN/callgate" demo || die "callgate demo failed"
+	if ! wait_for 20 tell_demo; then
+		cat "$CG_STATE/demo.log" >&2
+		die "callgate demo failed"
+	fi
 	if ! wait_for 10 usage_beyond "$before"; then
 		show_log "$CG_STATE/callgated-1.log"
 		die "the demo call did not reach the ledger"
 	fi
 	say "its rows in the ledger"
-	sql -x -c "select t.created_at, t.type, t.amount, t.reference_id, u.resource_type, u.quantity,
+	sql -x -P pager=off -c "select t.created_at, t.type, t.amount, t.reference_id, u.resource_type, u.quantity,
 			u.cost, u.meta
 		from public.usage_logs u
 		join public.wallets w on w.company_id = u.company_id
 		join public.wallet_transactions t
 			on t.wallet_id = w.id and t.type = 'usage' and t.reference_id = u.meta->>'call_id'
 		order by u.created_at desc limit 1"
+}
+
+# A sidecar whose Redis or Postgres was just started again takes a moment to be back with it.
+tell_demo() {
+	CALLGATE_ADDRESS="$(sidecar_address 1)" CALLGATE_REDIS_URL="$CG_REDIS_URL" \
+		CALLGATE_DATABASE_URL="$CG_OWNER_URL" "$CG_BIN/callgate" demo \
+		>"$CG_STATE/demo.log" 2>&1 && cat "$CG_STATE/demo.log"
 }
 
 usage_beyond() {
