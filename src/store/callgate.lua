@@ -1723,20 +1723,21 @@ offer('read', { 'no-writes' }, function(given, args)
 end)
 
 -- Where the older generation of ended calls is flushed and trimmed, and the current one old
--- or large, the older is dropped whole and becomes the current one.
+-- or large, the older is dropped whole and becomes the current one; whether it was.
 local function rotate(keep_ms, count_max)
 	local current, older = keys[5 + head.ended], keys[6 - head.ended]
 	if now - head.ended_since < keep_ms and call('HLEN', current) <= count_max then
-		return
+		return false
 	end
 	if head.trimmed_epoch < head.older_epoch or
 		(head.trimmed_epoch == head.older_epoch and head.trimmed_n < head.older_n) then
-		return
+		return false
 	end
 	call('UNLINK', older)
 	call('HSET', older, '', '')
 	head.ended, head.ended_since = 1 - head.ended, now
 	head.older_epoch, head.older_n = last_id_of(keys[2])
+	return true
 end
 
 -- How many entries at the stream's beginning, up to `upto`, are older than `before`; the last.
@@ -1775,8 +1776,9 @@ offer('trim', { 'allow-oom' }, function(given, args)
 	if removed > 0 then
 		head.trimmed_epoch, head.trimmed_n = id_of(last)
 	end
-	rotate(keep_ms, count_max)
-	write_head(keys[1], head)
+	if rotate(keep_ms, count_max) or removed > 0 then
+		write_head(keys[1], head)
+	end
 	if removed > 0 then
 		call('XTRIM', keys[2], 'MINID', '=', format('%.0f-%.0f', head.trimmed_epoch, head.trimmed_n + 1))
 	end

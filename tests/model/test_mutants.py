@@ -15,17 +15,18 @@ MUTANTS = {
     'a charge is rounded down': ('return rest > 0 and whole + 1 or whole', 'return whole'),
     'the minimum is forgotten': ('return billed < minimum and minimum or billed', 'return billed'),
     'a started call keeps its whole hold': (
-        'w.held = w.held - held_now + c.headroom', 'w.held = w.held - held_now + c.hold'),
-    'a start in the past owes nothing': ('accrue(split(c.rate, w.as_of - from))', 'accrue(0, 0)'),
-    'stop goes on burning': ('w.burn = w.burn - c.rate\n\t-- Where', '-- Where'),
+        'w.held = w.held - held_now + deal.headroom', 'w.held = w.held - held_now + deal.hold'),
+    'a start in the past owes nothing': ('accrue(split(deal.rate, w.as_of - from))', 'accrue(0, 0)'),
+    'stop goes on burning': ('w.burn = w.burn - deal.rate\n\t-- Where', '-- Where'),
     'stop in the past keeps what came after': (
-        'local whole, rest = split(c.rate, w.as_of - upto)\n\taccrue(-whole, -rest)', ''),
+        'local whole, rest = split(deal.rate, w.as_of - upto)\n\taccrue(-whole, -rest)', ''),
     'settle leaves the call accrued': (
-        'local whole, rest = split(c.rate, accrued_ms())\n\taccrue(-whole, -rest)', ''),
+        'local whole, rest = split(deal.rate, accrued_ms())\n\taccrue(-whole, -rest)', ''),
     'settle caps the cost by the hold': (
-        'e.cost, e.billed_ms = cost_of(e, a.duration_ms)',
-        'e.cost, e.billed_ms = cost_of(e, a.duration_ms)\n\tif e.cost > c.hold then e.cost = c.hold end'),
-    'a late settle does not ask': ('if not a.asked then\n\t\treturn answer_of(ASK, e)', 'if false then'),
+        'e.cost, e.billed_ms = cost_of(deal_of(e.deal), a.duration_ms)',
+        'e.cost, e.billed_ms = cost_of(deal_of(e.deal), a.duration_ms)\n\tif e.cost > deal.hold then '
+        'e.cost = deal.hold end'),
+    'a late settle does not ask': ('if not a.asked then\n\t\treturn answer_of(ASK, e)\n\telseif not (e', 'if not (e'),
     'a late settle is not marked': ('e.late = true', 'e.late = false'),
     'a repeated settle with other content is a replay': (
         'elseif a.as_metered or a.duration_ms == e.duration_ms then', 'else'),
@@ -34,14 +35,14 @@ MUTANTS = {
     'cancel of an unknown call bars nothing': (
         'commit(nil, nil, key_of(USAGE, a.id), bar)', 'commit()'),
     'concurrency admits one more': ('w.calls >= terms.calls_max', 'w.calls > terms.calls_max'),
-    'funds admit one micro more': ('available() < c.hold then', 'available() < c.hold - 1 then'),
+    'funds admit one micro more': ('available() < deal.hold then', 'available() < deal.hold - 1 then'),
     'concurrency is looked for after funds': (
         'elseif w.calls >= terms.calls_max then\n\t\treturn TOO_MANY\n\telseif not terms.unlimited and '
-        'available() < c.hold then\n\t\treturn NO_FUNDS',
-        'elseif not terms.unlimited and available() < c.hold then\n\t\treturn NO_FUNDS\n\telseif w.calls >= '
+        'available() < deal.hold then\n\t\treturn NO_FUNDS',
+        'elseif not terms.unlimited and available() < deal.hold then\n\t\treturn NO_FUNDS\n\telseif w.calls >= '
         'terms.calls_max then\n\t\treturn TOO_MANY'),
     'available is not rounded': ('return w.rem > 0 and left - 1 or left', 'return left'),
-    'a lease never ends': ('return c.state == AUTHORIZED and now >= c.authorized_at + c.lease_ms',
+    'a lease never ends': ('return c.state == AUTHORIZED and now >= c.authorized_at + deal.lease_ms',
                            'return false'),
     'an expired hold stays': (
         'remove_call()\n\t\tswept[id]', 'swept[id]'),
@@ -56,10 +57,10 @@ MUTANTS = {
     'charge ignores live calls': ('if live then\n\t\treturn answer(KEY_REUSED, c.state)\n\tend\n\tlocal e = recall(a.id)\n\tif e and e.state == POSTED and', 'local e = recall(a.id)\n\tif e and e.state == POSTED and'),
     'a due time that comes nearer is not written': ('if w.due == 0 or at < w.due then', 'if w.due == 0 then'),
     'the version stands still': ('w.version = w.version + 1\n\tw.posted', 'w.posted'),
-    'meta is not merged': ('e.meta = e.meta .. a.meta', 'e.meta = a.meta .. e.meta'),
+    'meta is not merged': ('#own + #meta) .. own .. meta', '#own + #meta) .. meta .. own'),
     'exhaustion is forgotten by a write': ('w.exhausted_at = at < now and at or now', 'w.exhausted_at = now'),
-    'an id is not checked': ("require_that(#id >= 1 and #id <= 128 and not find(id, '[^!-~]'), 'call_id')", ''),
-    'a rate is not checked': ("require_that(a.rate >= 0 and a.rate <= RATE_MAX, 'rate')", ''),
+    'an id is not checked': ("require_that(#id <= 128 and find(id, '^[!-~]+$'), 'call_id')", ''),
+    'a rate is not checked': ('d.rate >= 0 and d.rate <= RATE_MAX', 'd.rate <= 2 * RATE_MAX'),
     'the argument may have a tail': ("require_that(at == #text + 1, 'length')", ''),
 }
 
