@@ -7,6 +7,8 @@
 
 #include <grpc/support/time.h>
 
+#include "rpc/poller.h"
+
 /*
  * An answer is nearly always finished when the call that sent it returns.  One that is not
  * (its peer does not read, or the polling thread holds the connection) is looked for again
@@ -14,6 +16,18 @@
  */
 #define LOOK_AGAIN_MS     2
 #define LOOK_AGAIN_MAX_MS 64
+
+/*
+ * What another thread of gRPC reports while the loop sleeps wakes nobody: its timers, or a
+ * connection that two threads wanted at once.  Rare; looked for this often.
+ */
+#define TICK_MS 10
+
+/* The number of connections changes slowly; it is counted every so many ticks. */
+#define TICKS_PER_COUNT 100
+
+/* As many events gRPC takes from epoll at once. */
+#define EVENTS_MAX 100
 
 struct event {
 	struct cg_rpc_op *op;
@@ -24,6 +38,15 @@ struct cg_rpc_bridge {
 	grpc_completion_queue *arrivals;
 	grpc_completion_queue *replies;
 	pthread_t thread;
+	bool has_thread;
+
+	/* Waiting in the loop. */
+	struct cg_watch *watch; /* NULL: in a thread */
+	struct cg_timer *tick;
+	int epoll_fd;
+	uint32_t ticks;
+	uint32_t looks;        /* in vain, since something arrived */
+	uint32_t looks_needed; /* until certainly nothing is left */
 
 	pthread_mutex_t lock; /* of the three below */
 	struct event *arrived;
@@ -35,6 +58,7 @@ struct cg_rpc_bridge {
 	uint32_t replies_count; /* under way */
 	uint64_t look_again_ms;
 
+	struct cg_loop *loop;
 	struct cg_wake *wake;
 	struct cg_hook *hook;
 	struct cg_timer *look_again;
@@ -104,10 +128,68 @@ static void take_replies(struct cg_rpc_bridge *bridge)
 	}
 }
 
+/*
+ * Reports what has arrived.  grpc_completion_queue_next() handles one of the events that it
+ * took from epoll per call, and says nothing of those it has left: after a look in vain
+ * there may be as many more as there are connections, and epoll would not tell again.  So
+ * the loop looks that often before it sleeps, once per turn: what did arrive goes first.
+ * Events that come in a batch with the very last look may still be missed; the tick finds
+ * them.
+ */
+static void take_arrivals(struct cg_rpc_bridge *bridge)
+{
+	for (;;) {
+		grpc_event event = grpc_completion_queue_next(
+		    bridge->arrivals, gpr_inf_past(GPR_CLOCK_REALTIME), NULL);
+		if (event.type != GRPC_OP_COMPLETE) {
+			break;
+		}
+		struct cg_rpc_op *op = event.tag;
+		bridge->looks = 0;
+		op->done(op, event.success != 0);
+	}
+	bridge->looks++;
+	if (bridge->looks < bridge->looks_needed) {
+		cg_hook_request(bridge->hook);
+	}
+}
+
+static void on_ready(void *owner, unsigned events)
+{
+	struct cg_rpc_bridge *bridge = owner;
+
+	(void)events;
+	bridge->looks = 0;
+	take_arrivals(bridge);
+}
+
+static void count_connections(struct cg_rpc_bridge *bridge)
+{
+	int count = cg_rpc_poller_count(bridge->epoll_fd);
+
+	bridge->looks_needed = count < 0 || count > EVENTS_MAX ? EVENTS_MAX : (uint32_t)count;
+	bridge->looks_needed++;
+}
+
+static void on_tick(void *owner)
+{
+	struct cg_rpc_bridge *bridge = owner;
+
+	if (++bridge->ticks % TICKS_PER_COUNT == 0) {
+		count_connections(bridge);
+	}
+	bridge->looks = 0;
+	take_arrivals(bridge);
+	cg_timer_start(bridge->tick, TICK_MS);
+}
+
 static void on_turn(void *owner)
 {
 	struct cg_rpc_bridge *bridge = owner;
 
+	if (bridge->watch != NULL && bridge->looks < bridge->looks_needed) {
+		take_arrivals(bridge);
+	}
 	take_replies(bridge);
 	if (bridge->replies_count > 0 && !cg_timer_is_running(bridge->look_again)) {
 		cg_timer_start(bridge->look_again, bridge->look_again_ms);
@@ -131,7 +213,13 @@ static void finish(struct cg_rpc_bridge *bridge)
 	void (*on_stopped)(void *) = bridge->on_stopped;
 	void *stopped_owner = bridge->owner;
 
-	must(pthread_join(bridge->thread, NULL));
+	if (bridge->has_thread) {
+		must(pthread_join(bridge->thread, NULL));
+	}
+	if (bridge->watch != NULL) {
+		cg_watch_close(bridge->watch);
+		cg_timer_close(bridge->tick);
+	}
 	grpc_completion_queue_destroy(bridge->arrivals);
 	grpc_completion_queue_destroy(bridge->replies);
 	cg_wake_close(bridge->wake);
@@ -174,6 +262,7 @@ static void start_thread(struct cg_rpc_bridge *bridge)
 	must(sigfillset(&all));
 	must(pthread_sigmask(SIG_SETMASK, &all, &before));
 	must(pthread_create(&bridge->thread, NULL, wait_for_grpc, bridge));
+	bridge->has_thread = true;
 	must(pthread_sigmask(SIG_SETMASK, &before, NULL));
 }
 
@@ -207,8 +296,30 @@ struct cg_rpc_bridge *cg_rpc_bridge_open(
 	bridge->wake = cg_wake_create(loop, on_wake, bridge);
 	bridge->hook = cg_hook_create(loop, on_turn, bridge);
 	bridge->look_again = cg_timer_create(loop, on_look_again, bridge);
-	start_thread(bridge);
+	bridge->loop = loop;
 	return bridge;
+}
+
+bool cg_rpc_bridge_start(struct cg_rpc_bridge *bridge, int polled_fd)
+{
+	bridge->epoll_fd = polled_fd < 0 ? -1 : cg_rpc_poller_find(polled_fd);
+	if (bridge->epoll_fd < 0) {
+		start_thread(bridge);
+		return false;
+	}
+	count_connections(bridge);
+	bridge->watch = cg_watch_create(bridge->loop, bridge->epoll_fd, on_ready, bridge);
+	cg_watch_set(bridge->watch, CG_WATCH_READ);
+	bridge->tick = cg_timer_create(bridge->loop, on_tick, bridge);
+	cg_timer_start(bridge->tick, TICK_MS);
+	return true;
+}
+
+void cg_rpc_bridge_connected(struct cg_rpc_bridge *bridge)
+{
+	if (bridge->looks_needed <= EVENTS_MAX) {
+		bridge->looks_needed++;
+	}
 }
 
 grpc_completion_queue *cg_rpc_bridge_arrivals(struct cg_rpc_bridge *bridge)
@@ -240,4 +351,11 @@ void cg_rpc_bridge_stop(struct cg_rpc_bridge *bridge, void (*on_stopped)(void *o
 	    grpc_completion_queue_next(bridge->replies, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
 	CG_ASSERT(event.type == GRPC_QUEUE_SHUTDOWN);
 	grpc_completion_queue_shutdown(bridge->arrivals);
+	if (!bridge->has_thread) {
+		event = grpc_completion_queue_next(
+		    bridge->arrivals, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+		CG_ASSERT(event.type == GRPC_QUEUE_SHUTDOWN);
+		(void)note(bridge, NULL);
+		cg_wake_send(bridge->wake);
+	}
 }

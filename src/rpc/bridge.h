@@ -1,12 +1,16 @@
 /*
  * From gRPC's completion queues to the loop.
  *
- * Two queues.  `arrivals` carries what comes in (requests, the end of the server); a thread
- * sleeps in it, and it alone reads the network.  `replies` belongs to the calls: no thread
- * sleeps in it, the loop thread empties it after it has sent answers, so that a finished
- * answer wakes nobody.
+ * Two queues.  `arrivals` carries what comes in (requests, the end of the server); whoever
+ * sleeps on it reads the network.  `replies` belongs to the calls: nobody sleeps on it, the
+ * loop empties it after it has sent answers, so that a finished answer wakes nobody.
  *
- *   OPEN --stop--> STOPPING --the thread ended--> on_stopped, all is given back
+ * Two ways to sleep on `arrivals`.  In the loop: gRPC's own epoll descriptor is watched
+ * beside all others, and a request is handled by the thread that read it.  In a thread of
+ * its own, which hands over what arrived: where the descriptor cannot be found, or when
+ * asked for.  The first saves two wake-ups per request, a third of its time.
+ *
+ *   opened --start--> WAITING --stop--> on_stopped, all is given back
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -32,6 +36,15 @@ struct cg_rpc_bridge;
  */
 struct cg_rpc_bridge *cg_rpc_bridge_open(
     struct cg_loop *loop, uint32_t arrivals_max, void (*on_turn)(void *owner), void *owner);
+
+/*
+ * Begins to wait.  `polled_fd`: a descriptor that gRPC has been given, by which its epoll
+ * descriptor is found; -1: wait in a thread.  Whether it waits in the loop.
+ */
+bool cg_rpc_bridge_start(struct cg_rpc_bridge *bridge, int polled_fd);
+
+/* gRPC was given one more connection. */
+void cg_rpc_bridge_connected(struct cg_rpc_bridge *bridge);
 
 grpc_completion_queue *cg_rpc_bridge_arrivals(struct cg_rpc_bridge *bridge);
 grpc_completion_queue *cg_rpc_bridge_replies(struct cg_rpc_bridge *bridge);

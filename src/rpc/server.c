@@ -2,6 +2,7 @@
 #include "rpc/server.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <grpc/grpc_posix.h>
@@ -113,6 +114,25 @@ static void on_connection(void *owner, int fd)
 	struct cg_rpc_server *server = owner;
 
 	grpc_server_add_channel_from_fd(server->grpc, fd, server->credentials);
+	cg_rpc_bridge_connected(server->bridge);
+}
+
+/* gRPC is given a connection whose other end is closed at once: its own poller shows. */
+static void start_waiting(struct cg_rpc_server *server)
+{
+	int pair[2];
+
+	if (server->config.waits_in_thread ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+		(void)cg_rpc_bridge_start(server->bridge, -1);
+		return;
+	}
+	grpc_server_add_channel_from_fd(server->grpc, pair[0], server->credentials);
+	bool in_loop = cg_rpc_bridge_start(server->bridge, pair[0]);
+	(void)close(pair[1]);
+	if (!in_loop) {
+		cg_log(CG_LOG_WARN, "gRPC's descriptor was not found: a thread waits for it", NULL);
+	}
 }
 
 static void on_stopped(void *owner)
@@ -235,6 +255,7 @@ enum cg_status cg_rpc_server_open(struct cg_loop *loop, const struct cg_rpc_conf
 	server->bridge = cg_rpc_bridge_open(loop, server->slot_count + 1, on_turn, server);
 	start_grpc(server);
 	cg_slots__post(server);
+	start_waiting(server);
 	cg_rpc_listener_start(listener, loop, on_connection, server);
 	*ret_server = server;
 	return CG_OK;

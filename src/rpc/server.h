@@ -1,8 +1,8 @@
 /*
  * The contract, served: gRPC in, requests to the gate, answers out.
  *
- * One thread of this room waits for gRPC and notes down what arrived; everything else
- * happens on the loop thread.  Every accepted request is answered exactly once, or its
+ * Everything happens on the loop thread, which watches gRPC's descriptor beside its own;
+ * where that cannot be found, a thread waits for gRPC and notes down what arrived.  Every accepted request is answered exactly once, or its
  * connection is gone.  A request whose caller hung up goes on in the gate: only its answer
  * is dropped.
  *
@@ -23,6 +23,7 @@ struct cg_rpc_config {
 	uint32_t metadata_bytes_max; /* 8 KiB */
 	uint32_t streams_max;        /* per connection */
 	uint32_t deadline_max_ms;    /* where the caller set none, or a later one: 30 000 */
+	bool waits_in_thread;        /* for gRPC, instead of in the loop: slower; for comparison */
 };
 
 struct cg_rpc_server;

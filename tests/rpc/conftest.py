@@ -16,6 +16,8 @@ import grpc
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# How the server waits for gRPC: in its loop, or with "thread" in a thread.
+WAITS_IN = os.environ.get("CG_RPC_WAITS_IN", "").split()
 COMPANY = "01234567-89ab-cdef-0123-456789abcdef"
 
 
@@ -45,7 +47,7 @@ class Server:
         program = os.path.join(os.environ.get("CG_BIN", ROOT / "build/dev/bin"), "fake_gate_server")
         self.log = open(os.path.join(self.folder.name, "log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            [program, self.listen, str(calls_max), str(grace_ms)],
+            [program, self.listen, str(calls_max), str(grace_ms), *WAITS_IN],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline().split()
         self.port = int(line[1]) if line else None

@@ -1,7 +1,7 @@
 /*
  * The rpc room with a gate that decides nothing, as a program: what tests/rpc/ talks to.
  *
- *   fake_gate_server LISTEN CALLS_MAX GRACE_MS
+ *   fake_gate_server LISTEN CALLS_MAX GRACE_MS [thread]
  *
  * Prints "ready PORT" when it serves; SIGUSR1 drains, SIGTERM or the end of stdin closes.
  * Its last line says how many requests the gate was given and has answered.
@@ -74,8 +74,8 @@ int main(int argc, char **argv)
 	struct program p = {0};
 	struct cg_error err;
 
-	if (argc != 4) {
-		(void)fprintf(stderr, "usage: %s LISTEN CALLS_MAX GRACE_MS\n", argv[0]);
+	if (argc < 4) {
+		(void)fprintf(stderr, "usage: %s LISTEN CALLS_MAX GRACE_MS [thread]\n", argv[0]);
 		return 2;
 	}
 	struct cg_rpc_config config = {
@@ -85,6 +85,7 @@ int main(int argc, char **argv)
 	    .metadata_bytes_max = 8 * 1024,
 	    .streams_max = 1024,
 	    .deadline_max_ms = 30000,
+	    .waits_in_thread = argc > 4,
 	};
 	p.grace_ms = (uint32_t)strtoul(argv[3], NULL, 10);
 	(void)signal(SIGPIPE, SIG_IGN);

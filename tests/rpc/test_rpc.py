@@ -14,7 +14,8 @@ import time
 import grpc
 import pytest
 
-from conftest import COMPANY, Server, authorize, connect, detail_of, method, raw, request, wait_until
+from conftest import (COMPANY, WAITS_IN, Server, authorize, connect, detail_of, method, raw, request,
+                      wait_until)
 
 AUTHORIZE = "/callgate.v1.Gate/Authorize"
 CHECK = "/grpc.health.v1.Health/Check"
@@ -321,6 +322,31 @@ def test_descriptors_that_run_out_come_back(pb, server):
     with connect(server) as channel:
         answer = authorize(channel, pb)(request(pb), timeout=10, wait_for_ready=True)
         assert answer.decision == pb.DECISION_ALLOWED
+
+
+@pytest.mark.skipif(bool(WAITS_IN), reason="it waits in a thread")
+def test_the_loop_itself_waits_for_grpc(server):
+    threads = [open(f"/proc/{server.process.pid}/task/{task}/comm", encoding="ascii").read()
+               for task in os.listdir(f"/proc/{server.process.pid}/task")]
+    assert threads.count("fake_gate_serve\n") == 1
+    assert "was not found" not in server.stderr()
+
+
+def test_many_connections_are_each_served_at_once(pb, server):
+    channels = [connect(server) for _ in range(30)]
+    try:
+        sends = [authorize(channel, pb) for channel in channels]
+        for send in sends:
+            send(request(pb), timeout=5)
+        began = time.monotonic()
+        for _ in range(50):
+            for future in [send.future(request(pb), timeout=5) for send in sends]:
+                assert future.result().decision == pb.DECISION_ALLOWED
+        # Events that gRPC took from epoll and kept to itself would cost a tick per round.
+        assert time.monotonic() - began < 10
+    finally:
+        for channel in channels:
+            channel.close()
 
 
 def test_the_socket_is_for_owner_and_group(server):
