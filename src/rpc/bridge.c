@@ -183,7 +183,7 @@ static void on_tick(void *owner)
 	cg_timer_start(bridge->tick, TICK_MS);
 }
 
-static void on_turn(void *owner)
+static void on_hook(void *owner)
 {
 	struct cg_rpc_bridge *bridge = owner;
 
@@ -267,7 +267,7 @@ static void start_thread(struct cg_rpc_bridge *bridge)
 }
 
 struct cg_rpc_bridge *cg_rpc_bridge_open(
-    struct cg_loop *loop, uint32_t arrivals_max, void (*owner_turn)(void *owner), void *owner)
+    struct cg_loop *loop, uint32_t arrivals_max, void (*on_turn)(void *owner), void *owner)
 {
 	struct cg_rpc_bridge *bridge = calloc(1, sizeof *bridge);
 
@@ -278,7 +278,7 @@ struct cg_rpc_bridge *cg_rpc_bridge_open(
 	CG_ASSERT(bridge->arrived != NULL && bridge->handling != NULL);
 	must(pthread_mutex_init(&bridge->lock, NULL));
 	bridge->look_again_ms = LOOK_AGAIN_MS;
-	bridge->on_turn = owner_turn;
+	bridge->on_turn = on_turn;
 	bridge->owner = owner;
 	bridge->arrivals = grpc_completion_queue_create_for_next(NULL);
 	bridge->replies = grpc_completion_queue_create(
@@ -294,7 +294,7 @@ struct cg_rpc_bridge *cg_rpc_bridge_open(
 	    },
 	    NULL);
 	bridge->wake = cg_wake_create(loop, on_wake, bridge);
-	bridge->hook = cg_hook_create(loop, on_turn, bridge);
+	bridge->hook = cg_hook_create(loop, on_hook, bridge);
 	bridge->look_again = cg_timer_create(loop, on_look_again, bridge);
 	bridge->loop = loop;
 	return bridge;

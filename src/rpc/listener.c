@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE /* accept4 */
 #include "rpc/listener.h"
 
 #include <arpa/inet.h>
@@ -238,6 +237,20 @@ static void on_pause_over(void *owner)
 	cg_watch_set(l->watch, CG_WATCH_READ);
 }
 
+/* A connection that blocks no one and that no child inherits. */
+static int accept_one(int listen_fd)
+{
+	int fd = accept(listen_fd, NULL, NULL);
+
+	if (fd >= 0 &&
+	    (fcntl(fd, F_SETFL, O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)) {
+		(void)close(fd);
+		errno = ECONNABORTED;
+		return -1;
+	}
+	return fd;
+}
+
 static void on_ready(void *owner, unsigned events)
 {
 	struct cg_rpc_listener *l = owner;
@@ -245,7 +258,7 @@ static void on_ready(void *owner, unsigned events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPT_MAX && l->watch != NULL; i++) {
-		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = accept_one(l->fd);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			    errno == ENOMEM) {

@@ -326,9 +326,14 @@ def test_descriptors_that_run_out_come_back(pb, server):
 
 @pytest.mark.skipif(bool(WAITS_IN), reason="it waits in a thread")
 def test_the_loop_itself_waits_for_grpc(server):
-    threads = [open(f"/proc/{server.process.pid}/task/{task}/comm", encoding="ascii").read()
-               for task in os.listdir(f"/proc/{server.process.pid}/task")]
-    assert threads.count("fake_gate_serve\n") == 1
+    proc = f"/proc/{server.process.pid}"
+    epolls = {fd for fd in os.listdir(f"{proc}/fd")
+              if os.readlink(f"{proc}/fd/{fd}") == "anon_inode:[eventpoll]"}
+    watched = set()
+    for fd in epolls:
+        with open(f"{proc}/fdinfo/{fd}", encoding="ascii") as lines:
+            watched |= {line.split()[1] for line in lines if line.startswith("tfd:")}
+    assert epolls & watched  # one epoll descriptor watches another
     assert "was not found" not in server.stderr()
 
 
