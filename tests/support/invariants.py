@@ -8,11 +8,13 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import collections
+import uuid
 
 import grpc
 
 from support.contract import pb
 from support.waiting import wait_until
+from support.wire import read_record
 
 COUNTED = (pb.CALL_STATE_AUTHORIZED, pb.CALL_STATE_METERING, pb.CALL_STATE_STOPPED)
 
@@ -181,5 +183,50 @@ def _wallet(company, wallet, live, ledger_micros):
 
 
 def _records(stack):
-    """The store's own bytes, read past the function library."""
-    return []
+    """The store's own bytes, read past the function library, against what it answers."""
+    redis = stack.redis.client
+    calls = collections.defaultdict(list)
+    for call in stack.client.live_calls():
+        calls[call.company_id].append(call)
+    versions = {row[0]: row[1] for row in stack.sql(WALLETS)}
+    partitions = stack.value("select partitions from callgate.deployment")
+    seen = set()
+    for number in range(partitions):
+        prefix = b"cg:{p%d}:" % number
+        # A member that is no company keeps the key in being.
+        due = {member: at for member, at in redis.zrange(prefix + b"due", 0, -1, withscores=True)
+               if len(member) == 16}
+        for key in redis.scan_iter(match=prefix + b"w:*", count=1000):
+            company = str(uuid.UUID(bytes=key[len(prefix) + 2:]))
+            seen.add(company)
+            fields = redis.hgetall(key)
+            record = read_record(fields.pop(b""))
+            for fault in _record(record, fields, calls[company], versions.get(company),
+                                 due.pop(uuid.UUID(company).bytes, 0)):
+                yield f"{company}: in the store {fault}"
+        for company in due:
+            yield f"{uuid.UUID(bytes=company)}: is due and has no wallet in the store"
+    for company, live in calls.items():
+        if live and company not in seen:
+            yield f"{company}: has live calls and no record"
+
+
+def _record(record, fields, live, version, due):
+    if record.version != version:
+        yield f"version {record.version}, in the ledger {version}"
+    if record.held != sum(call.held_micros for call in live):
+        yield f"held {record.held} is not what its calls hold"
+    if record.burn != sum(call.price.rate_micros_per_minute for call in live
+                          if call.state == pb.CALL_STATE_METERING):
+        yield f"burn {record.burn} is not what its calls burn"
+    if record.calls != len(live) or set(fields) != {call.call_id.encode() for call in live}:
+        yield f"{record.calls} calls, {len(fields)} records of calls, {len(live)} listed"
+    if not 0 <= record.rem < 60_000 or record.accrued < 0:
+        yield f"accrued {record.accrued} and {record.rem} sixty-thousandths"
+    if due != record.due:
+        yield f"due at {record.due}, in the due set {due:.0f}"
+    if live and record.due == 0:
+        yield "live calls and nothing in the due set"
+    for call in live:
+        if call.state == pb.CALL_STATE_AUTHORIZED and call.expires_at_ms < record.due:
+            yield f"due at {record.due}, after the lease of {call.call_id}"
