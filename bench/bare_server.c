@@ -215,9 +215,7 @@ int main(int argc, char **argv)
 			post(&bare, &slots[slot_count++]);
 		}
 	}
-	if (pthread_create(&waiter, NULL, wait_for_end, &bare) != 0) {
-		return 1;
-	}
+	CG_ASSERT(pthread_create(&waiter, NULL, wait_for_end, &bare) == 0);
 	(void)printf("ready\n");
 	(void)fflush(stdout);
 

@@ -17,7 +17,7 @@
 #include "base/base.h"
 
 /* Room for the largest message within bounds: a map of 2080 pairs, as protobuf-c unpacks it. */
-#define CG_ARENA_BYTES (768u * 1024u)
+#define CG_ARENA_BYTES ((size_t)768 * 1024)
 
 struct cg_arena {
 	ProtobufCAllocator allocator; /* what protobuf-c is given */

@@ -4,13 +4,24 @@
 #include <limits.h>
 
 /* gRPC's own memory; what a stuck peer makes it hold comes on top of it. */
-#define QUOTA_BYTES (256u * 1024u * 1024u)
+#define QUOTA_BYTES ((size_t)256 * 1024 * 1024)
+
+/* gRPC takes keys without const and writes to none. */
+static char *writable(const char *key)
+{
+	union {
+		const char *key;
+		char *writable;
+	} both = {.key = key};
+
+	return both.writable;
+}
 
 static void add(struct cg_rpc_channel_args *args, const char *key, int value)
 {
 	CG_ASSERT(args->list.num_args < CG_CHANNEL_ARGS_MAX);
-	args->args[args->list.num_args++] = (grpc_arg){
-	    .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = value};
+	args->args[args->list.num_args++] =
+	    (grpc_arg){.type = GRPC_ARG_INTEGER, .key = writable(key), .value.integer = value};
 }
 
 static int clamp(uint32_t value)
@@ -52,7 +63,7 @@ void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_
 	CG_ASSERT(args->list.num_args < CG_CHANNEL_ARGS_MAX);
 	args->args[args->list.num_args++] = (grpc_arg){
 	    .type = GRPC_ARG_POINTER,
-	    .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+	    .key = writable(GRPC_ARG_RESOURCE_QUOTA),
 	    .value.pointer = {args->quota, grpc_resource_quota_arg_vtable()},
 	};
 }

@@ -94,7 +94,7 @@ static void encode_meta(Callgate__V1__Call *message, struct cg_view pairs, struc
 	while (cg_meta_next(&rest, &key, &value)) {
 		count++;
 	}
-	message->meta = cg_arena_take(arena, count * sizeof message->meta[0]);
+	message->meta = cg_arena_take(arena, count * sizeof(void *));
 	if (message->meta == NULL) {
 		return;
 	}

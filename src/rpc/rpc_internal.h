@@ -37,8 +37,8 @@
 #define CG_LINGER_MAX_MS 500
 
 /* What one listing, and all of them together, may take from the heap. */
-#define CG_LISTING_MAX_BYTES  (4u * 1024u * 1024u - 64u * 1024u)
-#define CG_LISTINGS_MAX_BYTES (64u * 1024u * 1024u)
+#define CG_LISTING_MAX_BYTES  ((size_t)4032 * 1024) /* below the 4 MiB that clients take */
+#define CG_LISTINGS_MAX_BYTES ((size_t)64 * 1024 * 1024)
 
 struct cg_rpc_slot;
 

@@ -327,13 +327,17 @@ def test_descriptors_that_run_out_come_back(pb, server):
 @pytest.mark.skipif(bool(WAITS_IN), reason="it waits in a thread")
 def test_the_loop_itself_waits_for_grpc(server):
     proc = f"/proc/{server.process.pid}"
-    epolls = {fd for fd in os.listdir(f"{proc}/fd")
-              if os.readlink(f"{proc}/fd/{fd}") == "anon_inode:[eventpoll]"}
-    watched = set()
-    for fd in epolls:
-        with open(f"{proc}/fdinfo/{fd}", encoding="ascii") as lines:
-            watched |= {line.split()[1] for line in lines if line.startswith("tfd:")}
-    assert epolls & watched  # one epoll descriptor watches another
+
+    def one_epoll_watches_another():
+        epolls = {fd for fd in os.listdir(f"{proc}/fd")
+                  if os.readlink(f"{proc}/fd/{fd}") == "anon_inode:[eventpoll]"}
+        watched = set()
+        for fd in epolls:
+            with open(f"{proc}/fdinfo/{fd}", encoding="ascii") as lines:
+                watched |= {line.split()[1] for line in lines if line.startswith("tfd:")}
+        return epolls & watched
+
+    wait_until(one_epoll_watches_another)
     assert "was not found" not in server.stderr()
 
 
