@@ -26,6 +26,7 @@ static void finish(struct cg_request *req)
 	if (req->work.listing != NULL) {
 		cg_listing__release(req);
 	}
+	cg_order__pass_on(req);
 	if (!req->work.is_submitting) {
 		give(req);
 		return;

@@ -180,6 +180,7 @@ void cg_ask__key(struct cg_request *req, uint64_t epoch)
 
 void cg_ask__balance(struct cg_request *req)
 {
+	cg_order__pass_on(req);
 	req->work.wants_balance = true;
 	req->work.was_resent = false;
 	cg_round__ask_store_anew(req);
@@ -210,6 +211,7 @@ static void on_committed(struct cg_ledger_op *op)
 
 void cg_ask__await(struct cg_request *req, const struct cg_entry_id *id, struct cg_ledger_key key)
 {
+	cg_order__pass_on(req);
 	cg_ask__kick(req);
 	req->work.ledger.in.await = (struct cg_ledger_await_in){.entry_id = *id, .key = key};
 	cg_round__submit_ledger(req, CG_STEP_AWAIT, CG_LEDGER_AWAIT, on_committed);

@@ -33,6 +33,7 @@ struct cg_gate *cg_gate_create(const struct cg_gate_config *config, struct cg_st
 	gate->ledger = ledger;
 	gate->clock = clock;
 	cg_list_init(&gate->deferred);
+	cg_order__init(gate);
 	cg_terms_cache__init(gate);
 	cg_receipts__init(gate);
 	return gate;
@@ -78,7 +79,9 @@ void cg_gate_submit(struct cg_gate *gate, struct cg_request *req)
 	CG_ASSERT((unsigned)req->method < CG_METHOD_COUNT && req->done != NULL);
 	prepare(gate, req);
 	gate->inflight_count++;
-	req->work.machine->begin(req);
+	if (cg_order__enter(req) || true) {
+		req->work.machine->begin(req);
+	}
 	/* Still ours: an answer that came in `begin` was put off. */
 	req->work.is_submitting = false;
 }
@@ -115,6 +118,7 @@ struct cg_ledger_listener cg_gate_listener(struct cg_gate *gate)
 
 void cg_gate_tick(struct cg_gate *gate)
 {
+	cg_order__tick(gate);
 	cg_answer__flush(gate);
 	cg_plans__tick(gate);
 	cg_terms_cache__tick(gate);
@@ -125,6 +129,7 @@ void cg_gate_destroy(struct cg_gate *gate)
 	/* A port that closed may have been the last that some request waited for. */
 	cg_answer__flush(gate);
 	CG_ASSERT(gate->inflight_count == 0 && !gate->is_reading_terms);
+	cg_order__deinit(gate);
 	cg_terms_cache__deinit(gate);
 	cg_receipts__deinit(gate);
 	cg_terms_snapshot_free(gate->terms);

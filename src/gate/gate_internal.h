@@ -103,6 +103,10 @@ struct cg_gate {
 	uint32_t inflight_count;
 	uint32_t listing_count;
 
+	/* Operations on calls, by call: those in front, and how many wait behind them. */
+	struct cg_list *fronts;
+	uint32_t behind_count;
+
 	/* The store's clock less ours, as well as its answers tell; see round.c. */
 	bool has_clock_offset;
 	int64_t clock_offset_ms;
@@ -134,6 +138,19 @@ void cg_answer__ledger_read_failed(struct cg_request *req, enum cg_status status
 
 /* Gives the answers that were put off. */
 void cg_answer__flush(struct cg_gate *gate);
+
+/* order.c: one operation at a time per call. */
+void cg_order__init(struct cg_gate *gate);
+void cg_order__deinit(struct cg_gate *gate);
+
+/* Whether it may begin now; else it begins when those before it have passed on. */
+bool cg_order__enter(struct cg_request *req);
+
+/* Its effect is certain, or it has ended: the next one begins.  Again: nothing. */
+void cg_order__pass_on(struct cg_request *req);
+
+/* Answers those whose deadline passed while they waited. */
+void cg_order__tick(struct cg_gate *gate);
 
 /* round.c: the store's side. */
 

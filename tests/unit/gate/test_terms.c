@@ -198,6 +198,7 @@ static void test_waiting_ends_with_the_requests_deadline(void **state)
 	patient.req.deadline_at_ms = f.world.now_ms + 4000;
 	asked_submit(&patient, &f);
 	asked_authorize(&brief, &f);
+	brief.req.in.authorize.call_id = CG_VIEW_LITERAL("another"); /* one call's would queue */
 	brief.req.deadline_at_ms = f.world.now_ms + 100;
 	asked_submit(&brief, &f);
 
