@@ -29,6 +29,7 @@ struct daemon {
 	struct cg_gate *gate;
 	struct cg_rpc_server *server;
 	struct cg_timer *tick;
+	struct cg_timer *soon; /* the gate's: answers that need no port, and not to wait */
 	struct cg_signal *terminate;
 	struct cg_signal *interrupt;
 	uint32_t drain_ms;
@@ -55,6 +56,23 @@ static void on_tick(void *owner)
 		    cg_ledger_is_connected(d->ledger) ? "connected" : "away", NULL);
 	}
 	cg_timer_start(d->tick, TICK_MS);
+}
+
+static void on_soon(void *owner)
+{
+	struct daemon *d = owner;
+
+	cg_gate_tick(d->gate);
+}
+
+static void wake_gate(void *owner)
+{
+	struct daemon *d = owner;
+
+	/* NULL at the very end: then cg_gate_destroy() gives what was put off. */
+	if (d->soon != NULL) {
+		cg_timer_start(d->soon, 0);
+	}
 }
 
 static void on_drained(void *owner)
@@ -118,9 +136,12 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 	    .store_timeout_ms = (uint32_t)config->store_timeout_ms,
 	    .ledger_timeout_ms = (uint32_t)config->ledger_timeout_ms,
 	    .receipts_max = (uint32_t)config->receipts_max,
+	    .wake = wake_gate,
+	    .wake_owner = d,
 	};
 
 	d->loop = cg_loop_create();
+	d->soon = cg_timer_create(d->loop, on_soon, d);
 	d->store = cg_store_create(d->loop, &store);
 	d->ledger = cg_ledger_create(d->loop, &ledger, cg_store_partition_port(d->store));
 	d->gate =
@@ -163,6 +184,8 @@ static void start(struct daemon *d, const struct cg_config *config)
 /* The ledger before the store: its last flush reads from there. */
 static void destroy_rooms(struct daemon *d)
 {
+	cg_timer_close(d->soon);
+	d->soon = NULL;
 	cg_ledger_close(d->ledger);
 	cg_store_close(d->store);
 	cg_loop_destroy(d->loop);
