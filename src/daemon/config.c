@@ -33,6 +33,8 @@ static const struct setting settings[] = {
     {"database-url", SECRET_TEXT, AT(database_url), NULL, 0, 0, 0,
         "the ledger: a libpq connection URI"},
     {"log-level", TEXT, AT(log_level), "info", 0, 0, 0, "debug, info, warn or error"},
+    {"grpc-wait", TEXT, AT(grpc_wait), "thread", 0, 0, 0,
+        "thread: one of its own waits for gRPC; loop: the loop watches gRPC's descriptor itself"},
     {"partitions", NUMBER, AT(partitions), NULL, 16, 1, 4096,
         "partitions of the deployment; fixed when its ledger is first used"},
     {"calls-max", NUMBER, AT(calls_max), NULL, 4096, 16, 65536,
@@ -196,6 +198,10 @@ static enum cg_status check(const struct cg_config *config, struct cg_error *err
 	}
 	if (!known) {
 		cg_error_set(err, "--log-level: must be debug, info, warn or error");
+		return CG_INVALID;
+	}
+	if (strcmp(config->grpc_wait, "thread") != 0 && strcmp(config->grpc_wait, "loop") != 0) {
+		cg_error_set(err, "--grpc-wait: must be thread or loop");
 		return CG_INVALID;
 	}
 	return CG_OK;

@@ -19,6 +19,7 @@ struct cg_config {
 	char redis_url[CG_CONFIG_TEXT_BYTES];
 	char database_url[CG_CONFIG_TEXT_BYTES];
 	char log_level[CG_CONFIG_TEXT_BYTES];
+	char grpc_wait[CG_CONFIG_TEXT_BYTES];
 	int64_t partitions;
 	int64_t calls_max;
 	int64_t message_bytes_max;

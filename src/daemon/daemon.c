@@ -163,6 +163,7 @@ static enum cg_status open_server(
 	    .metadata_bytes_max = (uint32_t)config->metadata_bytes_max,
 	    .streams_max = (uint32_t)config->streams_max,
 	    .deadline_max_ms = (uint32_t)config->deadline_max_ms,
+	    .waits_in_thread = strcmp(config->grpc_wait, "thread") == 0,
 	};
 	return cg_rpc_server_open(d->loop, &rpc, d->gate, &d->server, err);
 }

@@ -35,6 +35,7 @@ static const struct bad bads[] = {
     {{"--partitions", ""}, "--partitions: must be an integer"},
     {{"--calls-max=99999999999999999999"}, "--calls-max: must be an integer"},
     {{GOOD_REDIS, GOOD_LEDGER, "--log-level=loud"}, "--log-level: must be debug"},
+    {{GOOD_REDIS, GOOD_LEDGER, "--grpc-wait=spin"}, "--grpc-wait: must be thread or loop"},
     {{GOOD_LEDGER, "--redis-url=http://x"}, "must begin with unix:// or redis://"},
     {{GOOD_LEDGER, "--redis-url=unix://relative"}, "needs an absolute path"},
     {{GOOD_LEDGER, "--redis-url=unix:///s?db=16"}, "db must be from 0 to 15"},
