@@ -305,13 +305,12 @@ local function accrue(whole, rest)
 	w.accrued = w.accrued + whole + (rest - w.rem) / 60000
 end
 
--- Kept while nothing is available: since when.
-local function note_exhaustion()
+-- Kept while nothing is available: since when.  `at`: where the last money ran out just now.
+local function note_exhaustion(at)
 	if terms.unlimited or available() > 0 then
 		w.exhausted_at = 0
 	elseif w.exhausted_at == 0 then
-		local at = exhaustion() or now
-		w.exhausted_at = at < now and at or now
+		w.exhausted_at = at and at < now and at or now
 	end
 end
 
@@ -413,6 +412,14 @@ local function accrued_ms()
 		return 0
 	end
 	return (c.state == STOPPED and c.stopped_at or w.as_of) - c.accrue_from
+end
+
+-- 0 and the future count as now, before the start as the start.
+local function end_instant(at)
+	if at == 0 or at > now then
+		at = now
+	end
+	return at < c.started_at and c.started_at or at
 end
 
 -- The longest the call can last from now, on what is available without it.
@@ -590,7 +597,9 @@ local function open(id, terms_text)
 	end
 	now = now_ms()
 	advance()
-	note_exhaustion()
+	if available() <= 0 then
+		note_exhaustion(exhaustion()) -- by running calls alone, since the last operation
+	end
 	if terms_text then
 		take_terms(terms_text)
 	end
@@ -991,14 +1000,6 @@ local function end_talk(at)
 	-- Where accrual lagged behind, its length is what counts: see accrued_ms().
 	c.accrue_from = c.accrue_from + at - upto
 	c.state, c.stopped_at = STOPPED, at
-end
-
--- 0 and the future count as now, before the start as the start.
-local function end_instant(at)
-	if at == 0 or at > now then
-		at = now
-	end
-	return at < c.started_at and c.started_at or at
 end
 
 -- epoch, terms, ended at, id.

@@ -58,7 +58,7 @@ MUTANTS = {
     'a due time that comes nearer is not written': ('if w.due == 0 or at < w.due then', 'if w.due == 0 then'),
     'the version stands still': ('w.version = w.version + 1\n\tw.posted', 'w.posted'),
     'meta is not merged': ('#own + #meta) .. own .. meta', '#own + #meta) .. meta .. own'),
-    'exhaustion is forgotten by a write': ('w.exhausted_at = at < now and at or now', 'w.exhausted_at = now'),
+    'exhaustion is forgotten by a write': ('w.exhausted_at = at and at < now and at or now', 'w.exhausted_at = now'),
     'an id is not checked': ("require_that(#id <= 128 and find(id, '^[!-~]+$'), 'call_id')", ''),
     'a rate is not checked': ('d.rate >= 0 and d.rate <= RATE_MAX', 'd.rate <= 2 * RATE_MAX'),
     'the argument may have a tail': ("require_that(at == #text + 1, 'length')", ''),
@@ -71,5 +71,6 @@ def test_mutant_is_caught(redis, name):
     assert LIBRARY.read_text().count(old) == 1, 'the library has changed: write this mutant anew'
 
     case = machine_test(redis, lambda text: text.replace(old, new), 300, (Phase.generate,))('runTest')
-    with pytest.raises((AssertionError, KeyError, ResponseError, pytest.fail.Exception)):
+    with pytest.raises((AssertionError, KeyError, ResponseError, pytest.fail.Exception)) as caught:
         case.runTest()
+    assert 'nonexistent' not in str(caught.value)

@@ -63,6 +63,7 @@ class Wallet:
     version: int = 0
     as_of: int = 0
     exhausted_at: int = 0
+    due: int = 0
     calls: dict = field(default_factory=dict)
     ended: dict = field(default_factory=dict)  # (type, reference) -> what is remembered
     entries: list = field(default_factory=list)
@@ -85,27 +86,36 @@ class Wallet:
     def available(self):
         return self.left() // 60000
 
-    def note_exhaustion(self):
+    def note_exhaustion(self, running):
         if self.terms.unlimited or self.available() > 0:
             self.exhausted_at = 0
         elif self.exhausted_at == 0:
-            at = self.now + ceil_div(self.left(), self.burn()) if self.burn() else self.now
-            self.exhausted_at = min(at, self.now)
+            ago = -ceil_div(self.left(), self.burn()) if running and self.burn() else 0
+            self.exhausted_at = self.now - max(0, ago)
 
     # Beginning and end of an operation.
     def begin(self, clock, terms=None):
         """`now`, and the wallet as it stands then: leases that are over have been given back."""
         self.now, self.wrote = max(clock, self.as_of), False
-        self.note_exhaustion()
+        self.note_exhaustion(running=True)
         if terms and terms.version > self.terms.version:
             self.terms, self.wrote = terms, True
         for call_id in [i for i, c in self.calls.items() if c.lease_over(self.now)]:
             call = self.calls.pop(call_id)
             self.remember(call_id, call, 'EXPIRED', call.authorized_at + call.limits.lease_ms)
+        if 0 < self.due <= self.now:
+            self.due = min((self.due_of(call) for call in self.calls.values()), default=0)
             self.wrote = True
 
+    def due_of(self, call):
+        lease_end = call.authorized_at + call.limits.lease_ms
+        return lease_end if call.state == 'AUTHORIZED' else self.now + LOOK_AGAIN_MS
+
+    def mind(self, call):
+        self.due = min(self.due or self.due_of(call), self.due_of(call))
+
     def commit(self):
-        self.note_exhaustion()
+        self.note_exhaustion(running=False)
         self.as_of, self.wrote = self.now, True
 
     def remember(self, call_id, call, state, ended_at, **more):
@@ -138,6 +148,7 @@ class Wallet:
         call.max_ms = self.within(call, self.now - started_at + self.lasts(call, free))
         call.state, call.started_at = 'METERING', started_at
         self.calls[call_id] = call
+        self.mind(call)
         self.commit()
 
     def decide(self, call):
@@ -185,6 +196,7 @@ class Wallet:
         else:
             call.max_ms = self.within(call, self.lasts(call, self.available()))
             self.calls[call_id] = call
+            self.mind(call)
             self.commit()
         return self.authorized(call, False)
 
