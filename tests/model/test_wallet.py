@@ -213,6 +213,18 @@ class Machine(RuleBasedStateMachine):
             self.wallets[c] = wallet
         assert self.p.load(c, 123, 99, terms).outcome == 'DONE'
 
+    @rule(price=prices, l=limits, short=st.booleans())
+    def just_enough(self, price, l, short):
+        """One micro decides."""
+        self.count += 1
+        company = self.count.to_bytes(16, 'big')
+        needed = Call(price, l, '', '').full
+        self.p.load(company, needed - short)
+        reply = self.p.authorize(company, 'x', price, UNKNOWN_TERMS, l)
+        assert reply.decision == ('INSUFFICIENT_FUNDS' if short else 'ALLOWED')
+        assert reply.available == needed - short - reply.held
+        self.p.cancel(company, 'x')
+
     @rule(c=companies, what=st.integers(0, 400))
     def malformed(self, c, what):
         """One wrong byte less, or a number beyond its bounds: an error, and nothing written."""
@@ -227,7 +239,8 @@ class Machine(RuleBasedStateMachine):
                lambda p: p.credit(c, 5, 'r', USAGE), lambda p: p.charge(c, -5, 'r'), lambda p: p.charge(c, 5, 'r', 0),
                lambda p: p.start(c, 'a', -1), lambda p: p.adopt(c, 'a', Price(1), 0),
                lambda p: p.authorize(c, 'z', Price(1), limits=Limits(reserve_ms=0)),
-               lambda p: p.operate('settle', c, b'\1' * what)]
+               lambda p: p.operate('settle', c, b'\1' * what),
+               lambda p: p.operate('cancel', c, UNKNOWN_TERMS.pack() + wire.text('z') + b'\0', 5)]
         with pytest.raises(ResponseError):
             bad[what % len(bad)](self.p)
         assert self.snapshot() == before
