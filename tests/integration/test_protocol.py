@@ -98,19 +98,19 @@ def grpc_status(blocks):
 def test_a_half_close_without_a_message_is_an_invalid_argument(shared, connection):
     connection.send(frame(1, 0x4, 1, headers()), frame(0, 0x1, 1))
     assert grpc_status(connection.until_stream_ends()) == "3"
-    assert shared.is_serving()
+    wait_until(shared.is_serving, 5, "the sidecar serves on")
 
 
 def test_an_empty_message_is_an_invalid_argument(shared, connection):
     connection.send(frame(1, 0x4, 1, headers()), frame(0, 0x1, 1, b"\0\0\0\0\0"))
     assert grpc_status(connection.until_stream_ends()) == "3"
-    assert shared.is_serving()
+    wait_until(shared.is_serving, 5, "the sidecar serves on")
 
 
 def test_a_message_cut_short_is_not_taken(shared, connection):
     connection.send(frame(1, 0x4, 1, headers()), frame(0, 0x1, 1, b"\0\0\0\0\x20short"))
     assert grpc_status(connection.until_stream_ends()) != "0"
-    assert shared.is_serving()
+    wait_until(shared.is_serving, 5, "the sidecar serves on")
 
 
 def test_a_caller_that_resets_its_stream_leaves_nothing_behind(shared, shared_stack):
@@ -123,7 +123,7 @@ def test_a_caller_that_resets_its_stream_leaves_nothing_behind(shared, shared_st
     connection.send(frame(1, 0x4, 1, headers()), frame(0, 0x1, 1, message),
                     frame(3, 0, 1, struct.pack(">I", 8)))
     connection.close()
-    assert shared.is_serving()
+    wait_until(shared.is_serving, 5, "the sidecar serves on")
     # Whether it was decided or not: the same key decides it, once.
     assert shared.authorize(company, "c").decision == pb.DECISION_ALLOWED
     assert shared.balance(company).active_calls == 1
@@ -138,7 +138,7 @@ def test_noise_instead_of_http2_is_dropped(shared, shared_stack):
         except BrokenPipeError:
             pass
         peer.close()
-    assert shared.is_serving()
+    wait_until(shared.is_serving, 5, "the sidecar serves on")
 
 
 def test_a_compressed_message_is_unimplemented(shared):
@@ -164,7 +164,7 @@ def test_oversized_metadata_is_refused(shared):
         shared.wallets.GetBalance(pb.GetBalanceRequest(company_id=new_company()), timeout=10,
                                   metadata=[("x-much", "v" * 60_000)])
     assert caught.value.code() != grpc.StatusCode.NOT_FOUND  # it did not get that far
-    assert shared.is_serving()
+    wait_until(shared.is_serving, 5, "the sidecar serves on")
 
 
 def test_what_comes_later_is_unimplemented(shared):

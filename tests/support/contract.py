@@ -17,7 +17,7 @@ from support.processes import ROOT
 PROTO = ROOT / "proto" / "callgate" / "v1" / "callgate.proto"
 
 
-def _compiled():
+def compiled():
     """The directory with the generated modules; one per content of the proto and per user."""
     digest = hashlib.sha256(PROTO.read_bytes()).hexdigest()[:16]
     base = pathlib.Path(tempfile.gettempdir()) / f"cg-contract-{os.getuid()}"
@@ -38,6 +38,6 @@ def _compiled():
     return done
 
 
-sys.path.insert(0, str(_compiled()))
+sys.path.insert(0, str(compiled()))
 pb = importlib.import_module("callgate.v1.callgate_pb2")
 rpc = importlib.import_module("callgate.v1.callgate_pb2_grpc")

@@ -60,5 +60,12 @@ build_preset() {
 		quietly cmake --preset "$preset" || die "cmake --preset $preset failed"
 	fi
 	say "build $directory"
-	quietly cmake --build "$directory" ${1:+--target "$@"} || die "building $directory failed"
+	quietly cmake --build "$directory" ${1:+--target "$@"} -- --quiet || die "building $directory failed"
+}
+
+# Of the fuzz preset its targets and what they need.
+build_fuzz() {
+	local targets
+	mapfile -t targets < <(basename -s .c tests/fuzz/fuzz_*.c)
+	build_preset fuzz "${targets[@]}"
 }

@@ -4,8 +4,6 @@
 #
 # SPDX-License-Identifier: Apache-2.0
 
-CG_LINT_BUILD=build/dev-werror
-
 # c_files PATTERN...: ours, committed or not; generated ones are in build/ and ignored.
 c_files() {
 	git ls-files -z --cached --others --exclude-standard -- "$@" |
@@ -46,30 +44,45 @@ format_is_clean() {
 
 tidy_complains() {
 	local bad="build/lint/bad.c"
-	mkdir -p build/lint
 	printf 'int Bad(int a);\nint Bad(int a)\n{\n\tif (a)\n\t\treturn 1;\n\treturn 0;\n}\n' >"$bad"
 	clang-tidy-14 --quiet --config-file=.clang-tidy "$bad" -- -std=c11
 }
 
-# Those that the build compiles: a file without a command line cannot be judged.
+# Each file with the command line of the build that compiles it.
 tidy_is_clean() {
-	has_files compiled_files || return 1
-	compiled_files | xargs -0 -n 1 -P "$(nproc)" timeout 300 \
-		clang-tidy-14 --quiet -p "$CG_LINT_BUILD" 2>&1 | without_noise
-	return "${PIPESTATUS[1]}"
+	local build status=0
+	for build in dev-werror fuzz; do
+		has_files compiled_by "$build" || return 1
+	done
+	compiled_by dev-werror | tidy build/dev-werror || status=1
+	compiled_by fuzz | grep -z '^tests/fuzz/' | tidy build/fuzz || status=1
+	return "$status"
+}
+
+tidy() {
+	xargs -0 -n 1 -P "$(nproc)" timeout 300 clang-tidy-14 --quiet -p "$1" 2>&1 | without_noise
+	return "${PIPESTATUS[0]}"
 }
 
 without_noise() {
 	grep -Ev '^[0-9]+ warnings? generated|^Suppressed|^Use -header-filter' || true
 }
 
-compiled_files() {
+compiled_by() {
 	local file
 	while IFS= read -r -d '' file; do
-		if grep -qF "\"file\": \"$CG_ROOT/$file\"" "$CG_LINT_BUILD/compile_commands.json"; then
+		if grep -qF "\"file\": \"$CG_ROOT/$file\"" "build/$1/compile_commands.json"; then
 			printf '%s\0' "$file"
 		fi
 	done < <(c_files 'src/*.c' 'bench/*.c' 'tests/*.c')
+}
+
+# A source that no build compiles is one that nothing judges.
+everything_is_compiled() {
+	comm -z -23 <(c_files 'src/*.c' 'bench/*.c' 'tests/*.c' | sort -z) \
+		<({ compiled_by dev-werror && compiled_by fuzz; } | sort -zu) | tr '\0' '\n' >build/lint/left_out
+	cat build/lint/left_out
+	[ ! -s build/lint/left_out ]
 }
 
 shellcheck_complains() {
@@ -112,9 +125,12 @@ lint_check() {
 }
 
 run_lint() {
-	[ -f "$CG_LINT_BUILD/compile_commands.json" ] || build_preset dev-werror
+	mkdir -p build/lint
+	[ -x build/dev-werror/bin/callgated ] || build_preset dev-werror
+	build_fuzz
 	lint_check "clang-format can fail" not format_complains
 	lint_check "clang-format" format_is_clean
+	lint_check "every source is compiled" everything_is_compiled
 	lint_check "clang-tidy can fail" not tidy_complains
 	lint_check "clang-tidy" tidy_is_clean
 	lint_check "shellcheck can fail" not shellcheck_complains

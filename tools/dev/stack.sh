@@ -369,6 +369,6 @@ run_bench() {
 	build_preset "$CG_PRESET"
 	read_places
 	eval "$(stack_env)"
-	[ -x bench/run ] || die "bench/run is missing"
+	/usr/bin/python3 tools/dev/health.py "$CALLGATE_ADDRESS" 2 2>/dev/null || die "no stack runs: ./dev up"
 	exec bench/run "$@"
 }
