@@ -26,23 +26,18 @@ local NONE, AUTHORIZED, METERING, SETTLED, CANCELLED, EXPIRED, STOPPED = 0, 1, 2
 local POSTED = 100
 
 local ALLOWED, NO_FUNDS, TOO_MANY, SUSPENDED, UNPRICED, BARRED = 1, 2, 3, 4, 5, 6
-local USAGE = 6 -- the type of a call's and a charge's entry
+local USAGE, USAGE_CHAR = 6, '\6' -- the type of a call's and a charge's entry
 local SERVING = 2
 
 local BALANCE_MAX = 9e15 -- below 2^53, with room for one more amount
 local AMOUNT_MAX = 999999999999999
 local BURN_MAX = 1e12
-local RATE_MAX = 99999999999
-local PERIOD_MAX_MS = 3600000
 local DURATION_MAX_MS = 604800000
 local CALLS_MAX = 100000 -- live calls of one wallet
-local LAG_MAX_MS = 1e11 -- of the accrual in one step; see advance()
-local DEALS_MAX = 256 -- prices and limits kept parsed
-local SWEEP_COUNT = 128 -- calls looked at by one sweep
-local LOOK_AGAIN_MS = 3600000
 local READ_MAX_BYTES = 1048576
 
-local RECORD = '' -- the wallet's own field; calls are under their ids, which are never empty
+-- A wallet's own fields; its calls stand under their ids, which are neither.
+local RECORD, SELDOM = '', '\0'
 local LAYOUT = 1
 
 -- Of a library being loaded nothing but its own text exists; the rest is bound at each call.
@@ -65,7 +60,8 @@ end
 
 local function now_ms()
 	local time = call('TIME')
-	return time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+	local micros = time[2] + 0
+	return time[1] * 1000 + (micros - micros % 1000) / 1000
 end
 
 local function require_that(holds, what)
@@ -138,36 +134,61 @@ end
 
 ------------------------------------------------------------------------ head
 
-local HEAD = '<BdBdddd' .. 'Bddd' .. 'c16c40c40'
+local read_head, whole_head, write_head, own_history
+
+do
+
+-- In two fields, since every call reads the first: epoch, state, floor, current generation of
+-- ended calls, whether the other one was ever used.
+local IN_FORCE, IN_FORCE_LAYOUT = 'in_force', '<BdBdBB'
+-- Last trimmed id, partition count, since when the current generation is, the last id before it,
+-- deployment, history.
+local HISTORY, HISTORY_LAYOUT = 'history', '<dddddd' .. 'c16c40c40'
 
 -- This server's history, 40 hexadecimal digits each; a promotion changes the second alone.
-local function own_history()
+function own_history()
 	return string.match(call('INFO', 'server'), 'run_id:(%x+)'),
 		string.match(call('INFO', 'replication'), 'master_replid:(%x+)')
 end
 
--- The head, parsed once per change of its text; nil where there is none.
-local function read_head(key)
-	local text = call('GET', key)
+-- What is in force, parsed once per change of its text; nil where there is no head.
+function read_head(key)
+	local text = call('HGET', key, IN_FORCE)
 	local known = heads[key]
 	if not text or (known and known.text == text) then
 		return text and known
 	end
-	local layout
 	local h = { text = text }
-	layout, h.epoch, h.state, h.floor, h.trimmed_epoch, h.trimmed_n,
-		h.partition_count, h.ended, h.ended_since, h.older_epoch, h.older_n,
-		h.deployment, h.run_id, h.replid = unpack(HEAD, text)
+	local layout
+	layout, h.epoch, h.state, h.floor, h.ended, h.rotated = unpack(IN_FORCE_LAYOUT, text)
 	require_that(layout == LAYOUT, 'head')
 	heads[key] = h
 	return h
 end
 
-local function write_head(key, h)
-	call('SET', key, pack(HEAD, LAYOUT, h.epoch, h.state, h.floor, h.trimmed_epoch,
-		h.trimmed_n, h.partition_count, h.ended, h.ended_since, h.older_epoch,
-		h.older_n, h.deployment, h.run_id, h.replid))
-	heads[key] = nil
+-- The whole head, not shared with what read_head() keeps: a change is in force only once it is
+-- written.
+function whole_head()
+	local h = read_head(keys[1])
+	heads[keys[1]] = nil
+	if h then
+		h.trimmed_epoch, h.trimmed_n, h.partition_count, h.ended_since, h.older_epoch, h.older_n,
+			h.deployment, h.run_id, h.replid =
+			unpack(HISTORY_LAYOUT, call('HGET', keys[1], HISTORY))
+	end
+	return h
+end
+
+function write_head()
+	call('HSET', keys[1],
+		IN_FORCE, pack(IN_FORCE_LAYOUT, LAYOUT, head.epoch, head.state, head.floor, head.ended,
+			head.rotated),
+		HISTORY, pack(HISTORY_LAYOUT, head.trimmed_epoch, head.trimmed_n, head.partition_count,
+			head.ended_since, head.older_epoch, head.older_n, head.deployment, head.run_id,
+			head.replid))
+	heads[keys[1]] = nil
+end
+
 end
 
 -- Every call carries the epoch: false where this history is not the confirmed one.
@@ -219,7 +240,7 @@ offer('hello', { 'no-writes' }, function(given, args)
 	local text = argument(given, args, 1)
 	local deployment, partition_count, at = unpack('<c16I4', text)
 	check_length(text, at)
-	head = read_head(keys[1])
+	head = whole_head()
 	local condition = condition_of(deployment, partition_count)
 	head = head or { epoch = 0, trimmed_epoch = 0, trimmed_n = 0 }
 	return pack('<BBI8I8I8i8', DONE, condition, head.epoch, head.trimmed_epoch, head.trimmed_n,
@@ -259,18 +280,10 @@ local function make_keys()
 	call('HSET', keys[6], '', '')
 end
 
--- The head, not shared with what read_head() keeps, so that a change is in force only once it
--- is written.
-local function head_to_change()
-	local found = read_head(keys[1])
-	heads[keys[1]] = nil
-	return found
-end
-
 local function fresh_parts(epoch)
 	now = now_ms()
-	return { floor = epoch, trimmed_epoch = 0, trimmed_n = 0, ended = 0, ended_since = now,
-		older_epoch = 0, older_n = 0 }
+	return { floor = epoch, trimmed_epoch = 0, trimmed_n = 0, ended = 0, rotated = 0,
+		ended_since = now, older_epoch = 0, older_n = 0 }
 end
 
 -- epoch, deployment, partition count.
@@ -279,7 +292,7 @@ offer('fence', { 'allow-oom' }, function(given, args)
 	local epoch, deployment, partition_count, at = unpack('<I8c16I4', text)
 	check_length(text, at)
 	require_that(epoch >= 1 and epoch < 2 ^ 53, 'epoch')
-	head = head_to_change()
+	head = whole_head()
 	local former = head and head.epoch or 0
 	if former >= epoch then
 		return pack('<BBI8I8I8I8I8', DONE, 1, former, 0, 0, 0, 0)
@@ -289,7 +302,7 @@ offer('fence', { 'allow-oom' }, function(given, args)
 	head.epoch, head.state, head.deployment = epoch, RECOVERING, deployment
 	head.partition_count = partition_count
 	head.run_id, head.replid = own_history()
-	write_head(keys[1], head)
+	write_head()
 	make_keys()
 	marks[keys[1]] = -epoch
 	local last_epoch, last_n = last_id_of(keys[2])
@@ -299,7 +312,7 @@ end)
 
 -- Whether this very recovery is still under way here.
 local function is_recovering(epoch)
-	head = head_to_change()
+	head = whole_head()
 	return head and head.epoch == epoch and head.state == RECOVERING and marks[keys[1]] == -epoch
 end
 
@@ -315,7 +328,7 @@ offer('drop', { 'allow-oom' }, function(given, args)
 	for name, value in pairs(fresh_parts(epoch)) do
 		head[name] = value
 	end
-	write_head(keys[1], head)
+	write_head()
 	call('UNLINK', keys[2], keys[3], keys[4], keys[5], keys[6])
 	make_keys()
 	return pack('<BB', DONE, 0)
@@ -333,14 +346,14 @@ offer('serve', { 'allow-oom' }, function(given, args)
 	end
 	head.state = SERVING
 	head.run_id, head.replid = own_history()
-	write_head(keys[1], head)
+	write_head()
 	marks[keys[1]] = epoch
 	return pack('<BB', DONE, 0)
 end)
 
 -- Whether READ and TRIM may go on: they also do while the partition is being recovered.
 local function is_marked(epoch)
-	head = head_to_change()
+	head = whole_head()
 	local mark = marks[keys[1]]
 	return head and mark and (mark == head.epoch or mark == -head.epoch)
 		and (epoch == 0 or epoch == head.epoch)
@@ -385,7 +398,7 @@ local function rotate(keep_ms, count_max)
 	end
 	call('UNLINK', older)
 	call('HSET', older, '', '')
-	head.ended, head.ended_since = 1 - head.ended, now
+	head.ended, head.rotated, head.ended_since = 1 - head.ended, 1, now
 	head.older_epoch, head.older_n = last_id_of(keys[2])
 	return true
 end
@@ -427,7 +440,7 @@ offer('trim', { 'allow-oom' }, function(given, args)
 		head.trimmed_epoch, head.trimmed_n = id_of(last)
 	end
 	if rotate(keep_ms, count_max) or removed > 0 then
-		write_head(keys[1], head)
+		write_head()
 	end
 	if removed > 0 then
 		call('XTRIM', keys[2], 'MINID', '=', format('%.0f-%.0f', head.trimmed_epoch, head.trimmed_n + 1))
@@ -477,37 +490,60 @@ end
 
 ------------------------------------------------------------------------ wallet
 
--- `notices` is what the tick has announced and when it does so again: low balance,
--- warning, cut-off, denials.
-local WALLET = '<Bddddddddddddd' .. 'c32c40'
-
 -- The wallet at hand.
 local w_posted, w_held, w_burn, w_accrued, w_rem, w_as_of, w_calls, w_version, w_exhausted_at
-local w_generation, w_due, w_cursor, w_cursor_due, w_notices, w_terms
-local w_due_was, w_changed
-local swept -- what the sweep takes out of it: { ids, records }
+local w_due, w_generation, w_cursor, w_cursor_due, w_notices, w_terms
+local w_due_was, w_changed, w_seldom_changed
+local swept -- what the sweep takes out of it: what is remembered, by id
 
-local function pack_wallet()
+local pack_wallet, pack_seldom, change_seldom, parse_wallet
+
+do
+
+-- What nearly every operation changes.
+local WALLET = '<Bdddddddddd'
+-- And what few do: the generation, the sweep's cursor and what it found so far, what the tick has
+-- announced and when it does so again (low balance, warning, cut-off, denials), the terms.
+local SELDOM_LAYOUT = '<dddc32c40'
+local seldom_parsed
+
+function pack_wallet()
 	return pack(WALLET, LAYOUT, w_posted, w_held, w_burn, w_accrued, w_rem, w_as_of, w_calls,
-		w_version, w_exhausted_at, w_generation, w_due, w_cursor, w_cursor_due, w_notices,
-		w_terms)
+		w_version, w_exhausted_at, w_due)
+end
+
+function pack_seldom()
+	return pack(SELDOM_LAYOUT, w_generation, w_cursor, w_cursor_due, w_notices, w_terms)
+end
+
+local function parse_seldom(text)
+	if seldom_parsed ~= text then
+		w_generation, w_cursor, w_cursor_due, w_notices, w_terms = unpack(SELDOM_LAYOUT, text)
+		seldom_parsed = text
+	end
+	parse_terms(w_terms)
+end
+
+-- To be called before any of it changes.
+function change_seldom()
+	w_changed, w_seldom_changed, seldom_parsed = true, true, nil
 end
 
 -- False where it is absent, or of a generation that was dropped.
-local function parse_wallet(text)
+function parse_wallet(text, seldom)
 	if not text then
 		return false
 	end
 	local layout
 	layout, w_posted, w_held, w_burn, w_accrued, w_rem, w_as_of, w_calls, w_version,
-		w_exhausted_at, w_generation, w_due, w_cursor, w_cursor_due, w_notices,
-		w_terms = unpack(WALLET, text)
+		w_exhausted_at, w_due = unpack(WALLET, text)
 	require_that(layout == LAYOUT, 'wallet')
 	w_due_was = w_due
-	w_changed = false
-	swept = nil
-	parse_terms(w_terms)
+	w_changed, w_seldom_changed, swept = false, false, nil
+	parse_seldom(seldom)
 	return w_generation >= head.floor
+end
+
 end
 
 -- What running calls have used is rounded up: a fraction of a micro is not there any more.
@@ -542,7 +578,7 @@ local function advance()
 	end
 	if w_burn > 0 then
 		local room = (BALANCE_MAX - w_accrued) / (w_burn / 60000 + 1)
-		local most = room < LAG_MAX_MS and room or LAG_MAX_MS
+		local most = room < 1e11 and room or 1e11 -- the product in split() stays below 2^53
 		if ms > most then
 			ms = most > 0 and most - most % 1 or 0
 		end
@@ -578,8 +614,8 @@ local function take_terms(text)
 	if version > terms_version then
 		check_terms(text)
 		require_that(version < 2 ^ 53, 'terms_version')
+		change_seldom()
 		w_terms = text
-		w_changed = true
 		parse_terms(text)
 	end
 end
@@ -589,9 +625,17 @@ end
 -- What was agreed for a call, as C packed it: rate, connect fee, minimum, increment (24 bytes,
 -- the price), longest talk to reserve for, longest call, ring lease, guard.  Kept and answered
 -- as it came; parsed once, since most calls of a partition share a few of them.
-local deals, deals_count = {}, 0
 local NO_LIMITS = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 local NO_PRICE_BYTES = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
+
+local deal_of
+
+do
+
+local DEALS_MAX = 256
+local RATE_MAX = 99999999999
+local PERIOD_MAX_MS = 3600000
+local deals, deals_count = {}, 0
 
 local function parse_deal(text)
 	local d = { text = text, price = sub(text, 1, 24) }
@@ -609,7 +653,7 @@ local function parse_deal(text)
 	return d
 end
 
-local function deal_of(text)
+function deal_of(text)
 	local d = deals[text]
 	if not d then
 		d = parse_deal(text)
@@ -619,6 +663,8 @@ local function deal_of(text)
 		deals[text], deals_count = d, deals_count + 1
 	end
 	return d
+end
+
 end
 
 -- `cut` is what the tick has told about it.  After these fields stands its tail: resource,
@@ -642,13 +688,13 @@ local function parse_call(text)
 end
 
 local function pack_call()
-	return pack(CALL, LAYOUT, c_state, deal.text, c_max_ms, c_authorized_at, c_started_at,
-		c_stopped_at, c_accrue_from, c_shadow, c_started_with, c_cut) .. c_tail
+	return pack('<BBc40I4I6I6I6I6BBc16c0', LAYOUT, c_state, deal.text, c_max_ms, c_authorized_at,
+		c_started_at, c_stopped_at, c_accrue_from, c_shadow, c_started_with, c_cut, c_tail)
 end
 
--- Whether a tail begins with this resource and destination.
-local function is_to(tail, resource_and_destination)
-	return sub(tail, 1, #resource_and_destination) == resource_and_destination
+-- Whether a tail has the resource and destination of the arguments.
+local function is_to(tail, a)
+	return sub(tail, 1, a.bound) == sub(a.tail, 1, a.bound)
 end
 
 local function held_of_call()
@@ -725,18 +771,22 @@ end
 
 ------------------------------------------------------------------------ ended calls
 
+-- The key of a credit or a charge: amount, entry, quantity, resource.
+local KEPT = '<BBddddBc0'
+
+local function key_of(type_char, reference)
+	return sub(keys[2], -16) .. type_char .. reference
+end
+
+local parse_ended, pack_ended
+
+do
+
 -- Enough to answer repeats and GetCall, and to decide an expired call anew; then the tail.
 local ENDED = '<BBBBBc40' .. 'dI4I4ddd' .. 'I6I6I6'
 local HAS_PRICE, LATE = 1, 2
 
--- The key of a credit or a charge: amount, entry, quantity, resource.
-local KEPT = '<BBddddBc0'
-
-local function key_of(type, reference)
-	return sub(keys[2], -16) .. string.char(type) .. reference
-end
-
-local function parse_ended(text)
+function parse_ended(text)
 	local e = {}
 	e.layout, e.state = unpack('<BB', text)
 	require_that(e.layout == LAYOUT, 'ended')
@@ -753,15 +803,18 @@ local function parse_ended(text)
 	return e
 end
 
-local function pack_ended(e)
+function pack_ended(e)
 	return pack(ENDED, LAYOUT, e.state, (e.has_price and HAS_PRICE or 0) + (e.late and LATE or 0),
 		e.basis, e.shadow, e.deal, e.cost, e.billed_ms, e.duration_ms, e.epoch, e.n, e.corrected,
 		e.authorized_at, e.started_at, e.ended_at) .. e.tail
 end
 
+end
+
 -- What is remembered under a key, or nil.
 local function find_ended(key)
-	local text = call('HGET', keys[4 + head.ended], key) or call('HGET', keys[5 - head.ended], key)
+	local text = call('HGET', keys[4 + head.ended], key)
+		or head.rotated == 1 and call('HGET', keys[5 - head.ended], key)
 	return text and parse_ended(text) or nil
 end
 
@@ -801,20 +854,20 @@ local function expire(id)
 	end
 end
 
--- When the call at hand wants attention next.
+-- When the call at hand wants attention next; once it talks, it is looked at again in an hour.
 local function due_of_call()
-	return c_state == AUTHORIZED and c_authorized_at + deal.lease_ms or now + LOOK_AGAIN_MS
+	return c_state == AUTHORIZED and c_authorized_at + deal.lease_ms or now + 3600000
 end
 
 -- Looks at some of the wallet's calls, once it is due: expires those whose lease is over,
 -- and finds out when it is due again.  Where it has more calls than one step admits, it stays
 -- due, and the next operation or tick goes on from the cursor.
 local function sweep()
-	local step = call('HSCAN', keys[2], format('%.0f', w_cursor), 'COUNT', SWEEP_COUNT)
+	local step = call('HSCAN', keys[2], format('%.0f', w_cursor), 'COUNT', 128)
 	local nearest = w_cursor == 0 and 0 or w_cursor_due
 	for i = 1, #step[2], 2 do
 		local id = step[2][i]
-		if id ~= RECORD then
+		if id ~= RECORD and id ~= SELDOM then
 			parse_call(step[2][i + 1])
 			if lease_is_over() then
 				expire(id)
@@ -824,7 +877,10 @@ local function sweep()
 			end
 		end
 	end
-	w_cursor, w_cursor_due = tonumber(step[1]), nearest
+	if w_cursor ~= 0 or step[1] ~= '0' then
+		change_seldom()
+		w_cursor, w_cursor_due = tonumber(step[1]), nearest
+	end
 	if w_cursor == 0 then
 		w_due = nearest
 	end
@@ -836,6 +892,7 @@ end
 local function mind_call()
 	local at = due_of_call()
 	if w_cursor ~= 0 and (w_cursor_due == 0 or at < w_cursor_due) then
+		change_seldom()
 		w_cursor_due = at
 	end
 	if w_due == 0 or at < w_due then
@@ -848,8 +905,8 @@ end
 -- Reads the wallet and the call `id` (nil: none) and brings both up to now.  Whether the
 -- wallet is there, and whether the call lives.
 local function open(id, terms_text)
-	local found = call('HMGET', keys[2], RECORD, id or RECORD)
-	if not parse_wallet(found[1]) then
+	local found = call('HMGET', keys[2], RECORD, SELDOM, id or RECORD)
+	if not parse_wallet(found[1], found[2]) then
 		return false, false
 	end
 	now = now_ms()
@@ -863,7 +920,7 @@ local function open(id, terms_text)
 	if w_due > 0 and w_due <= now then
 		sweep()
 	end
-	local text = id and found[2]
+	local text = id and found[3]
 	if text then
 		parse_call(text)
 		if lease_is_over() then
@@ -876,7 +933,7 @@ end
 
 -- What is remembered of a call that does not live.
 local function recall(id)
-	return swept and swept[id] or find_ended(key_of(USAGE, id))
+	return swept and swept[id] or find_ended(key_of(USAGE_CHAR, id))
 end
 
 local function remember(key, text)
@@ -889,7 +946,7 @@ local function write_swept(again)
 		if id ~= again then
 			call('HDEL', keys[2], id)
 		end
-		remember(key_of(USAGE, id), pack_ended(ended))
+		remember(key_of(USAGE_CHAR, id), pack_ended(ended))
 	end
 end
 
@@ -901,6 +958,9 @@ local function commit(id, live, key, kept)
 		call('HSET', keys[2], RECORD, pack_wallet(), id, live)
 	else
 		call('HSET', keys[2], RECORD, pack_wallet())
+	end
+	if w_seldom_changed then
+		call('HSET', keys[2], SELDOM, pack_seldom())
 	end
 	if live == false then
 		call('HDEL', keys[2], id)
@@ -969,10 +1029,14 @@ local function check_id(id)
 	require_that(#id <= 128 and find(id, '^[!-~]+$'), 'call_id')
 end
 
+local check_resource
+
+do
+
 local known_resources, known_resources_count = {}, 0
 
 -- A deployment has a handful of resource types: each is looked at once.
-local function check_resource(resource)
+function check_resource(resource)
 	if not known_resources[resource] then
 		require_that(#resource <= 64 and find(resource, '^%l[%l%d_]*$'), 'resource_type')
 		if known_resources_count < 1000 then
@@ -982,17 +1046,18 @@ local function check_resource(resource)
 	end
 end
 
+end
+
 local function check_destination(destination)
 	require_that(destination == '' or (#destination <= 16 and find(destination, '^%+[1-9]%d+$')),
 		'destination')
 end
 
--- The end of an argument: resource, destination, meta.  Returns the tail and the part of it
--- that a call's id is bound to.
-local function take_tail(text, resource, destination, meta)
-	local bound = 2 + #resource + #destination
-	local tail = sub(text, -bound - 2 - #meta)
-	return tail, sub(tail, 1, bound)
+-- The end of an argument: resource, destination, meta.  A call's id is bound to the first two,
+-- the tail's first `bound` bytes.
+local function take_tail(a, text, resource, destination, meta_bytes)
+	a.bound = 2 + #resource + #destination
+	a.tail = sub(text, -a.bound - 2 - meta_bytes)
 end
 
 local function check_deal(a)
@@ -1088,7 +1153,7 @@ end
 
 -- The same id again: a replay, which may still start the call.
 local function authorize_again(a)
-	if not is_to(c_tail, a.bound) then
+	if not is_to(c_tail, a) then
 		return answer(KEY_REUSED, c_state)
 	end
 	if a.start and not a.validate_only and c_state == AUTHORIZED then
@@ -1127,11 +1192,11 @@ local args_of_authorize = {}
 -- limits, id, resource, destination, meta.
 local function parse_authorize(text)
 	local a = args_of_authorize
-	local flags, resource, destination, meta, at
+	local flags, resource, destination, meta_bytes, at
 	a.epoch, a.not_after, a.outbox_max, flags, a.terms, a.deal, a.id, resource, destination,
-		meta, at = unpack('<I8i8I8Bc40c40Bc0Bc0Bc0Hc0', text)
+		meta_bytes, at = unpack('<I8i8I8Bc40c40Bc0Bc0Bc0H', text)
 	a.start, a.validate_only, a.has_price = flag(flags, 1), flag(flags, 2), flag(flags, 4)
-	check_length(text, at)
+	check_length(text, at + meta_bytes)
 	check_instant(a.not_after)
 	check_resource(resource)
 	check_destination(destination)
@@ -1141,7 +1206,7 @@ local function parse_authorize(text)
 	else
 		check_id(a.id)
 	end
-	a.tail, a.bound = take_tail(text, resource, destination, meta)
+	take_tail(a, text, resource, destination, meta_bytes)
 	return a
 end
 
@@ -1150,7 +1215,7 @@ local function authorize(a, live)
 		return authorize_again(a)
 	end
 	local e = a.id and recall(a.id)
-	if e and (e.state == POSTED or (e.has_price and not is_to(e.tail, a.bound))) then
+	if e and (e.state == POSTED or (e.has_price and not is_to(e.tail, a))) then
 		return answer_of(KEY_REUSED, e)
 	end
 	take_call(a.deal, a.tail, now)
@@ -1339,7 +1404,7 @@ local function post_call(a, e, ended_at, live)
 	e.flags = e.late and ENTRY_LATE or 0
 	e.epoch = head.epoch
 	e.n = append(e)
-	commit(a.id, live, key_of(USAGE, a.id), pack_ended(e))
+	commit(a.id, live, key_of(USAGE_CHAR, a.id), pack_ended(e))
 	return settled(DONE, e, false)
 end
 
@@ -1374,7 +1439,7 @@ local function settle_late(a, e)
 		end
 		e = ended_of_nothing(NONE, now)
 		e.has_price = true
-		e.deal, e.tail = a.price .. NO_LIMITS, a.bound .. '\0\0'
+		e.deal, e.tail = a.price .. NO_LIMITS, sub(a.tail, 1, a.bound) .. '\0\0'
 	end
 	e.late = true
 	return post_call(a, e)
@@ -1403,8 +1468,7 @@ local function parse_settle(text)
 	if a.has_price then
 		require_that(deal_of(a.price .. NO_LIMITS).has_good_price, 'price')
 	end
-	local _
-	_, a.bound = take_tail(text, resource, destination, a.meta)
+	take_tail(a, text, resource, destination, #a.meta)
 	return a
 end
 
@@ -1446,7 +1510,7 @@ local function cancel_live(a)
 		return answer(WRONG_STATE, c_state)
 	end
 	remove_call()
-	commit(a.id, false, key_of(USAGE, a.id), pack_ended(ended_of_call(CANCELLED, now)))
+	commit(a.id, false, key_of(USAGE_CHAR, a.id), pack_ended(ended_of_call(CANCELLED, now)))
 	return cancelled(CANCELLED, deal.hold, false)
 end
 
@@ -1458,7 +1522,7 @@ local function cancel(a, live)
 	if not e then
 		-- Barred: an Authorize still under way must not hold funds afterwards.
 		local bar = pack_ended(ended_of_nothing(CANCELLED, now))
-		commit(nil, nil, key_of(USAGE, a.id), bar)
+		commit(nil, nil, key_of(USAGE_CHAR, a.id), bar)
 		return cancelled(CANCELLED, 0, false)
 	elseif e.state == CANCELLED then
 		return cancelled(CANCELLED, e.has_price and deal_of(e.deal).hold or 0, true)
@@ -1494,7 +1558,7 @@ local function adopt_call(a, live)
 end
 
 local function adopt_live(a)
-	if not is_to(c_tail, a.bound) then
+	if not is_to(c_tail, a) then
 		return answer(KEY_REUSED, c_state)
 	elseif c_state == METERING then
 		return adopted(true)
@@ -1508,7 +1572,7 @@ end
 local function adopt_unknown(a, e)
 	if e and e.state ~= EXPIRED then
 		return answer_of(WRONG_STATE, e)
-	elseif e and not is_to(e.tail, a.bound) then
+	elseif e and not is_to(e.tail, a) then
 		return answer_of(KEY_REUSED, e)
 	elseif not a.asked then
 		return answer_of(ASK, e)
@@ -1526,18 +1590,18 @@ end
 -- resource, destination, meta.
 local function parse_adopt(text)
 	local a = {}
-	local flags, resource, destination, meta, at
+	local flags, resource, destination, meta_bytes, at
 	a.epoch, a.outbox_max, flags, a.terms, a.deal, a.started_at, a.id, resource, destination,
-		meta, at = unpack('<I8I8Bc40c40i8Bc0Bc0Bc0Hc0', text)
+		meta_bytes, at = unpack('<I8I8Bc40c40i8Bc0Bc0Bc0H', text)
 	a.asked, a.has_price = flag(flags, 2), flag(flags, 4)
-	check_length(text, at)
+	check_length(text, at + meta_bytes)
 	check_id(a.id)
 	check_instant(a.started_at)
 	require_that(a.started_at > 0, 'started_at')
 	check_resource(resource)
 	check_destination(destination)
 	check_deal(a)
-	a.tail, a.bound = take_tail(text, resource, destination, meta)
+	take_tail(a, text, resource, destination, meta_bytes)
 	return a
 end
 
@@ -1597,7 +1661,7 @@ local function parse_credit(text)
 end
 
 local function credit(a)
-	local key = key_of(a.type, a.reference)
+	local key = key_of(string.char(a.type), a.reference)
 	local e = find_ended(key)
 	if e and e.amount == a.amount then
 		return posted(e.epoch, e.n, true)
@@ -1641,7 +1705,7 @@ local function charge(a, live)
 	elseif not a.asked then
 		return answer(ASK, NONE)
 	end
-	return post(key_of(USAGE, a.id), a)
+	return post(key_of(USAGE_CHAR, a.id), a)
 end
 
 offer_operation('charge', { 'allow-oom' }, 6, parse_charge, charge)
@@ -1719,7 +1783,7 @@ local function calls_after(after_at, after_id)
 	local found = {}
 	for i = 1, #fields, 2 do
 		local id = fields[i]
-		if id ~= RECORD then
+		if id ~= RECORD and id ~= SELDOM then
 			parse_call(fields[i + 1])
 			local at = c_authorized_at
 			if not lease_is_over() and (at > after_at or (at == after_at and id > after_id)) then
@@ -1792,6 +1856,7 @@ offer('load', {}, function(given, args)
 	if amount < -BALANCE_MAX or amount > BALANCE_MAX then
 		return answer(OUT_OF_RANGE, NONE)
 	end
+	change_seldom()
 	w_posted, w_held, w_burn, w_accrued, w_rem, w_as_of, w_calls = amount, 0, 0, 0, 0, now, 0
 	w_version, w_exhausted_at, w_generation, w_notices = version, 0, epoch, NO_NOTICES
 	w_due, w_due_was, w_cursor, w_cursor_due, w_terms, swept = 0, 0, 0, 0, terms_text, nil

@@ -289,7 +289,7 @@ class Machine(RuleBasedStateMachine):
         due = dict(self.redis.zrange(self.p.key(b'due'), 0, -1, withscores=True))
         for company, wallet in self.wallets.items():
             fields = self.redis.hgetall(self.p.wallet_key(company))
-            record = wire.read_record(fields.pop(b''))
+            record = wire.take_record(fields)
             calls = [self.raw_call(data) for data in fields.values()]
             assert record.held == sum(x['held'] for x in calls)
             assert record.burn == sum(x['rate'] for x in calls if x['state'] == 2)

@@ -356,13 +356,15 @@ class Partition:
 
 
 WALLET_FIELDS = ['layout', 'posted', 'held', 'burn', 'accrued', 'rem', 'as_of', 'calls', 'version',
-                 'exhausted_at', 'generation', 'due', 'cursor', 'cursor_due', 'notices', 'terms']
+                 'exhausted_at', 'due']
+SELDOM_FIELDS = ['generation', 'cursor', 'cursor_due', 'notices', 'terms']
 
 
-def read_record(data):
-    """A wallet's record as it lies in the store."""
-    record = Reply(zip(WALLET_FIELDS, struct.unpack('<B13d32s40s', data)))
-    for name in WALLET_FIELDS[1:14]:
+def take_record(fields):
+    """A wallet's record out of its hash; what is left are its calls."""
+    record = Reply(zip(WALLET_FIELDS, struct.unpack('<B10d', fields.pop(b''))))
+    record.update(zip(SELDOM_FIELDS, struct.unpack('<3d32s40s', fields.pop(b'\0'))))
+    for name in WALLET_FIELDS[1:] + SELDOM_FIELDS[:3]:
         assert record[name] == int(record[name])
         record[name] = int(record[name])
     return record
