@@ -6,7 +6,7 @@ import re
 import pytest
 from support.wire import LIBRARY
 
-KNOWN = {'redis', 'struct', 'string', 'table', 'error', 'tonumber', 'ipairs', 'pairs'}
+KNOWN = {'redis', 'struct', 'string', 'table', 'math', 'error', 'tonumber', 'ipairs', 'pairs'}
 KEYWORDS = set('and break do else elseif end false for function if in local nil not or repeat return then '
                'true until while'.split())
 TOKEN = re.compile(r"""--[^\n]*|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[A-Za-z_]\w*|\d[\w.]*|\.\.\.|\.\.|[=~<>]=|\S""")
