@@ -14,7 +14,7 @@ import grpc
 
 from support.contract import pb
 from support.waiting import wait_until
-from support.wire import read_record
+from support.wire import take_record
 
 COUNTED = (pb.CALL_STATE_AUTHORIZED, pb.CALL_STATE_METERING, pb.CALL_STATE_STOPPED)
 
@@ -200,7 +200,7 @@ def _records(stack):
             company = str(uuid.UUID(bytes=key[len(prefix) + 2:]))
             seen.add(company)
             fields = redis.hgetall(key)
-            record = read_record(fields.pop(b""))
+            record = take_record(fields)
             for fault in _record(record, fields, calls[company], versions.get(company),
                                  due.pop(uuid.UUID(company).bytes, 0)):
                 yield f"{company}: in the store {fault}"
