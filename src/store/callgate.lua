@@ -641,6 +641,7 @@ local function parse_deal(text)
 	local d = { text = text, price = sub(text, 1, 24) }
 	d.rate, d.fee, d.minimum, d.increment, d.reserve_ms, d.longest_ms, d.lease_ms, d.guard_ms =
 		unpack('<i8i8I4I4I4I4I4I4', text)
+	d.longest_minutes = math.ceil(d.longest_ms / 60000)
 	d.has_good_price = d.rate >= 0 and d.rate <= RATE_MAX and d.fee >= 0 and d.fee <= RATE_MAX
 		and d.minimum <= PERIOD_MAX_MS and d.increment >= 1 and d.increment <= PERIOD_MAX_MS
 	d.has_good_limits = d.reserve_ms >= 1 and d.reserve_ms <= DURATION_MAX_MS
@@ -731,7 +732,11 @@ local function lasts_ms(free, others)
 	if terms_unlimited or terms_shadow or burn == 0 then
 		return deal.longest_ms
 	end
-	local ms = ms_of(free - deal.headroom, burn)
+	local room = free - deal.headroom
+	if room >= burn * deal.longest_minutes then
+		return deal.longest_ms -- a rich wallet needs no division
+	end
+	local ms = ms_of(room, burn)
 	return ms
 end
 
@@ -743,9 +748,9 @@ local function can_burn(rate)
 	return w_burn + rate <= BURN_MAX
 end
 
--- Whether holding so much more leaves what is available within its range.
-local function can_hold(amount)
-	return w_held + amount <= BALANCE_MAX and available() - amount >= -BALANCE_MAX
+-- Whether holding so much more of what is `left` leaves both within their range.
+local function can_hold(amount, left)
+	return w_held + amount <= BALANCE_MAX and left - amount >= -BALANCE_MAX
 end
 
 -- From here on the call burns.  Its hold must be in `held` as `held_now`.
@@ -1093,14 +1098,14 @@ end
 ------------------------------------------------------------------------ authorize
 
 -- The refusals in their order; BARRED was looked for before.
-local function decide(has_price)
+local function decide(has_price, left)
 	if terms_suspended then
 		return SUSPENDED
 	elseif not has_price then
 		return UNPRICED
 	elseif w_calls >= terms_calls_max then
 		return TOO_MANY
-	elseif not terms_unlimited and available() < deal.hold then
+	elseif not terms_unlimited and left < deal.hold then
 		return NO_FUNDS
 	end
 	return ALLOWED
@@ -1117,8 +1122,8 @@ end
 local REPLY_REPLAYED = 2
 
 -- Whether the call at hand can be taken in, started or not, without leaving any range.
-local function fits()
-	return can_burn(deal.rate) and w_calls < CALLS_MAX and can_hold(deal.hold)
+local function fits(left)
+	return can_burn(deal.rate) and w_calls < CALLS_MAX and can_hold(deal.hold, left)
 end
 
 -- The call at hand was not held, and is started.
@@ -1134,14 +1139,14 @@ local REPLY_PRICE = 1
 local authorize_reply = '<BBi8c3BBBc24i8i8i8I4I6'
 
 -- A decision that keeps nothing: a denial, or one that was only asked about.
-local function undecided(verdict, has_price)
+local function undecided(verdict, has_price, left)
 	local decision, shadow = answered(verdict)
 	local max_ms = 0
 	if decision == ALLOWED and has_price and verdict ~= BARRED then
-		max_ms = within_longest(lasts_ms(available(), w_burn))
+		max_ms = within_longest(lasts_ms(left, w_burn))
 	end
 	return reply(authorize_reply, DONE, NONE, decision, shadow, has_price and REPLY_PRICE or 0,
-		deal.price, 0, available(), has_price and deal.hold or 0, max_ms, 0)
+		deal.price, 0, left, has_price and deal.hold or 0, max_ms, 0)
 end
 
 local function authorized(replayed)
@@ -1168,8 +1173,8 @@ local function authorize_again(a)
 end
 
 -- Holds the call at hand, of which nothing was held before.
-local function admit(a)
-	if not fits() then
+local function admit(a, left)
+	if not fits(left) then
 		return answer(OUT_OF_RANGE, NONE)
 	elseif outbox_is_full(a.outbox_max) then
 		return answer(OUTBOX_FULL, NONE)
@@ -1177,7 +1182,7 @@ local function admit(a)
 		c_started_with = 1
 		take_in_started(now)
 	else
-		c_max_ms = within_longest(lasts_ms(available(), w_burn))
+		c_max_ms = within_longest(lasts_ms(left, w_burn))
 		w_calls = w_calls + 1
 		w_held = w_held + deal.hold
 	end
@@ -1195,7 +1200,7 @@ local function parse_authorize(text)
 	local flags, resource, destination, meta_bytes, at
 	a.epoch, a.not_after, a.outbox_max, flags, a.terms, a.deal, a.id, resource, destination,
 		meta_bytes, at = unpack('<I8i8I8Bc40c40Bc0Bc0Bc0H', text)
-	a.start, a.validate_only, a.has_price = flag(flags, 1), flag(flags, 2), flag(flags, 4)
+	a.start, a.validate_only, a.has_price = flags % 2 >= 1, flags % 4 >= 2, flags % 8 >= 4
 	check_length(text, at + meta_bytes)
 	check_instant(a.not_after)
 	check_resource(resource)
@@ -1219,17 +1224,18 @@ local function authorize(a, live)
 		return answer_of(KEY_REUSED, e)
 	end
 	take_call(a.deal, a.tail, now)
-	local verdict = e and e.state ~= EXPIRED and BARRED or decide(a.has_price)
+	local left = available()
+	local verdict = e and e.state ~= EXPIRED and BARRED or decide(a.has_price, left)
 	local decision, shadow = answered(verdict)
 	if a.validate_only then
-		return undecided(verdict, a.has_price)
+		return undecided(verdict, a.has_price, left)
 	elseif decision ~= ALLOWED or verdict == BARRED or not a.has_price then
 		-- Without a price or with a spent id nothing can be held, in shadow mode neither.
 		commit_if_changed()
-		return undecided(verdict, a.has_price)
+		return undecided(verdict, a.has_price, left)
 	end
 	c_shadow = shadow
-	return admit(a)
+	return admit(a, left)
 end
 
 offer_operation('authorize', {}, 6, parse_authorize, authorize)
@@ -1255,13 +1261,14 @@ end
 
 -- An expired call is decided anew, at its old price.
 local function start_expired(a)
-	local verdict = decide(true)
+	local left = available()
+	local verdict = decide(true, left)
 	local decision
 	decision, c_shadow = answered(verdict)
 	if decision ~= ALLOWED then
 		commit_if_changed()
 		return started(decision, EXPIRED, false)
-	elseif not fits() then
+	elseif not fits(left) then
 		return answer(OUT_OF_RANGE, EXPIRED)
 	end
 	take_in_started(start_instant(a.started_at))
@@ -1543,7 +1550,7 @@ end
 -- Meters the call at hand from its true start, whatever the balance.
 local function adopt_call(a, live)
 	local owed = charge_for(deal.rate, now - a.started_at)
-	if not can_burn(deal.rate) or w_calls >= CALLS_MAX or not can_hold(deal.headroom + owed) then
+	if not can_burn(deal.rate) or w_calls >= CALLS_MAX or not can_hold(deal.headroom + owed, available()) then
 		return answer(OUT_OF_RANGE, NONE)
 	elseif outbox_is_full(a.outbox_max) then
 		return answer(OUTBOX_FULL, NONE)

@@ -10,8 +10,8 @@ from test_wallet import LONG, machine_test
 
 MUTANTS = {
     'accrual loses its remainder': (
-        'w_rem = rest % 60000\n\t\tw.accrued = w_accrued + whole + (rest - w_rem) / 60000\n\tend',
-        'w_rem = 0\n\t\tw.accrued = w_accrued + whole + (rest - rest % 60000) / 60000\n\tend'),
+        'w_rem = rest % 60000\n\t\tw_accrued = w_accrued + whole + (rest - w_rem) / 60000\n\tend',
+        'w_rem = 0\n\t\tw_accrued = w_accrued + whole + (rest - rest % 60000) / 60000\n\tend'),
     'a charge is rounded down': ('return rest > 0 and whole + 1 or whole', 'return whole'),
     'the minimum is forgotten': ('return billed < minimum and minimum or billed', 'return billed'),
     'a started call keeps its whole hold': (
@@ -56,7 +56,7 @@ MUTANTS = {
     'a credit is applied twice': ('if e and e.amount == a.amount then', 'if e and e.amount == 0 then'),
     'charge ignores live calls': ('if live then\n\t\treturn answer(KEY_REUSED, c_state)\n\tend\n\tlocal e = recall(a.id)\n\tif e and e.state == POSTED and', 'local e = recall(a.id)\n\tif e and e.state == POSTED and'),
     'a due time that comes nearer is not written': ('if w_due == 0 or at < w_due then', 'if w_due == 0 then'),
-    'the version stands still': ('w_version = w_version + 1\n\tw.posted', 'w_posted'),
+    'the version stands still': ('w_version = w_version + 1\n\tw_posted', 'w_posted'),
     'meta is not merged': ('#own + #meta) .. own .. meta', '#own + #meta) .. meta .. own'),
     'exhaustion is forgotten by a write': ('w_exhausted_at = at and at < now and at or now', 'w_exhausted_at = now'),
     'an id is not checked': ("require_that(#id <= 128 and find(id, '^[!-~]+$'), 'call_id')", ''),
