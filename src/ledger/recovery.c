@@ -273,13 +273,17 @@ static void take_cursor(struct cg_part *part, const PGresult *result)
 
 /*
  * Is what the store has the latest history?  It is where it was the last one served (or a
- * later one than the ledger remembers), and has everything that the ledger has.
+ * later one than the ledger remembers), and has everything that the ledger has.  A recovery
+ * that was not finished has put its own epoch over an old history, so that one counts only
+ * where the ledger says that it was judged to its end.
  */
 static bool is_latest(const struct cg_part *part)
 {
 	const struct cg_cursor_row *cursor = &part->cursor;
 
-	return part->former_epoch != 0 && part->former_epoch >= cursor->served &&
+	bool is_served =
+	    part->served_epoch >= cursor->served || part->former_epoch == cursor->served;
+	return part->former_epoch != 0 && is_served &&
 	    cg_position_compare(
 	        cursor->last_epoch, cursor->last_n, part->stream_epoch, part->stream_n) <= 0;
 }
@@ -324,6 +328,7 @@ static void on_fenced(struct cg_partition_op *op)
 		return;
 	}
 	part->former_epoch = op->out.fence.former_epoch;
+	part->served_epoch = op->out.fence.served_epoch;
 	part->stream_epoch = op->out.fence.last_epoch;
 	part->stream_n = op->out.fence.last_n;
 	part->trimmed = (struct cg_entry_id){.partition = part->index,

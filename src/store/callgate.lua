@@ -141,9 +141,9 @@ do
 -- In two fields, since every call reads the first: epoch, state, floor, current generation of
 -- ended calls, whether the other one was ever used.
 local IN_FORCE, IN_FORCE_LAYOUT = 'in_force', '<BdBdBB'
--- Last trimmed id, partition count, since when the current generation is, the last id before it,
--- deployment, history.
-local HISTORY, HISTORY_LAYOUT = 'history', '<dddddd' .. 'c16c40c40'
+-- The last epoch that was served, last trimmed id, partition count, since when the current
+-- generation is, the last id before it, deployment, history.
+local HISTORY, HISTORY_LAYOUT = 'history', '<ddddddd' .. 'c16c40c40'
 
 -- This server's history, 40 hexadecimal digits each; a promotion changes the second alone.
 function own_history()
@@ -172,8 +172,8 @@ function whole_head()
 	local h = read_head(keys[1])
 	heads[keys[1]] = nil
 	if h then
-		h.trimmed_epoch, h.trimmed_n, h.partition_count, h.ended_since, h.older_epoch, h.older_n,
-			h.deployment, h.run_id, h.replid =
+		h.served, h.trimmed_epoch, h.trimmed_n, h.partition_count, h.ended_since, h.older_epoch,
+			h.older_n, h.deployment, h.run_id, h.replid =
 			unpack(HISTORY_LAYOUT, call('HGET', keys[1], HISTORY))
 	end
 	return h
@@ -183,9 +183,9 @@ function write_head()
 	call('HSET', keys[1],
 		IN_FORCE, pack(IN_FORCE_LAYOUT, LAYOUT, head.epoch, head.state, head.floor, head.ended,
 			head.rotated),
-		HISTORY, pack(HISTORY_LAYOUT, head.trimmed_epoch, head.trimmed_n, head.partition_count,
-			head.ended_since, head.older_epoch, head.older_n, head.deployment, head.run_id,
-			head.replid))
+		HISTORY, pack(HISTORY_LAYOUT, head.served, head.trimmed_epoch, head.trimmed_n,
+			head.partition_count, head.ended_since, head.older_epoch, head.older_n,
+			head.deployment, head.run_id, head.replid))
 	heads[keys[1]] = nil
 end
 
@@ -295,10 +295,13 @@ offer('fence', { 'allow-oom' }, function(given, args)
 	head = whole_head()
 	local former = head and head.epoch or 0
 	if former >= epoch then
-		return pack('<BBI8I8I8I8I8', DONE, 1, former, 0, 0, 0, 0)
+		return pack('<BBI8I8I8I8I8I8', DONE, 1, former, 0, 0, 0, 0, 0)
 	end
 	-- Without a head nothing of what may be left here can be trusted: all wallets are absent.
+	-- A recovery that was not finished leaves its epoch here, and says nothing of the history:
+	-- only the epoch that was last served does.
 	head = head or fresh_parts(epoch)
+	head.served = head.served or 0
 	head.epoch, head.state, head.deployment = epoch, RECOVERING, deployment
 	head.partition_count = partition_count
 	head.run_id, head.replid = own_history()
@@ -306,8 +309,8 @@ offer('fence', { 'allow-oom' }, function(given, args)
 	make_keys()
 	marks[keys[1]] = -epoch
 	local last_epoch, last_n = last_id_of(keys[2])
-	return pack('<BBI8I8I8I8I8', DONE, 0, former, last_epoch, last_n, head.trimmed_epoch,
-		head.trimmed_n)
+	return pack('<BBI8I8I8I8I8I8', DONE, 0, former, head.served, last_epoch, last_n,
+		head.trimmed_epoch, head.trimmed_n)
 end)
 
 -- Whether this very recovery is still under way here.
@@ -344,7 +347,7 @@ offer('serve', { 'allow-oom' }, function(given, args)
 	if not is_recovering(epoch) then
 		return pack('<BB', DONE, 1)
 	end
-	head.state = SERVING
+	head.state, head.served = SERVING, epoch
 	head.run_id, head.replid = own_history()
 	write_head()
 	marks[keys[1]] = epoch

@@ -91,6 +91,7 @@ static void take_fence(struct cg_cursor *in, struct cg_partition_op *op)
 {
 	op->out.fence.overtaken = cg_wire_take_bool(in);
 	op->out.fence.former_epoch = cg_cursor_uint(in, 8);
+	op->out.fence.served_epoch = cg_cursor_uint(in, 8);
 	op->out.fence.last_epoch = cg_cursor_uint(in, 8);
 	op->out.fence.last_n = cg_cursor_uint(in, 8);
 	op->out.fence.trimmed_epoch = cg_cursor_uint(in, 8);

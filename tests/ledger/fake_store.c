@@ -27,6 +27,7 @@ static void fence(struct fake_partition *p, struct cg_partition_op *op)
 	p->fence_count++;
 	op->out.fence.overtaken = p->epoch >= op->in.fence.epoch;
 	op->out.fence.former_epoch = p->epoch;
+	op->out.fence.served_epoch = p->served;
 	op->out.fence.last_epoch = p->last.epoch;
 	op->out.fence.last_n = p->last.n;
 	op->out.fence.trimmed_epoch = p->trimmed.epoch;
@@ -53,6 +54,7 @@ static void serve(struct fake_partition *p, struct cg_partition_op *op)
 	op->out.serve.overtaken = p->epoch != op->in.serve.epoch;
 	if (!op->out.serve.overtaken) {
 		p->state = FAKE_SERVING;
+		p->served = p->epoch;
 		p->other_history = false;
 	}
 }
@@ -180,6 +182,7 @@ void fake_store_forget(struct fake_store *store, uint32_t partition)
 
 	p->state = FAKE_NONE;
 	p->epoch = 0;
+	p->served = 0;
 	p->count = 0;
 	p->last = p->trimmed = (struct cg_entry_id){0};
 }

@@ -21,6 +21,7 @@ struct fake_partition {
 	enum fake_state state;
 	bool other_history; /* as after a restart */
 	uint64_t epoch;
+	uint64_t served; /* the last epoch that was served */
 	uint64_t next_n;
 	struct cg_entry_id last;
 	struct cg_entry_id trimmed;

@@ -400,21 +400,30 @@ static void test_a_restarted_store_keeps_its_history(void **state)
 	driver_stop(d);
 }
 
-static void test_an_older_history_is_copied_and_dropped(void **state)
+/* `began`: a recovery of the old snapshot was begun before, and not finished. */
+static void recover_older_history(bool began, unsigned company)
 {
-	(void)state;
 	struct driver *d = begin();
 	struct cg_partition_listener store = cg_ledger_partition_listener(d->ledger);
-	struct books books = {.company = company_of(48)};
+	struct books books = {.company = company_of(company)};
 	struct fake_partition *p = &d->store.partitions[0];
+	long long orphans = driver_number(
+	    d, "select count(*) from callgate.orphans where reference_id = 'old-2'::bytea");
 
 	(void)create_wallet(d, &books.company);
 	commit(d, &books, CG_ENTRY_USAGE, -1, "old-1");
 	/* An old snapshot: one epoch behind, with an entry that never was flushed. */
 	struct books lost = books;
 	struct cg_entry entry = entry_of(&lost, CG_ENTRY_USAGE, -1, "old-2");
-	p->epoch--;
+	p->served = --p->epoch;
 	(void)fake_store_append(&d->store, 0, &entry);
+	if (began) {
+		p->epoch += 2;
+		p->state = FAKE_RECOVERING;
+		(void)driver_number(d,
+		    "update callgate.cursors set epoch = epoch + 1 where partition = 0 returning "
+		    "1");
+	}
 	uint32_t drops = p->drop_count;
 	store.on_refused(store.owner, 0);
 	assert_true(driver_wait(d, every_partition_is_served, 10000));
@@ -422,9 +431,21 @@ static void test_an_older_history_is_copied_and_dropped(void **state)
 	assert_int_equal(
 	    driver_number(
 	        d, "select count(*) from callgate.orphans where reference_id = 'old-2'::bytea"),
-	    1);
+	    orphans + 1);
 	commit(d, &books, CG_ENTRY_USAGE, -1, "old-3");
 	driver_stop(d);
+}
+
+static void test_an_older_history_is_copied_and_dropped(void **state)
+{
+	(void)state;
+	recover_older_history(false, 48);
+}
+
+static void test_an_older_history_is_dropped_after_a_recovery_that_did_not_finish(void **state)
+{
+	(void)state;
+	recover_older_history(true, 64);
 }
 
 static void test_a_refused_text_costs_its_payload_alone(void **state)
@@ -593,6 +614,7 @@ int main(void)
 	    cmocka_unit_test(test_a_flushed_store_is_recovered_and_calls_go_on),
 	    cmocka_unit_test(test_a_restarted_store_keeps_its_history),
 	    cmocka_unit_test(test_an_older_history_is_copied_and_dropped),
+	    cmocka_unit_test(test_an_older_history_is_dropped_after_a_recovery_that_did_not_finish),
 	    cmocka_unit_test(test_a_refused_text_costs_its_payload_alone),
 	    cmocka_unit_test(test_a_refused_reference_sets_its_wallet_aside_and_no_other),
 	    cmocka_unit_test(test_two_sidecars_flush_one_stream),

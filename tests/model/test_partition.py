@@ -50,7 +50,7 @@ def test_nothing_works_without_a_head(p):
 
 def test_recovery_takes_a_fresh_store_into_use(p):
     fenced = p.fence(3)
-    assert fenced == dict(overtaken=False, former=0, last=(0, 0), trimmed=(0, 0))
+    assert fenced == dict(overtaken=False, former=0, served=0, last=(0, 0), trimmed=(0, 0))
     assert set(p.redis.keys()) == set(p.partition_keys())
     p.epoch = 3
     assert p.hello().condition == 'HALF_DONE'
@@ -78,12 +78,21 @@ def test_steps_that_are_overtaken_change_nothing(served):
     assert served.serve(2) and served.drop(2) and served.drop(1)
     assert served.balance(COMPANY).outcome == 'DONE'
     assert not served.fence(5).overtaken
-    assert served.fence(4) == dict(overtaken=True, former=5, last=(0, 0), trimmed=(0, 0))
+    assert served.fence(4) == dict(overtaken=True, former=5, served=0, last=(0, 0), trimmed=(0, 0))
     assert served.serve(4) and served.drop(4)
     assert_all_refused(served)
     assert not served.serve(5)
     served.epoch = 5
     assert served.balance(COMPANY).posted == 10**9
+
+
+def test_an_unfinished_recovery_does_not_pass_for_a_served_epoch(served):
+    assert served.fence(5).served == 1
+    assert (served.fence(6).former, served.fence(7).served) == (5, 1)
+    assert not served.drop(7)
+    assert served.fence(8).served == 1
+    assert not served.serve(8)
+    assert served.fence(9).served == 8
 
 
 def test_fence_answers_the_last_id_and_ids_go_on(served):

@@ -306,9 +306,10 @@ class Partition:
     def fence(self, epoch):
         reader = Reader(self.fcall('fence', self.partition_keys(), struct.pack(
             '<Q16sI', epoch, self.deployment, self.count)))
-        _, overtaken, former, last_epoch, last_n, trimmed_epoch, trimmed_n = reader.take(1, 1, 8, 8, 8, 8, 8)
+        _, overtaken, former, served, last_epoch, last_n, trimmed_epoch, trimmed_n = reader.take(
+            1, 1, 8, 8, 8, 8, 8, 8)
         reader.end()
-        return Reply(overtaken=bool(overtaken), former=former, last=(last_epoch, last_n),
+        return Reply(overtaken=bool(overtaken), former=former, served=served, last=(last_epoch, last_n),
                      trimmed=(trimmed_epoch, trimmed_n))
 
     def drop(self, epoch):
