@@ -11,7 +11,7 @@
 
 _Noreturn void cg_assert_fail(const char *what, const char *file, int line);
 
-#define CG_ASSERT(what) ((what) ? (void)0 : cg_assert_fail(#what, __FILE__, __LINE__))
+#define CG_ASSERT(what)  ((what) ? (void)0 : cg_assert_fail(#what, __FILE__, __LINE__))
 #define CG_UNREACHABLE() cg_assert_fail("unreachable", __FILE__, __LINE__)
 
 #endif /* CG_BASE_ASSERT_H */

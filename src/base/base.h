@@ -21,7 +21,7 @@
 #include "base/view.h"
 
 /* The struct that embeds `member` at `pointer`. */
-#define CG_CONTAINER_OF(pointer, type, member) \
+#define CG_CONTAINER_OF(pointer, type, member)                                                     \
 	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #define CG_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

@@ -29,7 +29,8 @@ void cg_buffer_uint(struct cg_buffer *buffer, uint64_t value, size_t width);
 /* A length of `width` bytes (1 or 2), then the bytes; overflow where the length does not fit. */
 void cg_buffer_text(struct cg_buffer *buffer, struct cg_view text, size_t width);
 
-__attribute__((format(printf, 2, 3))) void cg_buffer_printf(struct cg_buffer *buffer, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void cg_buffer_printf(
+    struct cg_buffer *buffer, const char *format, ...);
 
 static inline struct cg_view cg_buffer_view(const struct cg_buffer *buffer)
 {

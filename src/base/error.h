@@ -12,7 +12,8 @@ struct cg_error {
 };
 
 /* Replaces the message; too long a message is cut. */
-__attribute__((format(printf, 2, 3))) void cg_error_set(struct cg_error *err, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void cg_error_set(
+    struct cg_error *err, const char *format, ...);
 
 /* Puts `outer: ` before what is there. */
 void cg_error_wrap(struct cg_error *err, const char *outer);

@@ -65,7 +65,8 @@ static void put_prefix(struct cg_buffer *line, enum cg_log_level level)
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	(void)gmtime_r(&now.tv_sec, &utc);
 	(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-	cg_buffer_printf(line, "at=%s.%03ldZ level=%s msg=", text, now.tv_nsec / 1000000, names[level]);
+	cg_buffer_printf(
+	    line, "at=%s.%03ldZ level=%s msg=", text, now.tv_nsec / 1000000, names[level]);
 }
 
 void cg_log(enum cg_log_level level, const char *what, ...)
@@ -82,7 +83,8 @@ void cg_log(enum cg_log_level level, const char *what, ...)
 	put_value(&line, what);
 
 	va_start(args, what);
-	for (const char *key = va_arg(args, const char *); key != NULL; key = va_arg(args, const char *)) {
+	for (const char *key = va_arg(args, const char *); key != NULL;
+	     key = va_arg(args, const char *)) {
 		const char *value = va_arg(args, const char *);
 		cg_buffer_printf(&line, " %s=", key);
 		put_value(&line, value == NULL ? "" : value);
@@ -105,8 +107,8 @@ const char *cg_log_int(int64_t value)
 	return text;
 }
 
-int cg_log_limit_admits(struct cg_log_limit *limit, uint64_t now_ms, uint64_t interval_ms,
-    uint64_t *ret_held_back)
+int cg_log_limit_admits(
+    struct cg_log_limit *limit, uint64_t now_ms, uint64_t interval_ms, uint64_t *ret_held_back)
 {
 	if (now_ms < limit->next_at_ms) {
 		limit->held_back++;

@@ -47,7 +47,7 @@ struct cg_log_limit {
 };
 
 /* Whether to log now; then *ret_held_back is how many were left out since the last. */
-int cg_log_limit_admits(struct cg_log_limit *limit, uint64_t now_ms, uint64_t interval_ms,
-    uint64_t *ret_held_back);
+int cg_log_limit_admits(
+    struct cg_log_limit *limit, uint64_t now_ms, uint64_t interval_ms, uint64_t *ret_held_back);
 
 #endif /* CG_BASE_LOG_H */

@@ -10,27 +10,29 @@
 #include <stdbool.h>
 
 /* X(value, name, sentence) */
-#define CG_STATUS_MAP(X)                                                                         \
-	X(OK, "ok", "it happened")                                                               \
-	X(INVALID, "invalid", "the request is malformed; nothing happened")                      \
-	X(NOT_FOUND, "not_found", "what was asked for does not exist; nothing happened")         \
-	X(WRONG_STATE, "wrong_state", "its state does not admit it; nothing happened")           \
-	X(KEY_REUSED, "key_reused", "the key was used with other content; nothing happened")     \
-	X(OUT_OF_RANGE, "out_of_range", "beyond what is kept or can be represented; nothing happened") \
-	X(FULL, "full", "a limit is reached; nothing happened")                                  \
-	X(UNAVAILABLE, "unavailable", "out of reach; it certainly did not happen")               \
-	X(RECOVERING, "recovering", "this partition is being recovered; it did not happen")      \
-	X(TIMEOUT, "timeout", "no answer in time; it may have happened")                         \
-	X(LOST, "lost", "the connection ended before the answer; it may have happened")          \
-	X(CLOSING, "closing", "we are shutting down; it did not happen")                         \
-	X(DENIED, "denied", "the server refuses us: credentials or rights; it did not happen")   \
-	X(INTERNAL, "internal", "our bug, or an answer that breaks the protocol; it may have happened")
+#define CG_STATUS_MAP(X)                                                                           \
+	X(OK, "ok", "it happened")                                                                 \
+	X(INVALID, "invalid", "the request is malformed; nothing happened")                        \
+	X(NOT_FOUND, "not_found", "what was asked for does not exist; nothing happened")           \
+	X(WRONG_STATE, "wrong_state", "its state does not admit it; nothing happened")             \
+	X(KEY_REUSED, "key_reused", "the key was used with other content; nothing happened")       \
+	X(OUT_OF_RANGE, "out_of_range",                                                            \
+	    "beyond what is kept or can be represented; nothing happened")                         \
+	X(FULL, "full", "a limit is reached; nothing happened")                                    \
+	X(UNAVAILABLE, "unavailable", "out of reach; it certainly did not happen")                 \
+	X(RECOVERING, "recovering", "this partition is being recovered; it did not happen")        \
+	X(TIMEOUT, "timeout", "no answer in time; it may have happened")                           \
+	X(LOST, "lost", "the connection ended before the answer; it may have happened")            \
+	X(CLOSING, "closing", "we are shutting down; it did not happen")                           \
+	X(DENIED, "denied", "the server refuses us: credentials or rights; it did not happen")     \
+	X(INTERNAL, "internal",                                                                    \
+	    "our bug, or an answer that breaks the protocol; it may have happened")
 
 enum cg_status {
 #define X(value, name, sentence) CG_##value,
 	CG_STATUS_MAP(X)
 #undef X
-	    CG_STATUS_COUNT
+	CG_STATUS_COUNT
 };
 
 /* The short name, as it stands in logs; never NULL. */

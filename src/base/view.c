@@ -54,7 +54,8 @@ bool cg_view_is_text(struct cg_view v)
 		unsigned char low = 0;
 		unsigned char high = 0;
 		size_t length = sequence_length(bytes[i], &low, &high);
-		if (length == 0 || v.len - i < length || bytes[i + 1] < low || bytes[i + 1] > high) {
+		if (length == 0 || v.len - i < length || bytes[i + 1] < low ||
+		    bytes[i + 1] > high) {
 			return false;
 		}
 		for (size_t k = 2; k < length; k++) {

@@ -82,7 +82,7 @@ struct cg_part {
 	enum cg_partition_condition condition;       /* what hello found */
 	uint64_t recovery_at_ms[CG_RECOVERIES_MOST]; /* the last ones, as a ring */
 	uint32_t recovery_next;
-	uint64_t head_epoch;   /* as hello found it */
+	uint64_t head_epoch; /* as hello found it */
 	uint64_t served_epoch;
 	uint64_t former_epoch; /* as the fence found it, with the stream's last id */
 	uint64_t stream_epoch, stream_n;

@@ -68,15 +68,15 @@ void cg_hook_close(struct cg_hook *hook);
 #define CG_WATCH_READ  1u
 #define CG_WATCH_WRITE 2u
 struct cg_watch;
-struct cg_watch *cg_watch_create(struct cg_loop *loop, int fd,
-    void (*on_ready)(void *owner, unsigned events), void *owner);
+struct cg_watch *cg_watch_create(
+    struct cg_loop *loop, int fd, void (*on_ready)(void *owner, unsigned events), void *owner);
 void cg_watch_set(struct cg_watch *watch, unsigned events);
 /* The descriptor may be closed as soon as this returns. */
 void cg_watch_close(struct cg_watch *watch);
 
 struct cg_signal;
-struct cg_signal *cg_signal_create(struct cg_loop *loop, int number, void (*on_signal)(void *owner),
-    void *owner);
+struct cg_signal *cg_signal_create(
+    struct cg_loop *loop, int number, void (*on_signal)(void *owner), void *owner);
 void cg_signal_close(struct cg_signal *sig);
 
 #endif /* CG_LOOP_LOOP_H */

@@ -37,8 +37,8 @@ struct cg_stream *cg_stream_connect(struct cg_loop *loop, const char *address, u
  * one such write at a time: the owner keeps the next bytes until on_written.
  * Only once it is open; after on_end it is false and nothing happens.
  */
-bool cg_stream_write(struct cg_stream *stream, struct cg_view bytes,
-    void (*on_written)(void *owner, bool ok));
+bool cg_stream_write(
+    struct cg_stream *stream, struct cg_view bytes, void (*on_written)(void *owner, bool ok));
 
 /* Ends it without a callback.  Bytes being written may or may not have left. */
 void cg_stream_close(struct cg_stream *stream);

@@ -14,7 +14,7 @@
 #include "gate/ports/types.h"
 
 enum cg_ledger_verb {
-	CG_LEDGER_WALLET_READ,   /* terms, posted balance and version, in one snapshot */
+	CG_LEDGER_WALLET_READ, /* terms, posted balance and version, in one snapshot */
 	CG_LEDGER_WALLET_CREATE,
 	CG_LEDGER_WALLET_UPDATE,
 	CG_LEDGER_KEY_READ,      /* what was charged or credited under a key */
@@ -27,14 +27,14 @@ enum cg_ledger_verb {
 enum cg_ledger_outcome {
 	CG_LEDGER_DONE,
 	CG_LEDGER_NO_WALLET,
-	CG_LEDGER_NO_PLAN,       /* WALLET_CREATE, WALLET_UPDATE: there is no such plan */
-	CG_LEDGER_NO_COMPANY,    /* WALLET_CREATE: companies is somebody else's table and lacks the row */
+	CG_LEDGER_NO_PLAN,    /* WALLET_CREATE, WALLET_UPDATE: there is no such plan */
+	CG_LEDGER_NO_COMPANY, /* WALLET_CREATE: companies is somebody else's table and lacks the row */
 	CG_LEDGER_CURRENCY_DIFFERS, /* WALLET_CREATE: it exists with another */
-	CG_LEDGER_NO_KEY,        /* KEY_READ: certainly not there (read from the primary) */
-	CG_LEDGER_KEY_REUSED,    /* RECEIPT_WRITE: the reference stands for other content */
-	CG_LEDGER_POSTED,        /* RECEIPT_WRITE: its entry is in the ledger already; read `row` */
-	CG_LEDGER_OUT_OF_RANGE,  /* RECEIPT_WRITE: the balance would leave what can be represented */
-	CG_LEDGER_OVERTAKEN,     /* AWAIT: the epoch changed, and the key is not in the ledger, or it was quarantined */
+	CG_LEDGER_NO_KEY,           /* KEY_READ: certainly not there (read from the primary) */
+	CG_LEDGER_KEY_REUSED,       /* RECEIPT_WRITE: the reference stands for other content */
+	CG_LEDGER_POSTED,       /* RECEIPT_WRITE: its entry is in the ledger already; read `row` */
+	CG_LEDGER_OUT_OF_RANGE, /* RECEIPT_WRITE: the balance would leave what can be represented */
+	CG_LEDGER_OVERTAKEN, /* AWAIT: the epoch changed, and the key is not in the ledger, or it was quarantined */
 };
 
 /* A wallet as the ledger has it. */
@@ -49,7 +49,8 @@ struct cg_wallet {
 	struct cg_money low_balance;
 	int64_t low_balance_remaining_ms; /* 0: the amount holds */
 	int64_t created_at_ms;
-	uint64_t terms_version; /* of the wallet's own terms; the plan has one too, the greater holds */
+	uint64_t
+	    terms_version; /* of the wallet's own terms; the plan has one too, the greater holds */
 	struct cg_money posted;
 	uint64_t version; /* ledger entries so far */
 };
@@ -97,7 +98,8 @@ struct cg_ledger_row {
 	int64_t authorized_at_ms;
 	int64_t started_at_ms;
 	int64_t ended_at_ms;
-	struct cg_money corrected; /* amount of the entry correction:<call id>, signed as `amount`; 0: none */
+	struct cg_money
+	    corrected; /* amount of the entry correction:<call id>, signed as `amount`; 0: none */
 	struct cg_meta meta;
 };
 
@@ -131,11 +133,12 @@ struct cg_ledger_op {
 	enum cg_status status; /* as in gate/ports/store.h */
 	enum cg_ledger_outcome outcome;
 	union {
-		struct cg_wallet wallet; /* WALLET_* */
-		struct cg_ledger_row row; /* KEY_READ; RECEIPT_WRITE where POSTED */
+		struct cg_wallet wallet;         /* WALLET_* */
+		struct cg_ledger_row row;        /* KEY_READ; RECEIPT_WRITE where POSTED */
 		struct cg_terms_snapshot *terms; /* TERMS_READ: now the receiver's */
 	} out;
-	bool replayed; /* WALLET_CREATE: it existed; RECEIPT_WRITE: the receipt did, its entry may not */
+	bool
+	    replayed; /* WALLET_CREATE: it existed; RECEIPT_WRITE: the receipt did, its entry may not */
 
 	void (*done)(struct cg_ledger_op *op);
 	struct cg_list link; /* the port's */
@@ -161,8 +164,8 @@ struct cg_ledger_listener {
 	 * A receipt has no entry after a few seconds: apply it, as Credit would.  The views
 	 * are gone when this returns; the same receipt is announced again until it has one.
 	 */
-	void (*on_receipt_due)(void *owner, const struct cg_uuid *company,
-	    const struct cg_ledger_receipt_in *receipt);
+	void (*on_receipt_due)(
+	    void *owner, const struct cg_uuid *company, const struct cg_ledger_receipt_in *receipt);
 	void *owner;
 };
 

@@ -21,7 +21,7 @@ struct cg_deployment {
 enum cg_partition_verb {
 	CG_PARTITION_HELLO, /* a look: sets the mark again where the head's history is the server's own */
 	CG_PARTITION_FENCE, /* head := E, recovering; nothing else writes from here */
-	CG_PARTITION_DROP,  /* not the latest history: its stream, calls, keys and wallets are gone */
+	CG_PARTITION_DROP, /* not the latest history: its stream, calls, keys and wallets are gone */
 	CG_PARTITION_SERVE, /* head := E, serving */
 	CG_PARTITION_READ,  /* entries after an id, oldest first */
 	CG_PARTITION_TRIM,  /* at most 1000 entries at or below an id and older than the margin */
@@ -29,9 +29,9 @@ enum cg_partition_verb {
 
 /* What HELLO found; see the table in ledger.md. */
 enum cg_partition_condition {
-	CG_PARTITION_HEALTHY,    /* serving, and marked, or marked again just now */
-	CG_PARTITION_NO_HEAD,    /* a fresh or flushed store */
-	CG_PARTITION_HALF_DONE,  /* a recovery was begun and not finished */
+	CG_PARTITION_HEALTHY,   /* serving, and marked, or marked again just now */
+	CG_PARTITION_NO_HEAD,   /* a fresh or flushed store */
+	CG_PARTITION_HALF_DONE, /* a recovery was begun and not finished */
 	CG_PARTITION_OTHER_HISTORY, /* restarted, failed over, or resynchronized since it was confirmed */
 	CG_PARTITION_OTHER_DEPLOYMENT, /* two stores on one ledger, or the reverse: refuse, alarm */
 };
@@ -102,10 +102,13 @@ struct cg_partition_op {
 			int64_t now_ms; /* the store's clock */
 		} hello;
 		struct {
-			bool overtaken;     /* the head's epoch is not below E */
-			uint64_t former_epoch; /* the head's, maybe of an unfinished recovery; 0: there was none */
-			uint64_t served_epoch; /* the last one that this history was served under; 0: none */
-			uint64_t last_epoch;   /* the stream's last id; 0, 0: empty since it was made */
+			bool overtaken; /* the head's epoch is not below E */
+			uint64_t
+			    former_epoch; /* the head's, maybe of an unfinished recovery; 0: there was none */
+			uint64_t
+			    served_epoch; /* the last one that this history was served under; 0: none */
+			uint64_t
+			    last_epoch; /* the stream's last id; 0, 0: empty since it was made */
 			uint64_t last_n;
 			uint64_t trimmed_epoch;
 			uint64_t trimmed_n;

@@ -38,16 +38,16 @@ enum cg_store_verb {
 
 /* What the store answered, where it did (status CG_OK). */
 enum cg_store_outcome {
-	CG_STORE_DONE,        /* read `out`; a denial is an answer too */
-	CG_STORE_ABSENT,      /* the wallet is not loaded; nothing changed: LOAD, then again */
-	CG_STORE_ASK,         /* the key is not known here; nothing changed: ask the ledger, then again with `asked` */
+	CG_STORE_DONE,   /* read `out`; a denial is an answer too */
+	CG_STORE_ABSENT, /* the wallet is not loaded; nothing changed: LOAD, then again */
+	CG_STORE_ASK, /* the key is not known here; nothing changed: ask the ledger, then again with `asked` */
 	CG_STORE_UNKNOWN_CALL, /* no such call, and nothing to price one by */
-	CG_STORE_WRONG_STATE, /* out.state says which; nothing changed */
-	CG_STORE_KEY_REUSED,  /* the key stands for other content; for SETTLE `out.settle` is what was charged */
-	CG_STORE_NO_PRICE,    /* SETTLE, ADOPT: no rate covers it; nothing changed */
+	CG_STORE_WRONG_STATE,  /* out.state says which; nothing changed */
+	CG_STORE_KEY_REUSED, /* the key stands for other content; for SETTLE `out.settle` is what was charged */
+	CG_STORE_NO_PRICE, /* SETTLE, ADOPT: no rate covers it; nothing changed */
 	CG_STORE_OUT_OF_RANGE, /* a balance, burn or number of calls would leave what can be represented */
 	CG_STORE_OUTBOX_FULL, /* AUTHORIZE, ADOPT: too many entries wait for the ledger; nothing changed */
-	CG_STORE_TOO_LATE,    /* `not_after_ms` had passed on the store's clock; nothing changed */
+	CG_STORE_TOO_LATE, /* `not_after_ms` had passed on the store's clock; nothing changed */
 };
 
 struct cg_store_authorize_in {
@@ -108,7 +108,7 @@ struct cg_store_settle_in {
 	int64_t duration_ms;
 	int64_t started_at_ms;
 	int64_t ended_at_ms;
-	enum cg_basis basis; /* REPORTED or POLLED; METERED is the store's own */
+	enum cg_basis basis;          /* REPORTED or POLLED; METERED is the store's own */
 	struct cg_view resource_type; /* with destination and price: for a call that is not held */
 	struct cg_view destination;
 	bool has_price;

@@ -16,8 +16,8 @@ uint32_t cg_store_partition_of(const struct cg_uuid *company, uint32_t partition
 
 void cg_entry_id_format(const struct cg_entry_id *id, char text[CG_ENTRY_ID_TEXT_BYTES])
 {
-	(void)snprintf(text, CG_ENTRY_ID_TEXT_BYTES, "%" PRIu32 "-%" PRIu64 "-%" PRIu64, id->partition,
-	    id->epoch, id->n);
+	(void)snprintf(text, CG_ENTRY_ID_TEXT_BYTES, "%" PRIu32 "-%" PRIu64 "-%" PRIu64,
+	    id->partition, id->epoch, id->n);
 }
 
 /* Takes digits up to `end` (0: the end of the text) off `text`. */

@@ -125,17 +125,18 @@ struct cg_call {
  * change, and an older version never overwrites a newer one.
  */
 struct cg_wallet_terms {
-	uint64_t version; /* 0: nothing is known here, the record's own hold */
+	uint64_t version;             /* 0: nothing is known here, the record's own hold */
 	struct cg_money credit_limit; /* >= 0 */
 	bool credit_unlimited;
 	bool suspended; /* frozen, or its subscription no longer admits calls */
 	bool frozen;
-	bool shadow; /* decided as usual, answered ALLOWED */
+	bool shadow;        /* decided as usual, answered ALLOWED */
 	uint32_t calls_max; /* concurrency limit */
 	bool has_low_balance;
-	struct cg_money low_balance;      /* BALANCE_LOW below this */
-	uint32_t low_balance_remaining_ms; /* or where it lasts less than this; 0: the amount holds */
-	uint32_t cut_warning_ms;          /* CUT_WARNING this long before T* */
+	struct cg_money low_balance; /* BALANCE_LOW below this */
+	uint32_t
+	    low_balance_remaining_ms; /* or where it lasts less than this; 0: the amount holds */
+	uint32_t cut_warning_ms;      /* CUT_WARNING this long before T* */
 	struct cg_currency currency;
 };
 
