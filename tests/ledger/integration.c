@@ -412,17 +412,22 @@ static void recover_older_history(bool began, unsigned company)
 
 	(void)create_wallet(d, &books.company);
 	commit(d, &books, CG_ENTRY_USAGE, -1, "old-1");
-	/* An old snapshot: one epoch behind, with an entry that never was flushed. */
+	/*
+	 * An old snapshot: an epoch was served since, and nothing was written under it; so only
+	 * the epochs tell.  It has an entry that never was flushed.
+	 */
 	struct books lost = books;
 	struct cg_entry entry = entry_of(&lost, CG_ENTRY_USAGE, -1, "old-2");
-	p->served = --p->epoch;
 	(void)fake_store_append(&d->store, 0, &entry);
+	(void)driver_number(d,
+	    "update callgate.cursors set epoch = epoch + 1, served = served + 1"
+	    " where partition = 0 returning 1");
 	if (began) {
 		p->epoch += 2;
 		p->state = FAKE_RECOVERING;
 		(void)driver_number(d,
-		    "update callgate.cursors set epoch = epoch + 1 where partition = 0 returning "
-		    "1");
+		    "update callgate.cursors set epoch = epoch + 1"
+		    " where partition = 0 returning 1");
 	}
 	uint32_t drops = p->drop_count;
 	store.on_refused(store.owner, 0);
