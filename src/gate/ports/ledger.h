@@ -34,7 +34,8 @@ enum cg_ledger_outcome {
 	CG_LEDGER_KEY_REUSED,       /* RECEIPT_WRITE: the reference stands for other content */
 	CG_LEDGER_POSTED,       /* RECEIPT_WRITE: its entry is in the ledger already; read `row` */
 	CG_LEDGER_OUT_OF_RANGE, /* RECEIPT_WRITE: the balance would leave what can be represented */
-	CG_LEDGER_OVERTAKEN, /* AWAIT: the epoch changed, and the key is not in the ledger, or it was quarantined */
+	/* AWAIT: the epoch changed, and the key is not in the ledger, or it was quarantined. */
+	CG_LEDGER_OVERTAKEN,
 };
 
 /* A wallet as the ledger has it. */
@@ -49,8 +50,8 @@ struct cg_wallet {
 	struct cg_money low_balance;
 	int64_t low_balance_remaining_ms; /* 0: the amount holds */
 	int64_t created_at_ms;
-	uint64_t
-	    terms_version; /* of the wallet's own terms; the plan has one too, the greater holds */
+	/* Of the wallet's own terms; the plan has one too, the greater holds. */
+	uint64_t terms_version;
 	struct cg_money posted;
 	uint64_t version; /* ledger entries so far */
 };
@@ -98,8 +99,8 @@ struct cg_ledger_row {
 	int64_t authorized_at_ms;
 	int64_t started_at_ms;
 	int64_t ended_at_ms;
-	struct cg_money
-	    corrected; /* amount of the entry correction:<call id>, signed as `amount`; 0: none */
+	/* Amount of the entry correction:<call id>, signed as `amount`; 0: none. */
+	struct cg_money corrected;
 	struct cg_meta meta;
 };
 
@@ -137,8 +138,8 @@ struct cg_ledger_op {
 		struct cg_ledger_row row;        /* KEY_READ; RECEIPT_WRITE where POSTED */
 		struct cg_terms_snapshot *terms; /* TERMS_READ: now the receiver's */
 	} out;
-	bool
-	    replayed; /* WALLET_CREATE: it existed; RECEIPT_WRITE: the receipt did, its entry may not */
+	/* WALLET_CREATE: it existed; RECEIPT_WRITE: the receipt did, its entry may not. */
+	bool replayed;
 
 	void (*done)(struct cg_ledger_op *op);
 	struct cg_list link; /* the port's */

@@ -103,12 +103,12 @@ struct cg_partition_op {
 		} hello;
 		struct {
 			bool overtaken; /* the head's epoch is not below E */
-			uint64_t
-			    former_epoch; /* the head's, maybe of an unfinished recovery; 0: there was none */
-			uint64_t
-			    served_epoch; /* the last one that this history was served under; 0: none */
-			uint64_t
-			    last_epoch; /* the stream's last id; 0, 0: empty since it was made */
+			/* The head's, maybe of an unfinished recovery; 0: there was none. */
+			uint64_t former_epoch;
+			/* The last one that this history was served under; 0: none. */
+			uint64_t served_epoch;
+			/* The stream's last id; 0, 0: empty since it was made. */
+			uint64_t last_epoch;
 			uint64_t last_n;
 			uint64_t trimmed_epoch;
 			uint64_t trimmed_n;
