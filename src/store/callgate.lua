@@ -1551,7 +1551,11 @@ local function adopted(replayed)
 end
 
 -- Meters the call at hand from its true start, whatever the balance.
+-- Started in the future, or longer ago than the call may last: not what the provider can mean.
 local function adopt_call(a, live)
+	if a.started_at > now or a.started_at < now - deal.longest_ms then
+		return answer(OUT_OF_RANGE, NONE)
+	end
 	local owed = charge_for(deal.rate, now - a.started_at)
 	if not can_burn(deal.rate) or w_calls >= CALLS_MAX or not can_hold(deal.headroom + owed, available()) then
 		return answer(OUT_OF_RANGE, NONE)
@@ -1616,11 +1620,6 @@ local function parse_adopt(text)
 end
 
 local function adopt(a, live)
-	if a.started_at > now then
-		a.started_at = now
-	elseif a.started_at < now - DURATION_MAX_MS then
-		return answer(OUT_OF_RANGE, NONE)
-	end
 	if live then
 		return adopt_live(a)
 	end
@@ -1730,10 +1729,14 @@ local NO_NOTICES = ('\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' .. '\0\0\0\0\0\0\0\0\0\0\
 
 -- Readers see the wallet at this instant, expired holds given back, and write nothing.
 
--- epoch.
-local function parse_epoch(text)
-	check_length(text, 9)
-	return { epoch = unpack('<I8', text) }
+-- epoch, terms: the balance is that of the newest terms, also where no operation has brought
+-- them here yet.
+local function parse_look(text)
+	local a = {}
+	local at
+	a.epoch, a.terms, at = unpack('<I8c40', text)
+	check_length(text, at)
+	return a
 end
 
 local function balance()
@@ -1743,7 +1746,7 @@ local function balance()
 		(terms_unlimited and 1 or 0) + (terms_frozen and 2 or 0), w_version)
 end
 
-offer_operation('balance', { 'no-writes' }, 2, parse_epoch, balance)
+offer_operation('balance', { 'no-writes' }, 2, parse_look, balance)
 
 -- state, price, held, accrued, authorized, started, expires, shadow, ended, cost, billed,
 -- duration, basis, late, entry, id, resource, destination, meta.
@@ -1834,8 +1837,9 @@ offer_operation('calls', { 'no-writes' }, 2, parse_calls, calls)
 
 -- Companies in the due set: all that have live calls, and some whose last call has just ended.
 offer('live_wallets', { 'no-writes' }, function(given, args)
-	local a = parse_epoch(argument(given, args, 2))
-	if not enter(a.epoch) then
+	local text = argument(given, args, 2)
+	check_length(text, 9)
+	if not enter((unpack('<I8', text))) then
 		return refused()
 	end
 	local companies = {}
@@ -1849,7 +1853,7 @@ end)
 
 -- Puts a wallet there as the ledger has it, unless it is there; newer terms are taken anyway.
 -- epoch, terms, posted, version.
-offer('load', {}, function(given, args)
+offer('load', { 'allow-oom' }, function(given, args)
 	local text = argument(given, args, 5)
 	local epoch, terms_text, amount, version, at = unpack('<I8c40i8I8', text)
 	check_length(text, at)

@@ -209,6 +209,8 @@ static void put_argument(
 		cg_buffer_uint(out, op->in.load.version, 8);
 		return;
 	case CG_STORE_BALANCE:
+		put_terms(out, &op->terms);
+		return;
 	case CG_STORE_LIVE_WALLETS:
 		return;
 	case CG_STORE_VERB_COUNT:

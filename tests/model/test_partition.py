@@ -331,3 +331,12 @@ def test_calls_are_listed_in_pages_and_swept_in_steps(served):
     assert (record.held, record.calls, record.due) == (0, 0, 0)
     assert served.live_wallets() == set()
     assert served.start(COMPANY, 'call-000').decision == 'ALLOWED'  # decided anew
+
+
+def test_a_balance_goes_by_the_terms_that_come_with_it_and_keeps_none(served):
+    newer = wire.Terms(version=10**6, credit=77, calls_max=3)
+    before = served.balance(COMPANY)
+    assert served.balance(COMPANY, newer).credit == 77
+    assert served.balance(COMPANY).credit == before.credit
+    older = wire.Terms(version=0, credit=78, calls_max=3)
+    assert served.balance(COMPANY, older).credit == before.credit

@@ -321,9 +321,6 @@ class Wallet:
 
     def adopt(self, call_id, price, started_at, limits, resource, destination, meta, asked):
         call, kept = self.calls.get(call_id), self.kept(call_id)
-        started_at = min(started_at, self.now)
-        if started_at < self.now - WEEK_MS:
-            return dict(outcome='OUT_OF_RANGE')
         known = call or (kept and kept['state'] == 'EXPIRED' and kept['call'])
         if not known and kept:
             return dict(outcome='WRONG_STATE')
@@ -339,6 +336,8 @@ class Wallet:
                 return dict(outcome='NO_PRICE')
             call = replace(known, shadow='NONE', started_with=False) if known else \
                 Call(price, limits, resource, destination, meta, authorized_at=self.now)
+        if not replayed and not self.now - call.limits.longest_ms <= started_at <= self.now:
+            return dict(outcome='OUT_OF_RANGE')
         if replayed:
             self.wrote = False
         else:

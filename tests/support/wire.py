@@ -260,8 +260,8 @@ class Partition:
     def read_load(self, r, reply):
         pass
 
-    def balance(self, company):
-        return self.operate('balance', company, b'', 2)
+    def balance(self, company, terms=UNKNOWN_TERMS):
+        return self.operate('balance', company, terms.pack(), 2)
 
     def read_balance(self, r, reply):
         names = ['posted', 'held', 'accrued', 'credit', 'available', 'burn', 'calls', 'exhausts_at',

@@ -56,8 +56,8 @@ static struct cg_store_op op_of(enum cg_store_verb verb)
 {
 	struct cg_store_op op = {.verb = verb, .terms = terms};
 
-	for (uint8_t i = 0; i < sizeof op.company.bytes; i++) {
-		op.company.bytes[i] = i;
+	for (size_t i = 0; i < sizeof op.company.bytes; i++) {
+		op.company.bytes[i] = (uint8_t)i;
 	}
 	return op;
 }
@@ -254,14 +254,16 @@ static void test_read_trim_and_hello(void **state)
 static void test_known_epoch_goes_before_the_one_in_force(void **state)
 {
 	(void)state;
-	struct cg_store_op op = op_of(CG_STORE_BALANCE);
+	struct cg_store_op op = op_of(CG_STORE_CANCEL);
 	char memory[512];
 	struct cg_buffer out;
 
 	cg_buffer_init(&out, memory, sizeof memory);
 	op.known_epoch = 0x0102;
+	op.in.cancel.call_id = CG_VIEW_LITERAL("c");
 	cg_wire_encode(&op, PARTITION, EPOCH, &config, &out);
-	assert_memory_equal(out.data + out.len - 10, "\2\1\0\0\0\0\0\0\r\n", 10);
+	/* The argument: the epoch, 40 bytes of terms, the id. */
+	assert_memory_equal(out.data + out.len - 52, "\2\1\0\0\0\0\0\0", 8);
 }
 
 static void test_a_refused_epoch_is_recovering(void **state)
