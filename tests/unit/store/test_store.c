@@ -168,10 +168,22 @@ static void destroy_store(struct fixture *f)
 	}
 }
 
+/* Operations live on the stacks of tests: what still was under way would end in nowhere. */
+static void expect_nothing_under_way(const struct cg_store *store)
+{
+	assert_true(cg_list_is_empty(&store->refused));
+	for (uint64_t n = store->ring.first; n != store->ring.next; n++) {
+		assert_int_equal(store->ring.slots[n & store->ring.mask].kind, CG_SLOT_OVER);
+	}
+}
+
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
+	if (f->store != NULL) {
+		expect_nothing_under_way(f->store);
+	}
 	destroy_store(f);
 	fake_server_destroy(f->server);
 	cg_loop_destroy(f->loop);
@@ -569,6 +581,13 @@ static void test_more_than_the_limit_is_refused(void **state)
 	expect_end(f, &ops[0], CG_UNAVAILABLE);
 	submit(f, &ops[0], 2000);
 	assert_true(wait_for(f, has_heard, 5));
+	for (size_t i = 0; i < 4; i++) {
+		fake_server_say(f->server, "-OOM\r\n");
+	}
+	expect_end(f, &ops[0], CG_UNAVAILABLE);
+	for (size_t i = 1; i < 4; i++) {
+		assert_int_equal(ops[i].op.status, CG_UNAVAILABLE);
+	}
 }
 
 static void test_a_server_that_reads_slowly_gets_every_command_once(void **state)
