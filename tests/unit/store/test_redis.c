@@ -363,8 +363,10 @@ static void test_a_store_that_was_killed_is_another_history(void **state)
 	uint32_t partition = cg_store_partition_of(&company, PARTITIONS);
 	struct cg_store_op op = {.verb = CG_STORE_BALANCE};
 	unsigned wanted = 0;
+	/* The head has to be in the file: everysec may put even the write off, not only the sync. */
+	static const char *const options[] = {"--appendfsync", "always", NULL};
 
-	fake_redis_start(&f->redis, NULL);
+	fake_redis_start(&f->redis, options);
 	connect_store(f);
 	take_into_use(f, partition, 1);
 	load_wallet(f);
@@ -378,7 +380,7 @@ static void test_a_store_that_was_killed_is_another_history(void **state)
 	assert_int_equal(f->disconnected, 1);
 	assert_int_equal(call(f, &op), CG_UNAVAILABLE);
 
-	fake_redis_start(&f->redis, NULL);
+	fake_redis_start(&f->redis, options);
 	assert_true(turn_until(f->loop, is_connected, f, WAIT_MS));
 	assert_int_equal(call(f, &op), CG_RECOVERING);
 	assert_int_equal(hello(f, partition), CG_PARTITION_OTHER_HISTORY);
