@@ -49,7 +49,7 @@ static char *new_text(const char *name)
 static void set_value(const ProtobufCFieldDescriptor *field, void *at)
 {
 	const ProtobufCEnumDescriptor *values = field->descriptor;
-	ProtobufCMessage *inner;
+	void *inner;
 	char *text;
 	int32_t small = (int32_t)(1000 + ++serial);
 	int64_t number = 5000000000 + ++serial;
@@ -85,7 +85,7 @@ static void set_value(const ProtobufCFieldDescriptor *field, void *at)
 static void set_repeated(const ProtobufCFieldDescriptor *field, char *message)
 {
 	size_t count = 2;
-	ProtobufCMessage **members = calloc(count, sizeof(*members));
+	void **members = calloc(count, sizeof(*members));
 
 	for (size_t i = 0; i < count; i++) {
 		set_value(field, &members[i]);

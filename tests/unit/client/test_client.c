@@ -693,13 +693,16 @@ static void test_closing_under_load_loses_no_callback(void **state)
 
 /* --- Options. --- */
 
-static void refuse(struct callgate_options options, const char *begins)
+/* Refuses `bad`, and then puts what was good in its place. */
+static void refuse(
+    struct callgate_options *bad, const struct callgate_options *good, const char *begins)
 {
 	char why[128];
 
-	assert_null(callgate_client_create(&options, why, sizeof(why)));
+	assert_null(callgate_client_create(bad, why, sizeof(why)));
 	assert_memory_equal(why, begins, strlen(begins));
-	assert_null(callgate_client_create(&options, NULL, 0));
+	assert_null(callgate_client_create(bad, NULL, 0));
+	*bad = *good;
 }
 
 static void test_options_out_of_bounds_are_refused(void **state)
@@ -708,15 +711,24 @@ static void test_options_out_of_bounds_are_refused(void **state)
 	const struct callgate_options good = options_of(world);
 	struct callgate_options bad = good;
 
-	bad.address = NULL, refuse(bad, "callgate client: address: not set"), bad = good;
-	bad.address = "nowhere", refuse(bad, "callgate client: address: nowhere"), bad = good;
-	bad.token = "two words", refuse(bad, "callgate client: token"), bad = good;
-	bad.token = "", refuse(bad, "callgate client: token"), bad = good;
-	bad.token = "a\nb", refuse(bad, "callgate client: token"), bad = good;
-	bad.deadline_ms = 0, refuse(bad, "callgate client: deadline_ms"), bad = good;
-	bad.retries_max = 101, refuse(bad, "callgate client: retries_max"), bad = good;
-	bad.backoff_ms = 0, refuse(bad, "callgate client: backoff_ms"), bad = good;
-	bad.in_flight_max = 0, refuse(bad, "callgate client: in_flight_max"), bad = good;
+	bad.address = NULL;
+	refuse(&bad, &good, "callgate client: address: not set");
+	bad.address = "nowhere";
+	refuse(&bad, &good, "callgate client: address: nowhere");
+	bad.token = "two words";
+	refuse(&bad, &good, "callgate client: token");
+	bad.token = "";
+	refuse(&bad, &good, "callgate client: token");
+	bad.token = "a\nb";
+	refuse(&bad, &good, "callgate client: token");
+	bad.deadline_ms = 0;
+	refuse(&bad, &good, "callgate client: deadline_ms");
+	bad.retries_max = 101;
+	refuse(&bad, &good, "callgate client: retries_max");
+	bad.backoff_ms = 0;
+	refuse(&bad, &good, "callgate client: backoff_ms");
+	bad.in_flight_max = 0;
+	refuse(&bad, &good, "callgate client: in_flight_max");
 	callgate_client_close(NULL);
 }
 

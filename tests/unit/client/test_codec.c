@@ -29,6 +29,12 @@ static struct cg_view packed(const ProtobufCMessage *message)
 	return (struct cg_view){(const char *)bytes, len};
 }
 
+/* A view's bytes are const; these are packed()'s own. */
+static void free_packed(struct cg_view bytes)
+{
+	free((char *)bytes.data);
+}
+
 /* --- Requests: filled here by the lists, judged by the descriptors. --- */
 
 static const struct callgate_meta two_entries[] = {{"city", "Lagos"}, {"agent", "b-7"}};
@@ -143,7 +149,7 @@ static void compare_duration(
 		assert_ptr_equal(fake_message_missing(&theirs->base), NULL);                       \
 		FIELDS_##NAME##_REQUEST callgate__v1__##name##_request__free_unpacked(             \
 		    theirs, NULL);                                                                 \
-		free((void *)(uintptr_t)bytes.data);                                               \
+		free_packed(bytes);                                                                \
 	}
 OPERATIONS(X)
 #undef X
@@ -257,7 +263,7 @@ COMPARE(error_detail, ERROR_DETAIL, ErrorDetail)
 			(void)cg_codec_decode(                                                     \
 			    CG_CODEC_##NAME, (struct cg_view){bytes.data, cut}, &arena);           \
 		}                                                                                  \
-		free((void *)(uintptr_t)bytes.data);                                               \
+		free_packed(bytes);                                                                \
 		fake_message_free(theirs);                                                         \
 	}
 OPERATIONS(X)
@@ -301,7 +307,7 @@ static void test_an_enum_value_not_known_counts_as_unspecified(void **state)
 	assert_int_equal(ours->decision, CALLGATE_DECISION_UNSPECIFIED);
 	assert_int_equal(ours->state, CALLGATE_CALL_STATE_UNSPECIFIED);
 	assert_int_equal(ours->shadow_decision, CALLGATE_DECISION_UNSPECIFIED);
-	free((void *)(uintptr_t)bytes.data);
+	free_packed(bytes);
 }
 
 /* --- Names: the descriptors' values in lower case, without the enum's own name. --- */
@@ -406,7 +412,7 @@ static void test_an_error_detail_arrives_whole(void **state)
 		assert_true(cg_codec_decode_detail(cg_buffer_view(&out), &arena, &ours));
 	}
 	compare_error_detail(&ours, (Callgate__V1__ErrorDetail *)(void *)theirs);
-	free((void *)(uintptr_t)value.data);
+	free_packed(value);
 	fake_message_free(theirs);
 }
 
@@ -448,7 +454,8 @@ static void test_an_answer_cannot_take_memory_without_end(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < len; i += 2) {
-		memcpy(bytes + i, "\x0a\x00", 2); /* calls: one more, empty */
+		bytes[i] = '\x0a'; /* calls: one more, ... */
+		bytes[i + 1] = 0;  /* ... empty */
 	}
 	assert_null(cg_codec_decode(CG_CODEC_LIST_CALLS, answer, &arena));
 	assert_true(arena.taken_bytes <= CG_ARENA_LIMIT_BYTES);

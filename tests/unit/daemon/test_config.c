@@ -51,14 +51,19 @@ static const struct bad bads[] = {
 static enum cg_status read_args(const char *const *args, struct cg_config *ret_config,
     enum cg_config_action *ret_action, struct cg_error *err)
 {
-	char *argv[ARGS_MAX + 2] = {(char *)(uintptr_t) "callgated"};
+	const char *words[ARGS_MAX + 2] = {"callgated"};
+	/* main()'s type; the words are not written to. */
+	union {
+		const char **given;
+		char **wanted;
+	} argv = {.given = words};
 	int argc = 1;
 
 	while (argc <= ARGS_MAX && args[argc - 1] != NULL) {
-		argv[argc] = (char *)(uintptr_t)args[argc - 1];
+		words[argc] = args[argc - 1];
 		argc++;
 	}
-	return cg_config_read(argc, argv, ret_config, ret_action, err);
+	return cg_config_read(argc, argv.wanted, ret_config, ret_action, err);
 }
 
 static void test_bad_settings_are_named_with_their_bound(void **state)
