@@ -89,7 +89,10 @@ static void env_name_of(const struct setting *s, char name[64])
 	size_t len = (size_t)snprintf(name, 64, "CALLGATE_%s", s->flag);
 
 	for (size_t i = 0; i < len && i < 63; i++) {
-		name[i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
+		if (name[i] == '-') {
+			name[i] = '_';
+		}
+		name[i] = (char)toupper((unsigned char)name[i]);
 	}
 }
 
