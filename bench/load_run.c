@@ -1,15 +1,14 @@
-/* SPDX-License-Identifier: Apache-2.0 */
-#include "load.h"
+/*
+ * The phases of a load: operations begun, ended, timed.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "load_internal.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
-
-#include "base/base.h"
-#include "client/client_internal.h"
 
 enum {
 	WARM_UP_MS = 200, /* connections, caches, the wallets' first use */
@@ -19,43 +18,7 @@ enum {
 	PACE_REST_NS = 50000000,
 };
 
-#define CREDIT_MICROS INT64_C(900000000000000)
-
-/* One operation at a time each; in a cycle, one call. */
-struct slot {
-	struct load *load;
-	uint64_t serial;
-	uint64_t begun_ns;
-	bool settles; /* the second half of a cycle */
-};
-
-struct load {
-	struct load_options options;
-	struct callgate_client *client;
-	struct slot *slots;
-	struct cg_uuid *companies;
-	char run[17]; /* makes this run's call ids its own */
-
-	/* The phase. */
-	enum load_op op;
-	struct load_result *result; /* NULL: untimed */
-	uint64_t first_serial;
-	uint64_t next_serial;
-	uint64_t end_serial;
-	uint64_t begin_ns;
-	uint64_t end_ns;
-	uint64_t active_count; /* slots that have an operation under way */
-	uint64_t failed_count; /* of untimed phases */
-	struct slot **idle;    /* of a phase with a rate */
-	size_t idle_count;
-
-	/* LOAD_HEALTH: past the codec. */
-	struct cg_method raw_method;
-	void *raw_registered;
-	grpc_slice raw_request;
-};
-
-static uint64_t now_ns(void)
+uint64_t load_now_ns(void)
 {
 	struct timespec now;
 
@@ -75,20 +38,20 @@ static void go_on(struct slot *slot)
 		load->active_count--;
 		return;
 	}
-	if (load->next_serial >= load->end_serial || now_ns() >= load->end_ns) {
+	if (load->next_serial >= load->end_serial || load_now_ns() >= load->end_ns) {
 		load->active_count--;
 		return;
 	}
 	slot->serial = load->next_serial++;
 	slot->settles = false;
-	slot->begun_ns = now_ns();
+	slot->begun_ns = load_now_ns();
 	begin(slot);
 }
 
 static void ended(struct slot *slot, const struct callgate_error *error, bool denied)
 {
 	struct load *load = slot->load;
-	uint64_t end_ns = now_ns();
+	uint64_t end_ns = load_now_ns();
 
 	if (load->result == NULL) {
 		load->failed_count += error != NULL || denied;
@@ -138,14 +101,7 @@ static void on_balance(void *context, const struct callgate_error *error,
 	ended(context, error, false);
 }
 
-/* Any answer will do; that it came is all there is to know. */
-static const void *decode_raw(struct cg_op *op, struct cg_view bytes)
-{
-	(void)bytes;
-	return op;
-}
-
-static void deliver_raw(struct cg_op *op)
+void load_on_raw_end(struct cg_op *op)
 {
 	ended(op->context, op->response == NULL ? &op->error : NULL, false);
 }
@@ -242,7 +198,7 @@ static void begin_due(struct load *load)
 		uint64_t due_ns = next_due_ns(load);
 		struct slot *slot;
 
-		if (due_ns > now_ns() || due_ns >= load->end_ns) {
+		if (due_ns > load_now_ns() || due_ns >= load->end_ns) {
 			return;
 		}
 		slot = load->idle[--load->idle_count];
@@ -258,7 +214,7 @@ static void begin_due(struct load *load)
 static void wait_paced(struct load *load)
 {
 	uint64_t due_ns = next_due_ns(load);
-	uint64_t begin_ns = now_ns();
+	uint64_t begin_ns = load_now_ns();
 	uint64_t left_ns = due_ns > begin_ns ? due_ns - begin_ns : 0;
 	uint64_t step_ns = load->active_count > 0 ? PACE_STEP_NS : PACE_REST_NS;
 
@@ -277,7 +233,7 @@ static void run_paced(struct load *load)
 	for (uint32_t i = 0; i < load->options.in_flight; i++) {
 		load->idle[load->idle_count++] = &load->slots[i];
 	}
-	while (load->next_serial < load->end_serial && now_ns() < load->end_ns) {
+	while (load->next_serial < load->end_serial && load_now_ns() < load->end_ns) {
 		begin_due(load);
 		wait_paced(load);
 	}
@@ -294,7 +250,7 @@ static void run_phase(
 	load->first_serial = first;
 	load->next_serial = first;
 	load->end_serial = end;
-	load->begin_ns = now_ns();
+	load->begin_ns = load_now_ns();
 	load->end_ns = end_ns;
 	load->active_count = 0;
 	load->failed_count = 0;
@@ -348,7 +304,7 @@ bool load_run(struct load *load, struct load_result *ret_result)
 {
 	enum load_op op = load->options.op;
 	uint64_t count = load->options.count > 0 ? load->options.count : UINT64_MAX / 2;
-	uint64_t warm_ns = now_ns() + (uint64_t)WARM_UP_MS * 1000000;
+	uint64_t warm_ns = load_now_ns() + (uint64_t)WARM_UP_MS * 1000000;
 	bool settles = op == LOAD_SETTLE && !load->options.bare;
 	uint64_t first;
 	double cpu_before;
@@ -372,10 +328,10 @@ bool load_run(struct load *load, struct load_result *ret_result)
 
 	load->result = ret_result;
 	cpu_before = cpu_seconds();
-	begun_ns = now_ns();
+	begun_ns = load_now_ns();
 	run_phase(
 	    load, op, first, first + count, begun_ns + (uint64_t)(load->options.seconds * 1e9));
-	ret_result->seconds = (double)(now_ns() - begun_ns) / 1e9;
+	ret_result->seconds = (double)(load_now_ns() - begun_ns) / 1e9;
 	ret_result->cpu_seconds = cpu_seconds() - cpu_before;
 	load->result = NULL;
 	if (load->options.bare) {
@@ -386,124 +342,6 @@ bool load_run(struct load *load, struct load_result *ret_result)
 		run_phase(load, LOAD_CANCEL, 0, first, UINT64_MAX);
 	} else if (op == LOAD_AUTHORIZE) {
 		run_phase(load, LOAD_CANCEL, 0, load->next_serial, UINT64_MAX);
-	}
-	return true;
-}
-
-/* --- Making it. --- */
-
-/* An empty request asks after the whole server. */
-static void set_raw(struct load *load)
-{
-	load->raw_method = (struct cg_method){
-	    .path = "/grpc.health.v1.Health/Check",
-	    .decode = decode_raw,
-	    .deliver = deliver_raw,
-	};
-	load->raw_request = grpc_empty_slice();
-	load->raw_registered =
-	    grpc_channel_register_call(load->client->channel, load->raw_method.path, NULL, NULL);
-}
-
-static void *must_have(size_t count, size_t bytes)
-{
-	void *memory = calloc(count, bytes);
-
-	CG_ASSERT(memory != NULL);
-	return memory;
-}
-
-struct load *load_create(const struct load_options *options)
-{
-	struct load *load = must_have(1, sizeof(*load));
-	struct callgate_options client;
-	struct cg_random random;
-	char why[128];
-
-	load->options = *options;
-	callgate_options_init(&client);
-	client.address = options->address;
-	client.token = options->token;
-	client.in_flight_max = options->in_flight;
-	client.deadline_ms = options->deadline_ms;
-	client.retries_max = 0; /* an error is to be seen, not to be hidden */
-	client.poll_inline = true;
-	load->client = callgate_client_create(&client, why, sizeof(why));
-	if (load->client == NULL) {
-		(void)fprintf(stderr, "callgate-bench: %s\n", why);
-		free(load);
-		return NULL;
-	}
-	cg_random_init(&random, now_ns() ^ (uint64_t)getpid() << 40);
-	(void)snprintf(load->run, sizeof(load->run), "b%012" PRIx64,
-	    cg_random_next(&random) & 0xffffffffffffu);
-	load->companies = must_have(options->companies, sizeof(*load->companies));
-	for (uint32_t i = 0; i < options->companies; i++) {
-		for (size_t j = 0; j < sizeof(load->companies[i].bytes); j++) {
-			load->companies[i].bytes[j] = (uint8_t)cg_random_next(&random);
-		}
-	}
-	load->slots = must_have(options->in_flight, sizeof(*load->slots));
-	load->idle = (struct slot **)must_have(options->in_flight, sizeof(struct slot *));
-	for (uint32_t i = 0; i < options->in_flight; i++) {
-		load->slots[i].load = load;
-	}
-	set_raw(load);
-	return load;
-}
-
-void load_destroy(struct load *load)
-{
-	callgate_client_close(load->client);
-	grpc_slice_unref(load->raw_request);
-	free((void *)load->idle);
-	free(load->slots);
-	free(load->companies);
-	free(load);
-}
-
-static bool went_well(const char *what, const struct callgate_error *error)
-{
-	if (error != NULL) {
-		(void)fprintf(stderr, "callgate-bench: %s: %s: %s\n", what,
-		    callgate_status_name(error->status), error->message);
-	}
-	return error == NULL;
-}
-
-static bool make_wallet(struct load *load, const char *company)
-{
-	const struct callgate_error *error;
-	const struct callgate_create_wallet_response *created;
-	const struct callgate_credit_response *credited;
-	struct callgate_create_wallet_request wallet = {
-	    .company_id = company, .currency = "usd", .plan_id = load->options.plan};
-	struct callgate_credit_request credit = {.company_id = company,
-	    .amount_micros = CREDIT_MICROS,
-	    .type = CALLGATE_ENTRY_TYPE_TOP_UP,
-	    .reference_id = company,
-	    .description = "bench"};
-
-	(void)callgate_create_wallet_sync(load->client, &wallet, &created, &error);
-	if (!went_well("create wallet", error)) {
-		return false;
-	}
-	(void)callgate_credit_sync(load->client, &credit, &credited, &error);
-	return went_well("credit", error);
-}
-
-bool load_prepare(struct load *load)
-{
-	if (load->options.op == LOAD_HEALTH || load->options.bare) {
-		return true;
-	}
-	for (uint32_t i = 0; i < load->options.companies; i++) {
-		char company[CG_UUID_TEXT_LEN + 1];
-
-		cg_uuid_format(&load->companies[i], company);
-		if (!make_wallet(load, company)) {
-			return false;
-		}
 	}
 	return true;
 }

@@ -19,7 +19,8 @@ install(TARGETS callgate RUNTIME)
 
 # callgate-bench: load on a running sidecar.  It polls inline and sends raw bytes for the
 # floors, so it is built on the client's room rather than on the shared library.
-add_executable(callgate-bench bench/load.c bench/load_run.c bench/load_print.c bench/histogram.c)
+add_executable(callgate-bench bench/load.c bench/load_make.c bench/load_run.c bench/load_print.c
+  bench/histogram.c)
 target_link_libraries(callgate-bench PRIVATE cg_flags cg_client cg_client_headers cg_base_headers
   cg_contract PkgConfig::GRPC)
 

@@ -1,0 +1,57 @@
+/*
+ * What load.h says, as its own files see it.
+ *
+ *   load_make.c   made, its wallets created and credited, destroyed
+ *   load_run.c    the phases: operations begun, ended, timed
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_BENCH_LOAD_INTERNAL_H
+#define CG_BENCH_LOAD_INTERNAL_H
+
+#include "load.h"
+
+#include "base/base.h"
+#include "client/client_internal.h"
+
+/* One operation at a time each; in a cycle, one call. */
+struct slot {
+	struct load *load;
+	uint64_t serial;
+	uint64_t begun_ns;
+	bool settles; /* the second half of a cycle */
+};
+
+struct load {
+	struct load_options options;
+	struct callgate_client *client;
+	struct slot *slots;
+	struct cg_uuid *companies;
+	char run[17]; /* makes this run's call ids its own */
+
+	/* The phase. */
+	enum load_op op;
+	struct load_result *result; /* NULL: untimed */
+	uint64_t first_serial;
+	uint64_t next_serial;
+	uint64_t end_serial;
+	uint64_t begin_ns;
+	uint64_t end_ns;
+	uint64_t active_count; /* slots that have an operation under way */
+	uint64_t failed_count; /* of untimed phases */
+	struct slot **idle;    /* of a phase with a rate */
+	size_t idle_count;
+
+	/* LOAD_HEALTH: past the codec. */
+	struct cg_method raw_method;
+	void *raw_registered;
+	grpc_slice raw_request;
+};
+
+/* On the monotonic clock. */
+uint64_t load_now_ns(void);
+
+/* What a LOAD_HEALTH operation calls when its answer has come; its context is the slot. */
+void load_on_raw_end(struct cg_op *op);
+
+#endif /* CG_BENCH_LOAD_INTERNAL_H */
