@@ -172,5 +172,5 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "callgate: standard output could not be written\n");
 		return CG_EXIT_INCOMPATIBLE;
 	}
-	return code;
+	return (int)code;
 }
