@@ -34,6 +34,7 @@ struct fake_server {
 	fake_script script;
 	void *context;
 	atomic_uint count;
+	bool is_stopped; /* the queue takes no more batches; the thread's own */
 	pthread_t thread;
 };
 
@@ -155,6 +156,11 @@ static void forget(struct served *served)
 
 static void on_event(struct served *served, bool success)
 {
+	/* A call that came or was read while the server stopped gets no answer. */
+	if (served->server->is_stopped) {
+		forget(served);
+		return;
+	}
 	switch (served->state) {
 	case ASKED:
 		if (!success) {
@@ -185,6 +191,7 @@ static void *serve(void *argument)
 			return NULL;
 		}
 		if (event.tag == &shutdown_tag) {
+			server->is_stopped = true;
 			grpc_completion_queue_shutdown(server->queue);
 		} else {
 			on_event(event.tag, event.success != 0);
