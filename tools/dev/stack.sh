@@ -304,13 +304,26 @@ demonstrate() {
 		die "the demo call did not reach the ledger"
 	fi
 	say "its rows in the ledger"
-	sql -x -P pager=off -c "select t.created_at, t.type, t.amount, t.reference_id, u.resource_type, u.quantity,
-			u.cost, u.meta
-		from public.usage_logs u
-		join public.wallets w on w.company_id = u.company_id
-		join public.wallet_transactions t
-			on t.wallet_id = w.id and t.type = 'usage' and t.reference_id = u.meta->>'call_id'
-		order by u.created_at desc limit 1"
+	last_usage
+}
+
+# A line for each column; what is in meta, a line for each key.
+last_usage() {
+	sql -At <<-'EOF'
+		with last as (
+			select t.created_at, t.type, t.amount, t.reference_id, u.resource_type, u.quantity,
+				u.cost, u.meta
+			from public.usage_logs u
+			join public.wallets w on w.company_id = u.company_id
+			join public.wallet_transactions t
+				on t.wallet_id = w.id and t.type = 'usage' and t.reference_id = u.meta->>'call_id'
+			order by u.created_at desc limit 1
+		)
+		select '  ' || rpad(key, 15) || case key
+			when 'meta' then replace(jsonb_pretty(value::jsonb), E'\n', E'\n' || repeat(' ', 17))
+			else value end
+		from last, json_each_text(row_to_json(last));
+	EOF
 }
 
 # A sidecar whose Redis or Postgres was just started again takes a moment to be back with it.
