@@ -126,7 +126,7 @@ lint_check() {
 
 run_lint() {
 	mkdir -p build/lint
-	[ -x build/dev-werror/bin/callgated ] || build_preset dev-werror
+	build_preset dev-werror
 	build_fuzz
 	lint_check "clang-format can fail" not format_complains
 	lint_check "clang-format" format_is_clean
