@@ -42,12 +42,25 @@ static uint64_t now_ms(struct cg_clock_port *self)
 	return cg_loop_now_ms(CG_CONTAINER_OF(self, struct daemon, clock)->loop);
 }
 
+/* One partition that recovers is its companies' trouble; none served is everybody's. */
+static bool is_any_partition_served(const struct daemon *d)
+{
+	struct cg_store_port *store = cg_store_port(d->store);
+
+	for (uint32_t i = 0; i < store->partition_count; i++) {
+		if (store->epoch(store, i) != 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void on_tick(void *owner)
 {
 	struct daemon *d = owner;
 
 	cg_gate_tick(d->gate);
-	bool serves = !d->is_ending && cg_gate_is_ready(d->gate) && cg_store_is_connected(d->store);
+	bool serves = !d->is_ending && cg_gate_is_ready(d->gate) && is_any_partition_served(d);
 	if (serves != d->is_serving && d->server != NULL) {
 		d->is_serving = serves;
 		cg_rpc_server_set_serving(d->server, serves);
