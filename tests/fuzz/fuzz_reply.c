@@ -12,6 +12,8 @@
 
 #define ENTRIES_MAX 8
 
+/* libFuzzer calls it, by this name. */
+/* NOLINTNEXTLINE(readability-identifier-naming) */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct waiting {

@@ -7,6 +7,8 @@
 #include "rpc/decode.h"
 #include "rpc/rules.h"
 
+/* libFuzzer calls it, by this name. */
+/* NOLINTNEXTLINE(readability-identifier-naming) */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct cg_rpc_decoder decoder;
