@@ -31,10 +31,11 @@
 
 struct cg_wire_config {
 	uint32_t partition_count;
-	uint64_t
-	    outbox_max;     /* AUTHORIZE and ADOPT refuse while the stream is longer; 0: no limit */
-	uint64_t ended_max; /* keys of ended calls kept per generation (there are two): 500 000 */
-	int64_t ended_keep_ms; /* and how long a key is kept at least: 48 h */
+	/* AUTHORIZE and ADOPT refuse while the stream is longer; 0: no limit. */
+	uint64_t outbox_max;
+	/* Keys of ended calls: how many per generation (there are two), and how long at least. */
+	uint64_t ended_max;
+	int64_t ended_keep_ms;
 };
 
 /* What FUNCTION LOAD takes; static. */
