@@ -258,8 +258,8 @@ struct cg_request {
 		struct cg_store_op store;
 		struct cg_ledger_op ledger;
 		struct cg_list link;
-		struct cg_list
-		    front; /* in its call's bucket; in none: it does not hold others up */
+		/* In its call's bucket; in none: it does not hold others up. */
+		struct cg_list front;
 		struct cg_list behind; /* operations on the same call that wait for this one */
 		void *listing;         /* LIST_CALLS: its heap, freed before `done` */
 	} work;

@@ -134,9 +134,9 @@ struct cg_wallet_terms {
 	uint32_t calls_max; /* concurrency limit */
 	bool has_low_balance;
 	struct cg_money low_balance; /* BALANCE_LOW below this */
-	uint32_t
-	    low_balance_remaining_ms; /* or where it lasts less than this; 0: the amount holds */
-	uint32_t cut_warning_ms;      /* CUT_WARNING this long before T* */
+	/* Or where it lasts less than this; 0: the amount holds. */
+	uint32_t low_balance_remaining_ms;
+	uint32_t cut_warning_ms; /* CUT_WARNING this long before T* */
 	struct cg_currency currency;
 };
 
