@@ -88,11 +88,11 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
                   (select max(terms_version) from public.wallets where terms_version > 0), 0)
 $$;
 
--- Which of these keys are booked; what is in quarantine is not.
+-- By which entry each of these keys is booked, null where it is not; what is in quarantine is not.
 create function callgate.keys_booked(p_companies uuid[], p_types text[], p_references text[])
-returns table (ord bigint, is_booked boolean)
+returns table (ord bigint, entry_id text)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select e.ord, exists (select from callgate.keys k
+  select e.ord, (select k.entry_id from callgate.keys k
            where k.company_id = e.company and k.type = e.type and k.reference_id = e.reference)
     from unnest(p_companies, p_types, p_references) with ordinality as e(company, type, reference, ord)
    order by e.ord

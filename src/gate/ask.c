@@ -201,6 +201,15 @@ static void on_committed(struct cg_ledger_op *op)
 		cg_answer__ok(req);
 		return;
 	}
+	if (op->status == CG_OK && op->outcome == CG_LEDGER_OTHER_ENTRY) {
+		/* The store forgot what was charged before: the ledger's row is the answer. */
+		if (req->work.machine->restart != NULL) {
+			req->work.machine->restart(req);
+		} else {
+			cg_ask__key(req, req->work.store.epoch);
+		}
+		return;
+	}
 	/*
 	 * The store has it, and the ledger does not say so: it may still come, or, overtaken
 	 * by a recovery or set aside, not.  The caller asks again with the same key.

@@ -140,7 +140,7 @@ const struct cg_machine cg_credit__machine = {
             [CG_STEP_LOAD] = CG_STEP_BIT(STORE) | CG_STEP_BIT(RECEIPT) | CG_STEP_BIT(BALANCE) |
                 CG_STEP_BIT(DONE),
             [CG_STEP_BALANCE] = CG_STEP_BIT(BALANCE) | CG_STEP_BIT(WALLET) | CG_STEP_BIT(DONE),
-            [CG_STEP_AWAIT] = CG_STEP_BIT(DONE),
+            [CG_STEP_AWAIT] = CG_STEP_BIT(RECEIPT) | CG_STEP_BIT(DONE),
         },
     .begin = write_receipt,
     .resolve = cg_plans__resolve,

@@ -170,7 +170,7 @@ const struct cg_machine cg_settle__machine = {
             [CG_STEP_KEY] =
                 CG_STEP_BIT(STORE) | CG_STEP_BIT(TERMS) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(DONE),
             [CG_STEP_BALANCE] = CG_STEP_BIT(BALANCE) | CG_STEP_BIT(WALLET) | CG_STEP_BIT(DONE),
-            [CG_STEP_AWAIT] = CG_STEP_BIT(DONE),
+            [CG_STEP_AWAIT] = CG_STEP_BIT(KEY) | CG_STEP_BIT(DONE),
         },
     .begin = cg_ask__store_with_cached_terms,
     .resolve = resolve,

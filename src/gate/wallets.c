@@ -77,6 +77,7 @@ static void on_outcome(struct cg_request *req, const struct cg_ledger_op *op)
 	case CG_LEDGER_POSTED:
 	case CG_LEDGER_OUT_OF_RANGE:
 	case CG_LEDGER_OVERTAKEN:
+	case CG_LEDGER_OTHER_ENTRY:
 		break;
 	}
 	/* An outcome that this operation cannot have. */

@@ -23,7 +23,8 @@ enum verdict {
 	VERDICT_WAITS,
 	VERDICT_DONE,
 	VERDICT_OVERTAKEN,
-	VERDICT_ASK_KEY
+	VERDICT_ASK_KEY,
+	VERDICT_OTHER_ENTRY
 };
 
 struct cg_await {
@@ -157,7 +158,7 @@ static const char *prepare(struct cg_job *job, struct cg_params *params)
 
 	if (await->asks_keys) {
 		encode_keys(await, params);
-		return "select k.ord, k.is_booked from callgate.keys_booked($1, $2, $3) k";
+		return "select k.ord, k.entry_id from callgate.keys_booked($1, $2, $3) k";
 	}
 	encode_entries(await, params);
 	/* One row per partition, and per entry in quarantine one more. */
@@ -183,10 +184,10 @@ static void judge_by_row(struct cg_await *await, const PGresult *result, int row
 		}
 		if (aside.epoch == id->epoch && aside.n == id->n && id->epoch != 0) {
 			await->verdicts[i] = VERDICT_OVERTAKEN;
-		} else if (cursor.epoch != id->epoch) {
+		} else if (cursor.epoch != id->epoch ||
+		    is_at_or_below(id, cursor.last_epoch, cursor.last_n)) {
+			/* Also where the cursor has passed: it may be booked as a duplicate. */
 			await->verdicts[i] = VERDICT_ASK_KEY;
-		} else if (is_at_or_below(id, cursor.last_epoch, cursor.last_n)) {
-			await->verdicts[i] = VERDICT_DONE;
 		}
 	}
 }
@@ -205,14 +206,34 @@ static bool judge_entries(struct cg_await *await, const PGresult *result)
 	return asks;
 }
 
+/* The key alone proves nothing: another entry, of another history, may have taken it. */
+static enum verdict verdict_of_key(const struct cg_entry_id *id, struct cg_view booked_by)
+{
+	struct cg_entry_id booked;
+
+	if (booked_by.len == 0 || !cg_entry_id_parse(booked_by, &booked)) {
+		return VERDICT_OVERTAKEN;
+	}
+	bool is_own =
+	    booked.partition == id->partition && booked.epoch == id->epoch && booked.n == id->n;
+	return is_own ? VERDICT_DONE : VERDICT_OTHER_ENTRY;
+}
+
 static void judge_keys(struct cg_await *await, const PGresult *result)
 {
 	for (int row = 0; row < PQntuples(result) && row < (int)await->round_count; row++) {
 		if (await->verdicts[row] == VERDICT_ASK_KEY) {
-			await->verdicts[row] =
-			    cg_result__bool(result, row, 1) ? VERDICT_DONE : VERDICT_OVERTAKEN;
+			await->verdicts[row] = verdict_of_key(
+			    &await->round[row]->in.await.entry_id, cg_result__view(result, row, 1));
 		}
 	}
+}
+
+static enum cg_ledger_outcome outcome_of(enum verdict verdict)
+{
+	return verdict == VERDICT_DONE       ? CG_LEDGER_DONE
+	    : verdict == VERDICT_OTHER_ENTRY ? CG_LEDGER_OTHER_ENTRY
+	                                     : CG_LEDGER_OVERTAKEN;
 }
 
 /* Waiters that are to go on waiting go back; the others are answered. */
@@ -233,8 +254,7 @@ static void end_round(struct cg_await *await, enum cg_status status)
 			continue;
 		}
 		await->waiter_count--;
-		end(round[i], status,
-		    verdicts[i] == VERDICT_DONE ? CG_LEDGER_DONE : CG_LEDGER_OVERTAKEN);
+		end(round[i], status, outcome_of(verdicts[i]));
 	}
 }
 

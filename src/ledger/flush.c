@@ -121,7 +121,9 @@ static void on_flushed(struct cg_flush_lane *lane, const struct cg_flush_answer 
 	}
 	if (answer->quarantined > 0) {
 		alarm(part, "entries set aside in callgate.quarantine", answer->quarantined);
-		cg_await__look(part);
+	}
+	if (answer->quarantined > 0 || answer->duplicates > 0) {
+		cg_await__look(part); /* Not each of them stands under its own key. */
 	} else {
 		cg_await__moved(part, from_epoch, from_n);
 	}

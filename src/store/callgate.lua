@@ -792,7 +792,7 @@ do
 
 -- Enough to answer repeats and GetCall, and to decide an expired call anew; then the tail.
 local ENDED = '<BBBBBc40' .. 'dI4I4ddd' .. 'I6I6I6'
-local HAS_PRICE, LATE = 1, 2
+local HAS_PRICE, LATE, WAS_EXPIRED = 1, 2, 4
 
 function parse_ended(text)
 	local e = {}
@@ -807,12 +807,14 @@ function parse_ended(text)
 		e.epoch, e.n, e.corrected, e.authorized_at, e.started_at, e.ended_at, at =
 		unpack(ENDED, text)
 	e.has_price, e.late = flag(flags, HAS_PRICE), flag(flags, LATE)
+	e.was_expired = flag(flags, WAS_EXPIRED) -- before it was cancelled
 	e.tail = sub(text, at)
 	return e
 end
 
 function pack_ended(e)
-	return pack(ENDED, LAYOUT, e.state, (e.has_price and HAS_PRICE or 0) + (e.late and LATE or 0),
+	return pack(ENDED, LAYOUT, e.state, (e.has_price and HAS_PRICE or 0) + (e.late and LATE or 0)
+			+ (e.was_expired and WAS_EXPIRED or 0),
 		e.basis, e.shadow, e.deal, e.cost, e.billed_ms, e.duration_ms, e.epoch, e.n, e.corrected,
 		e.authorized_at, e.started_at, e.ended_at) .. e.tail
 end
@@ -1534,10 +1536,15 @@ local function cancel(a, live)
 		local bar = pack_ended(ended_of_nothing(CANCELLED, now))
 		commit(nil, nil, key_of(USAGE_CHAR, a.id), bar)
 		return cancelled(CANCELLED, 0, false)
+	elseif e.was_expired then
+		return cancelled(EXPIRED, 0, true)
 	elseif e.state == CANCELLED then
 		return cancelled(CANCELLED, e.has_price and deal_of(e.deal).hold or 0, true)
 	elseif e.state == EXPIRED then
-		commit_if_changed()
+		-- Nothing is held any more, and from now on nothing can be: a Start still under way
+		-- must not begin what was cancelled.
+		e.state, e.was_expired = CANCELLED, true
+		commit(nil, nil, key_of(USAGE_CHAR, a.id), pack_ended(e))
 		return cancelled(EXPIRED, 0, false)
 	end
 	return answer_of(WRONG_STATE, e)

@@ -310,8 +310,13 @@ class Wallet:
             self.commit()
         elif kept['state'] not in ('CANCELLED', 'EXPIRED'):
             return dict(outcome='WRONG_STATE')
-        elif kept['state'] == 'EXPIRED' and self.wrote:
+        elif kept['state'] == 'EXPIRED':
+            self.remember(call_id, kept['call'], 'CANCELLED', kept['ended_at'], was_expired=True)
             self.commit()
+            return dict(outcome='DONE', state='EXPIRED', released=0, available=self.available(), replayed=False)
+        elif kept.get('was_expired'):
+            self.wrote = False
+            return dict(outcome='DONE', state='EXPIRED', released=0, available=self.available(), replayed=True)
         else:
             self.wrote = False
         state = self.kept(call_id)['state']

@@ -36,6 +36,11 @@ enum cg_ledger_outcome {
 	CG_LEDGER_OUT_OF_RANGE, /* RECEIPT_WRITE: the balance would leave what can be represented */
 	/* AWAIT: the epoch changed, and the key is not in the ledger, or it was quarantined. */
 	CG_LEDGER_OVERTAKEN,
+	/*
+	 * AWAIT: the key is in the ledger by another entry, and this one is not, or is taken
+	 * back: what stands there is what was charged.
+	 */
+	CG_LEDGER_OTHER_ENTRY,
 };
 
 /* A wallet as the ledger has it. */

@@ -136,7 +136,14 @@ static void await(struct world *world, struct cg_ledger_op *op)
 	    world, &op->company, op->in.await.key.type, op->in.await.key.reference_id);
 
 	world_flush(world);
-	op->outcome = entry != NULL ? CG_LEDGER_DONE : CG_LEDGER_OVERTAKEN;
+	if (entry == NULL) {
+		op->outcome = CG_LEDGER_OVERTAKEN;
+	} else if (entry->id.epoch == op->in.await.entry_id.epoch &&
+	    entry->id.n == op->in.await.entry_id.n) {
+		op->outcome = CG_LEDGER_DONE;
+	} else {
+		op->outcome = CG_LEDGER_OTHER_ENTRY;
+	}
 }
 
 static void act_on_known(struct world *world, struct world_wallet *wallet, struct cg_ledger_op *op)

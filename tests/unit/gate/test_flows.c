@@ -718,9 +718,67 @@ static void test_lost_answer_is_asked_for_again_once(void **state)
 	fixture_end(&f);
 }
 
+/*
+ * The store forgot what was charged, and charged again; the flush booked that as a duplicate.
+ * The answer is what the ledger has, never what the store thought.
+ */
+static void test_a_commit_under_another_entry_is_answered_from_the_row(void **state)
+{
+	(void)state;
+
+	for (int is_other_duration = 0; is_other_duration < 2; is_other_duration++) {
+		struct fixture f;
+		struct asked a;
+
+		start_with_wallet(&f);
+		world_add_call(&f.world, 1, "k", 1);
+		asked_settle(&a, &f, 1000);
+		a.req.in.settle.durability = CG_DURABILITY_COMMITTED;
+		asked_submit(&a, &f);
+		while (!world_next_is_ledger(&f.world, CG_LEDGER_AWAIT)) {
+			assert_true(world_step(&f.world));
+		}
+		f.world.entries[0].id.n += 100;
+		f.world.entries[0].duration_ms += is_other_duration;
+		world_run(&f.world);
+
+		assert_int_equal(a.dones, 1);
+		assert_int_equal(a.req.status, is_other_duration ? CG_KEY_REUSED : CG_OK);
+		assert_int_equal(a.req.has_settled, is_other_duration);
+		assert_true(a.req.out.settle.store.replayed);
+		assert_int_equal(a.req.out.settle.store.entry_id.n, f.world.entries[0].id.n);
+		fixture_end(&f);
+	}
+}
+
+static void test_a_credit_committed_under_another_entry_is_answered_from_the_row(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct asked a;
+
+	start_with_wallet(&f);
+	asked_credit(&a, &f, 500);
+	a.req.in.credit.durability = CG_DURABILITY_COMMITTED;
+	asked_submit(&a, &f);
+	while (!world_next_is_ledger(&f.world, CG_LEDGER_AWAIT)) {
+		assert_true(world_step(&f.world));
+	}
+	f.world.entries[0].id.n += 100;
+	world_run(&f.world);
+
+	assert_int_equal(a.dones, 1);
+	assert_int_equal(a.req.status, CG_OK);
+	assert_true(a.req.out.posted.replayed);
+	assert_int_equal(a.req.out.posted.entry_id.n, f.world.entries[0].id.n);
+	fixture_end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_a_commit_under_another_entry_is_answered_from_the_row),
+	    cmocka_unit_test(test_a_credit_committed_under_another_entry_is_answered_from_the_row),
 	    cmocka_unit_test(test_authorize_with_cached_terms_is_one_operation),
 	    cmocka_unit_test(test_reserve_is_bounded_by_the_plans_longest_call),
 	    cmocka_unit_test(test_answer_without_a_port_waits_for_the_tick),
