@@ -135,6 +135,23 @@ def test_flushall_after_a_flushed_settle_then_the_same_settle(make_stack):
     assert stack.value("select count(*) from usage_logs") == 1
 
 
+def test_flushall_then_the_id_again_as_another_call_is_answered_by_the_ledgers_row(make_stack):
+    stack = make_stack()
+    client = stack.client
+    company = client.funded(10_000_000)
+    client.authorize(company, "c", start=True)
+    first = client.settle(company, "c", 30_000, durability=COMMITTED)
+    stack.redis.client.flushall()
+    until_answered(lambda: client.authorize(company, "c", start=True))
+    failure = client.fails("settle", company, "c", 60_000, durability=COMMITTED)
+    assert failure.code == grpc.StatusCode.ALREADY_EXISTS
+    assert failure.detail.settled.cost_micros == first.cost_micros
+    assert failure.detail.settled.ledger_id == first.ledger_id
+    # The second charge was booked as a duplicate, and a receipt takes it back.
+    wait_until(lambda: client.balance(company).posted_micros == 10_000_000 - first.cost_micros, 15)
+    check_invariants(stack)
+
+
 def test_flushall_then_the_same_settle_without_resource_and_with_another_duration(make_stack):
     stack = make_stack()
     client = stack.client
