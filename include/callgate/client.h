@@ -133,6 +133,7 @@ CALLGATE_API const char *callgate_durability_name(enum callgate_durability durab
 CALLGATE_API const char *callgate_duration_basis_name(enum callgate_duration_basis basis);
 CALLGATE_API const char *callgate_entry_type_name(enum callgate_entry_type type);
 CALLGATE_API const char *callgate_error_reason_name(enum callgate_error_reason reason);
+CALLGATE_API const char *callgate_event_type_name(enum callgate_event_type type);
 
 /* The type of that name ("top_up", ...); UNSPECIFIED where there is none. */
 CALLGATE_API enum callgate_entry_type callgate_entry_type_of(const char *name);
@@ -174,6 +175,34 @@ CALLGATE_OPERATION(credit)
 CALLGATE_OPERATION(charge)
 
 #undef CALLGATE_OPERATION
+
+/*
+ * Wallets.Watch: what happens to calls and balances, as it happens, at least once, in order
+ * per company.
+ *
+ * A watch that ends UNAVAILABLE, or whose sidecar falls silent for three heartbeats, is
+ * opened again with the last token, after a delay with jitter, for ever: `on_message` may
+ * then see an event twice (drop by its id).  Every other end is final: OUT_OF_RANGE (the
+ * token is older than what is kept), RESOURCE_EXHAUSTED (too slow), UNAUTHENTICATED, ...
+ *
+ * Not counted by in_flight_max.  Its callbacks run where those of operations run.
+ */
+struct callgate_watch;
+typedef void (*callgate_watch_on_message)(
+    void *context, const struct callgate_watch_response *message);
+/* The last callback; the watch is gone when it returns. */
+typedef void (*callgate_watch_on_end)(void *context, const struct callgate_error *error);
+
+/* *ret_watch is set where the answer is CALLGATE_ACCEPTED. */
+CALLGATE_API enum callgate_submit callgate_watch_open(struct callgate_client *client,
+    const struct callgate_watch_request *request, callgate_watch_on_message on_message,
+    callgate_watch_on_end on_end, void *context, struct callgate_watch **ret_watch);
+
+/* The last token received; "" before the first.  Valid until the next callback. */
+CALLGATE_API const char *callgate_watch_token(const struct callgate_watch *watch);
+
+/* No callback runs for it any more.  Allowed inside its own on_message. */
+CALLGATE_API void callgate_watch_close(struct callgate_watch *watch);
 
 #ifdef __cplusplus
 }

@@ -70,6 +70,27 @@ enum callgate_entry_type {
 	CALLGATE_ENTRY_TYPE_USAGE = 6 /* never in a Credit */
 };
 
+enum callgate_event_type {
+	CALLGATE_EVENT_TYPE_UNSPECIFIED = 0,
+	CALLGATE_EVENT_TYPE_CALL_AUTHORIZED = 1,
+	CALLGATE_EVENT_TYPE_CALL_STARTED = 2,
+	CALLGATE_EVENT_TYPE_CALL_SETTLED = 3,
+	CALLGATE_EVENT_TYPE_CALL_CANCELLED = 4,
+	CALLGATE_EVENT_TYPE_CALL_EXPIRED = 5,
+	CALLGATE_EVENT_TYPE_CALL_ABANDONED = 6,
+	CALLGATE_EVENT_TYPE_CUT_OFF = 7, /* end this call now; repeated until it ends */
+	CALLGATE_EVENT_TYPE_BALANCE_LOW = 8,
+	CALLGATE_EVENT_TYPE_CREDITED = 9,
+	CALLGATE_EVENT_TYPE_CUT_WARNING = 10,
+	CALLGATE_EVENT_TYPE_CALL_CORRECTED = 11,
+	CALLGATE_EVENT_TYPE_CALL_DENIED = 12,
+	CALLGATE_EVENT_TYPE_CALL_ADOPTED = 13,
+	CALLGATE_EVENT_TYPE_CHARGED = 14,
+	CALLGATE_EVENT_TYPE_WALLET_UPDATED = 15,
+	CALLGATE_EVENT_TYPE_CALL_STOPPED = 16,
+	CALLGATE_EVENT_TYPE_CALL_OVERDUE = 17
+};
+
 enum callgate_error_reason {
 	CALLGATE_ERROR_REASON_UNSPECIFIED = 0,
 	CALLGATE_ERROR_REASON_INVALID_FIELD = 1,
@@ -404,6 +425,42 @@ struct callgate_error_detail {
 	bool has_settled;
 	struct callgate_settle_response settled; /* KEY_REUSED by Settle: what was charged */
 	int64_t retry_after_ms;                  /* 0: no advice */
+};
+
+struct callgate_watch_request {
+	const char *company_id;                /* empty: every company the credential may see */
+	const char *resume_token;              /* the last one received; empty: from now on */
+	const enum callgate_event_type *types; /* type_count of them; none: all */
+	size_t type_count;
+};
+
+struct callgate_event {
+	const char *id; /* unique for ever; the same on every delivery: drop duplicates by it */
+	int64_t at_ms;
+	const char *company_id;
+	const char *call_id;
+	enum callgate_event_type type;
+	int64_t amount_micros;
+	int64_t available_micros;
+	const struct callgate_meta *meta;
+	size_t meta_count;
+	int64_t remaining_ms;
+	int64_t exhausts_at_ms; /* T*; 0: never */
+	int32_t repeat;
+	enum callgate_decision decision;
+	enum callgate_decision shadow_decision;
+	bool shadow; /* to record, not to obey */
+	const char *ledger_id;
+	int64_t billed_ms;
+	enum callgate_duration_basis basis;
+	enum callgate_entry_type entry_type;
+	const char *reference_id;
+};
+
+struct callgate_watch_response {
+	const struct callgate_event *event; /* NULL: a heartbeat */
+	const char *resume_token;           /* empty: keep the one before */
+	int64_t as_of_ms;
 };
 
 #ifdef __cplusplus

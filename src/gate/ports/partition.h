@@ -63,6 +63,20 @@ struct cg_entry {
 		int64_t started_at_ms;
 		int64_t ended_at_ms;
 		struct cg_meta meta;
+		/* After the entry. */
+		struct cg_money available;
+		int64_t exhausts_at_ms; /* T* of a credit; 0: never, or no credit */
+		/*
+		 * An adjustment that corrects an abandoned call: resource, price, duration and
+		 * billed_ms are the call's as they are now, `quantity` is the difference in
+		 * billed milliseconds.  Has a row in usage_logs of the difference.
+		 */
+		bool is_correction;
+		/* The call was made in shadow mode and would have been denied or cut off. */
+		bool has_shadow;
+		enum cg_decision shadow_decision; /* ALLOWED: it would only have been cut off */
+		int64_t shadow_cut_at_ms;         /* 0: not */
+		struct cg_money shadow_saved;     /* of its cost */
 	} body;
 };
 

@@ -114,6 +114,13 @@ struct cg_store_settle_in {
 	bool has_price;
 	struct cg_price price;
 	struct cg_meta meta;
+	/*
+	 * The ledger, asked for the key, has it as charged by assumption and not yet corrected;
+	 * `price` is that charge's, and `started_at_ms` its start where the request has none.
+	 */
+	bool is_assumed;
+	struct cg_money assumed_cost;
+	int64_t assumed_billed_ms;
 };
 
 struct cg_store_settle_out {
@@ -126,6 +133,8 @@ struct cg_store_settle_out {
 	int64_t duration_ms;
 	enum cg_basis basis;
 	struct cg_price price;
+	/* The entry is an adjustment, reference "correction:<call id>", of so much more cost. */
+	bool is_correction;
 	struct cg_money corrected;
 	struct cg_entry_id entry_id;
 };
@@ -221,6 +230,7 @@ struct cg_store_live_out {
 struct cg_store_load_in {
 	struct cg_money posted;
 	uint64_t version;
+	bool announces; /* writes WALLET_UPDATED, also where the wallet is there already */
 };
 
 struct cg_store_op {
@@ -235,6 +245,8 @@ struct cg_store_op {
 	 * read; where it no longer is: RECOVERING, begin again.
 	 */
 	uint64_t known_epoch;
+	/* AUTHORIZE, START, STOP, CANCEL: also write the event that says so. */
+	bool announces;
 	bool asked; /* the ledger was asked for this key, under known_epoch, and does not have it */
 	struct cg_wallet_terms terms;
 

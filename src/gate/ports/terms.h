@@ -35,6 +35,7 @@ struct cg_plan {
 	uint32_t default_reserve_ms;
 	uint32_t guard_ms;
 	uint32_t cut_warning_ms;
+	uint32_t cut_repeat_ms;
 };
 
 struct cg_terms_snapshot {

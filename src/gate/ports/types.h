@@ -137,6 +137,7 @@ struct cg_wallet_terms {
 	/* Or where it lasts less than this; 0: the amount holds. */
 	uint32_t low_balance_remaining_ms;
 	uint32_t cut_warning_ms; /* CUT_WARNING this long before T* */
+	uint32_t cut_repeat_ms;  /* CUT_OFF again after this long; 0: never */
 	struct cg_currency currency;
 };
 
