@@ -41,6 +41,7 @@ static void fill(struct cg_request *req, struct cg_store_op *op)
 	const struct cg_authorize_in *in = &req->in.authorize;
 
 	op->verb = CG_STORE_AUTHORIZE;
+	op->announces = req->work.gate->config.lifecycle_events && !in->validate_only;
 	op->in.authorize = (struct cg_store_authorize_in){
 	    .call_id = in->call_id,
 	    .resource_type = in->resource_type,

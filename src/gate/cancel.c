@@ -13,6 +13,7 @@
 static void fill(struct cg_request *req, struct cg_store_op *op)
 {
 	op->verb = CG_STORE_CANCEL;
+	op->announces = req->work.gate->config.lifecycle_events;
 	op->in.cancel = (struct cg_store_cancel_in){.call_id = req->in.cancel.call_id};
 }
 

@@ -20,6 +20,11 @@ struct cg_gate_config {
 	uint32_t ledger_timeout_ms; /* likewise from the ledger: 5000 */
 	uint32_t receipts_max;      /* receipts being applied by the sweeper at once */
 	/*
+	 * AUTHORIZED, STARTED, STOPPED and CANCELLED are told too: each is a write more on the
+	 * path of a live call.
+	 */
+	bool lifecycle_events;
+	/*
 	 * Asks for a cg_gate_tick() in the next turn of the loop, for an answer that needs no
 	 * port and yet must not come before submit has returned.  NULL: it waits for the next
 	 * regular tick.

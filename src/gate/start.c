@@ -13,6 +13,7 @@
 static void fill_start(struct cg_request *req, struct cg_store_op *op)
 {
 	op->verb = CG_STORE_START;
+	op->announces = req->work.gate->config.lifecycle_events;
 	op->in.start = (struct cg_store_start_in){
 	    .call_id = req->in.start.call_id, .started_at_ms = req->in.start.started_at_ms};
 }
@@ -31,6 +32,7 @@ static void on_start_answer(struct cg_request *req, const struct cg_store_op *op
 static void fill_stop(struct cg_request *req, struct cg_store_op *op)
 {
 	op->verb = CG_STORE_STOP;
+	op->announces = req->work.gate->config.lifecycle_events;
 	op->in.stop = (struct cg_store_stop_in){
 	    .call_id = req->in.stop.call_id, .ended_at_ms = req->in.stop.ended_at_ms};
 }
