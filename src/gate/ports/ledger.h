@@ -104,8 +104,16 @@ struct cg_ledger_row {
 	int64_t authorized_at_ms;
 	int64_t started_at_ms;
 	int64_t ended_at_ms;
-	/* Amount of the entry correction:<call id>, signed as `amount`; 0: none. */
+	/*
+	 * Whether the call was corrected, by the entry correction:<call id>: `corrected` is that
+	 * entry's amount, signed as `amount` (may be 0); the other fields are the call's since.
+	 */
+	bool is_corrected;
+	struct cg_entry_id correction_id;
 	struct cg_money corrected;
+	int64_t corrected_duration_ms;
+	int64_t corrected_billed_ms;
+	enum cg_basis corrected_basis;
 	struct cg_meta meta;
 };
 
