@@ -13,16 +13,60 @@ const char *cg_flush_batch__statement(void)
 	       " $15, $16, $17, $18, $19, $20, $21, $22, $23) f";
 }
 
-static void put_usage(struct cg_json *json, const struct cg_entry *entry, const char *entry_id)
+/* callgate.shadow_calls and its report know decisions by these names, the contract's. */
+static struct cg_view decision_name(enum cg_decision decision)
+{
+	static const char *const names[] = {
+	    [CG_DECISION_NONE] = "unspecified",
+	    [CG_DECISION_ALLOWED] = "allowed",
+	    [CG_DECISION_INSUFFICIENT_FUNDS] = "denied_insufficient_funds",
+	    [CG_DECISION_CONCURRENCY_LIMIT] = "denied_concurrency_limit",
+	    [CG_DECISION_SUSPENDED] = "denied_suspended",
+	    [CG_DECISION_NO_PRICE] = "denied_no_price",
+	    [CG_DECISION_BARRED] = "denied_barred",
+	};
+
+	return cg_view_of((size_t)decision < CG_COUNT_OF(names) ? names[decision] : names[0]);
+}
+
+static void put_shadow(struct cg_json *json, const struct cg_ledger_entry_body *body)
+{
+	cg_json__text(json, "shadow_decision", decision_name(body->shadow_decision));
+	if (body->shadow_cut_at_ms != 0) {
+		cg_json__int(json, "shadow_cut_at_ms", body->shadow_cut_at_ms);
+	}
+	cg_json__int(json, "shadow_saved_micros", body->shadow_saved.micros);
+}
+
+/* The reference of a correction is made out of its call's. */
+static struct cg_view call_id_of(const struct cg_ledger_entry_body *body)
+{
+	static const struct cg_view prefix = {"correction:", 11};
+	struct cg_view id = body->reference_id;
+
+	if (body->is_correction && id.len > prefix.len &&
+	    memcmp(id.data, prefix.data, prefix.len) == 0) {
+		id = (struct cg_view){id.data + prefix.len, id.len - prefix.len};
+	}
+	return id;
+}
+
+static void put_usage(struct cg_json *json, const struct cg_entry *entry)
 {
 	const struct cg_ledger_entry_body *body = &entry->body;
+	char entry_id[CG_ENTRY_ID_TEXT_BYTES];
 
+	cg_entry_id_format(&entry->id, entry_id);
 	cg_json__text(json, "entry_id", cg_view_of(entry_id));
-	cg_json__text(json, body->is_charge ? "reference_id" : "call_id", body->reference_id);
 	if (body->is_charge) {
+		cg_json__text(json, "reference_id", body->reference_id);
 		cg_json__bool(json, "is_charge", true);
 		cg_json__int(json, "quantity", body->quantity);
 		return;
+	}
+	cg_json__text(json, "call_id", call_id_of(body));
+	if (body->is_correction) {
+		cg_json__bool(json, "correction", true);
 	}
 	cg_json__text(json, "destination", body->destination);
 	cg_json__int(json, "rate_micros_per_minute", body->price.rate_per_minute.micros);
@@ -36,27 +80,27 @@ static void put_usage(struct cg_json *json, const struct cg_entry *entry, const 
 	cg_json__int(json, "authorized_at_ms", body->authorized_at_ms);
 	cg_json__int(json, "started_at_ms", body->started_at_ms);
 	cg_json__int(json, "ended_at_ms", body->ended_at_ms);
+	if (body->has_shadow) {
+		put_shadow(json, body);
+	}
 }
 
 static void put_json(
     struct cg_params *params, const struct cg_entry *entry, bool bare, struct cg_json *json)
 {
-	char entry_id[CG_ENTRY_ID_TEXT_BYTES];
-
 	if (entry->body.resource_type.len == 0) {
 		cg_params__element_null(params);
 		return;
 	}
-	cg_entry_id_format(&entry->id, entry_id);
 	cg_json__begin(json);
-	put_usage(json, entry, entry_id);
+	put_usage(json, entry);
 	if (!bare && entry->body.meta.pairs.len > 0) {
 		cg_json__meta(json, "meta", &entry->body.meta);
 	}
 	cg_params__element_jsonb(params, cg_json__end(json));
 }
 
-/* What was taken away, for people: the texts one after another, each on a line. */
+/* The entry as it came, beside the numbers that have columns: what was taken away is in it. */
 static void put_raw(struct cg_params *params, const struct cg_entry *entry, struct cg_json *json)
 {
 	const struct cg_ledger_entry_body *body = &entry->body;
@@ -65,7 +109,9 @@ static void put_raw(struct cg_params *params, const struct cg_entry *entry, stru
 	cg_json__text(json, "reference_id", body->reference_id);
 	cg_json__text(json, "description", body->description);
 	cg_json__text(json, "resource_type", body->resource_type);
-	cg_json__text(json, "destination", body->destination);
+	if (body->resource_type.len > 0) {
+		put_usage(json, entry);
+	}
 	cg_json__meta(json, "meta", &body->meta);
 	cg_params__bytes(params, cg_json__end(json));
 }
@@ -138,7 +184,8 @@ void cg_flush_batch__encode(struct cg_params *params, const struct cg_part *part
 	INT8_ARRAY(e->body.balance_after.micros);
 	INT8_ARRAY(e->body.at_ms);
 	encode_texts(params, part, entries, count);
-	INT8_ARRAY(e->body.is_charge ? e->body.quantity : e->body.billed_ms);
+	INT8_ARRAY(
+	    e->body.is_charge || e->body.is_correction ? e->body.quantity : e->body.billed_ms);
 	cg_params__array(params, CG_OID_BOOL, count);
 	for (uint32_t i = 0; i < count; i++) {
 		cg_params__element_bool(params, entries[i].body.is_charge);

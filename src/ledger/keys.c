@@ -13,15 +13,20 @@ const char *cg_keys__statement(
 	cg_params__uuid(params, company);
 	cg_params__text(params, cg_view_of(cg_entry_type_name(key->type)));
 	cg_params__text(params, key->reference_id);
+	/* Of a call, its correction too: what was corrected stands in both. */
 	return "select r.entry_id, r.type, r.amount_micros, r.balance_after_micros, r.at_ms,"
 	       " r.description, r.resource_type, r.is_charge, r.quantity, r.currency, r.pairs,"
-	       " r.corrected_micros, coalesce(r.meta ->> 'destination', ''),"
+	       " coalesce(c.amount_micros, 0), coalesce(r.meta ->> 'destination', ''),"
 	       " r.meta ->> 'rate_micros_per_minute', r.meta ->> 'connect_fee_micros',"
 	       " r.meta ->> 'minimum_ms', r.meta ->> 'increment_ms', r.meta ->> 'duration_ms',"
 	       " r.meta ->> 'billed_ms', coalesce(r.meta ->> 'basis', ''), r.meta ->> 'late',"
 	       " r.meta ->> 'authorized_at_ms', r.meta ->> 'started_at_ms', r.meta ->> "
-	       "'ended_at_ms'"
-	       " from callgate.key_read($1, $2, $3) r";
+	       "'ended_at_ms',"
+	       " coalesce(c.entry_id, ''), c.meta ->> 'duration_ms', c.meta ->> 'billed_ms',"
+	       " coalesce(c.meta ->> 'basis', '')"
+	       " from callgate.key_read($1, $2, $3) r"
+	       " left join lateral callgate.key_read($1, 'adjustment', 'correction:' || $3) c"
+	       " on $2 = 'usage'";
 }
 
 void cg_keys__decode_row(struct cg_op_job *work, const PGresult *result)
@@ -51,8 +56,13 @@ void cg_keys__decode_row(struct cg_op_job *work, const PGresult *result)
 	    .authorized_at_ms = cg_result__int(result, 0, 21),
 	    .started_at_ms = cg_result__int(result, 0, 22),
 	    .ended_at_ms = cg_result__int(result, 0, 23),
+	    .is_corrected = cg_result__view(result, 0, 24).len > 0,
+	    .corrected_duration_ms = cg_result__int(result, 0, 25),
+	    .corrected_billed_ms = cg_result__int(result, 0, 26),
+	    .corrected_basis = cg_basis_of(cg_result__view(result, 0, 27)),
 	};
 	(void)cg_entry_id_parse(cg_result__view(result, 0, 0), &row->entry_id);
+	(void)cg_entry_id_parse(cg_result__view(result, 0, 24), &row->correction_id);
 	(void)snprintf(
 	    row->currency.code, sizeof row->currency.code, "%s", PQgetvalue(result, 0, 9));
 	if (!PQgetisnull(result, 0, 10)) {
