@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "store/kinds.h"
 #include "store/reply.h"
 #include "store/store_internal.h"
 
@@ -7,14 +8,9 @@
 
 static void finish(const struct cg_slot *slot, enum cg_status status)
 {
-	if (slot->kind == CG_SLOT_STORE) {
-		struct cg_store_op *op = slot->op;
-		op->status = status;
-		op->done(op);
-	} else if (slot->kind == CG_SLOT_PARTITION) {
-		struct cg_partition_op *op = slot->op;
-		op->status = status;
-		op->done(op);
+	if (slot->kind != CG_SLOT_OVER) {
+		cg_kinds_set_status(slot, status);
+		cg_kinds_done(slot);
 	}
 }
 
@@ -27,27 +23,13 @@ static void note_refusal(struct cg_store *s, const struct cg_slot *slot)
 }
 
 /* The answer that a function gave. */
-static void finish_store_op(struct cg_store *s, const struct cg_slot *slot, struct cg_view content)
-{
-	struct cg_store_op *op = slot->op;
-
-	cg_wire_decode(op, slot->partition, content);
-	if (op->status == CG_RECOVERING) {
-		note_refusal(s, slot);
-	}
-	op->done(op);
-}
-
-static void finish_partition_op(
+static void finish_with_reply(
     struct cg_store *s, const struct cg_slot *slot, struct cg_view content)
 {
-	struct cg_partition_op *op = slot->op;
-
-	cg_wire_decode_partition(op, content);
-	if (op->status == CG_RECOVERING) {
+	if (cg_kinds_decode(slot, content) == CG_RECOVERING) {
 		note_refusal(s, slot);
 	}
-	op->done(op);
+	cg_kinds_done(slot);
 }
 
 static const char *finish_with_error(const struct cg_slot *slot, struct cg_view line)
@@ -85,11 +67,7 @@ const char *cg_store__on_reply(void *owner, const struct cg_resp *reply)
 		finish(&slot, CG_INTERNAL);
 		return "it answers a function with a status";
 	}
-	if (slot.kind == CG_SLOT_STORE) {
-		finish_store_op(s, &slot, reply->content);
-	} else {
-		finish_partition_op(s, &slot, reply->content);
-	}
+	finish_with_reply(s, &slot, reply->content);
 	return NULL;
 }
 

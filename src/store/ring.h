@@ -18,10 +18,12 @@ enum cg_slot_kind {
 	CG_SLOT_OVER, /* nobody waits any more, or ever did (a ping) */
 	CG_SLOT_STORE,
 	CG_SLOT_PARTITION,
+	CG_SLOT_EVENTS,
+	CG_SLOT_KIND_COUNT
 };
 
 struct cg_slot {
-	void *op; /* by kind: struct cg_store_op, struct cg_partition_op */
+	void *op; /* by kind: struct cg_store_op, struct cg_partition_op, struct cg_events_op */
 	uint64_t deadline_at_ms;
 	uint64_t epoch; /* under which it was sent */
 	uint32_t partition;

@@ -217,6 +217,11 @@ struct cg_partition_port *cg_store_partition_port(struct cg_store *s)
 	return &s->partition_port;
 }
 
+struct cg_events_port *cg_store_events_port(struct cg_store *s)
+{
+	return &s->events_port;
+}
+
 void cg_store_listen(struct cg_store *s, const struct cg_partition_listener *listener)
 {
 	s->listener = *listener;
@@ -240,7 +245,7 @@ void cg_store_close(struct cg_store *s)
 	s->is_closing = true;
 	cg_conn_close(&s->conn);
 	forget_connection(s, was_ready, CG_CLOSING);
-	while (!cg_list_is_empty(&s->refused) || !cg_list_is_empty(&s->refused_partition)) {
+	while (cg_store__has_refused(s)) {
 		CG_ASSERT(rounds++ < CLOSING_ROUNDS_MAX);
 		cg_store__deliver_refused(s);
 	}

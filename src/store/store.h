@@ -1,6 +1,6 @@
 /*
  * The live wallets, in Redis: one connection, made again whenever it ends, and behind it the
- * ports of gate/ports/store.h and gate/ports/partition.h.
+ * ports of gate/ports/store.h, gate/ports/partition.h and gate/ports/events.h.
  *
  * Nothing is sent twice by this room: what was sent and got no answer ends CG_LOST or
  * CG_TIMEOUT, and its caller, who knows the key, decides.
@@ -10,6 +10,7 @@
 #ifndef CG_STORE_STORE_H
 #define CG_STORE_STORE_H
 
+#include "gate/ports/events.h"
 #include "gate/ports/partition.h"
 #include "gate/ports/store.h"
 #include "loop/loop.h"
@@ -31,9 +32,10 @@ struct cg_store;
 /* The texts of `config` are copied. */
 struct cg_store *cg_store_create(struct cg_loop *loop, const struct cg_store_config *config);
 
-/* Both live as long as the store. */
+/* They live as long as the store. */
 struct cg_store_port *cg_store_port(struct cg_store *store);
 struct cg_partition_port *cg_store_partition_port(struct cg_store *store);
+struct cg_events_port *cg_store_events_port(struct cg_store *store);
 
 /* Once, before cg_store_start(). */
 void cg_store_listen(struct cg_store *store, const struct cg_partition_listener *listener);

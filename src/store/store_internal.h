@@ -3,6 +3,7 @@
  *
  *   submit.c   the ports: an operation is refused at once, or written and given a slot
  *   answer.c   what ends an operation: its reply, its deadline, the connection's end
+ *   kinds.c    what the operations of one port have that those of another do not
  *   store.c    the rest: made, connected, flushed, watched, closed
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -29,6 +30,7 @@ struct cg_store_pace {
 struct cg_store {
 	struct cg_store_port port;
 	struct cg_partition_port partition_port;
+	struct cg_events_port events_port;
 	struct cg_loop *loop;
 	struct cg_partition_listener listener;
 	struct cg_wire_config wire;
@@ -48,9 +50,8 @@ struct cg_store {
 	uint64_t deadlines_at_ms;
 	struct cg_timer *watchdog;
 
-	/* Refused in submit, not yet delivered: `link` of the operations. */
-	struct cg_list refused;
-	struct cg_list refused_partition;
+	/* Refused in submit, not yet delivered, by kind: `link` of the operations. */
+	struct cg_list refused[CG_SLOT_KIND_COUNT];
 
 	/* When the server last said something, or began to have something to answer. */
 	uint64_t progress_at_ms;
@@ -66,6 +67,7 @@ struct cg_store {
 /* submit.c */
 void cg_store__init_ports(struct cg_store *store, uint32_t partition_count);
 void cg_store__push(struct cg_store *store, const struct cg_slot *slot);
+bool cg_store__has_refused(const struct cg_store *store);
 void cg_store__deliver_refused(struct cg_store *store);
 
 /* answer.c */

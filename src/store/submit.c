@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "store/kinds.h"
 #include "store/store_internal.h"
 
 /* Refusals by a limit are logged this often. */
@@ -55,23 +56,12 @@ static enum cg_status admit(struct cg_store *s, uint64_t deadline_at_ms)
 	return CG_OK;
 }
 
-static void encode(struct cg_store *s, const struct cg_slot *slot)
-{
-	struct cg_buffer *out = &s->output.gathering;
-
-	if (slot->kind == CG_SLOT_STORE) {
-		cg_wire_encode(slot->op, slot->partition, slot->epoch, &s->wire, out);
-	} else {
-		cg_wire_encode_partition(slot->op, slot->epoch, &s->wire, out);
-	}
-}
-
 /* Whole, or not at all. */
 static bool encode_whole(struct cg_store *s, const struct cg_slot *slot)
 {
 	size_t before = s->output.gathering.len;
 
-	encode(s, slot);
+	cg_kinds_encode(slot, &s->wire, &s->output.gathering);
 	if (!s->output.gathering.overflow) {
 		return true;
 	}
@@ -94,35 +84,6 @@ static enum cg_status write_op(struct cg_store *s, const struct cg_slot *slot)
 	return CG_OK;
 }
 
-static uint32_t partition_of(const struct cg_store *s, const struct cg_store_op *op)
-{
-	if (op->verb == CG_STORE_LIVE_WALLETS) {
-		return op->in.live.partition;
-	}
-	return cg_store_partition_of(&op->company, s->partitions.count);
-}
-
-static enum cg_status submit_with_epoch(
-    struct cg_store *s, struct cg_store_op *op, uint32_t partition)
-{
-	enum cg_status status = admit(s, op->deadline_at_ms);
-
-	if (status != CG_OK) {
-		return status;
-	}
-	if (op->epoch == 0 || (op->known_epoch != 0 && op->known_epoch != op->epoch)) {
-		return CG_RECOVERING;
-	}
-	const struct cg_slot slot = {
-	    .op = op,
-	    .deadline_at_ms = op->deadline_at_ms,
-	    .epoch = op->epoch,
-	    .partition = partition,
-	    .kind = CG_SLOT_STORE,
-	};
-	return write_op(s, &slot);
-}
-
 /* The hook refuses, or sends, before the loop sleeps; there is none once we are closed. */
 static void wake(struct cg_store *s)
 {
@@ -131,22 +92,49 @@ static void wake(struct cg_store *s)
 	}
 }
 
-static void submit(struct cg_store_port *self, struct cg_store_op *op)
+/* `has_epoch`: there is one that its function may be called with. */
+static void write_or_refuse(struct cg_store *s, const struct cg_slot *slot, bool has_epoch)
 {
-	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, port);
-	uint32_t partition = partition_of(s, op);
+	enum cg_status status = admit(s, slot->deadline_at_ms);
 
-	op->epoch = cg_partitions_epoch(&s->partitions, partition);
-	op->status = submit_with_epoch(s, op, partition);
-	if (op->status != CG_OK) {
-		cg_list_append(&s->refused, &op->link);
+	if (status == CG_OK) {
+		status = has_epoch ? write_op(s, slot) : CG_RECOVERING;
+	}
+	if (status != CG_OK) {
+		cg_kinds_set_status(slot, status);
+		cg_list_append(&s->refused[slot->kind], cg_kinds_link(slot));
 	}
 	wake(s);
 }
 
-static enum cg_status submit_to_partition(struct cg_store *s, struct cg_partition_op *op)
+static uint32_t partition_of(const struct cg_store *s, const struct cg_store_op *op)
 {
-	enum cg_status status = admit(s, op->deadline_at_ms);
+	if (op->verb == CG_STORE_LIVE_WALLETS) {
+		return op->in.live.partition;
+	}
+	return cg_store_partition_of(&op->company, s->partitions.count);
+}
+
+static void submit(struct cg_store_port *self, struct cg_store_op *op)
+{
+	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, port);
+	uint32_t partition = partition_of(s, op);
+	const struct cg_slot slot = {
+	    .op = op,
+	    .deadline_at_ms = op->deadline_at_ms,
+	    .epoch = cg_partitions_epoch(&s->partitions, partition),
+	    .partition = partition,
+	    .kind = CG_SLOT_STORE,
+	};
+
+	op->epoch = slot.epoch;
+	write_or_refuse(
+	    s, &slot, op->epoch != 0 && (op->known_epoch == 0 || op->known_epoch == op->epoch));
+}
+
+static void submit_partition(struct cg_partition_port *self, struct cg_partition_op *op)
+{
+	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, partition_port);
 	const struct cg_slot slot = {
 	    .op = op,
 	    .deadline_at_ms = op->deadline_at_ms,
@@ -155,23 +143,34 @@ static enum cg_status submit_to_partition(struct cg_store *s, struct cg_partitio
 	    .kind = CG_SLOT_PARTITION,
 	};
 
-	return status != CG_OK ? status : write_op(s, &slot);
+	/* What takes a partition into use comes before its epoch is in force. */
+	write_or_refuse(s, &slot, true);
 }
 
-static void submit_partition(struct cg_partition_port *self, struct cg_partition_op *op)
+static void submit_events(struct cg_events_port *self, struct cg_events_op *op)
 {
-	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, partition_port);
+	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, events_port);
+	const struct cg_slot slot = {
+	    .op = op,
+	    .deadline_at_ms = op->deadline_at_ms,
+	    .epoch = cg_partitions_epoch(&s->partitions, op->partition),
+	    .partition = op->partition,
+	    .kind = CG_SLOT_EVENTS,
+	};
 
-	op->status = submit_to_partition(s, op);
-	if (op->status != CG_OK) {
-		cg_list_append(&s->refused_partition, &op->link);
-	}
-	wake(s);
+	write_or_refuse(s, &slot, slot.epoch != 0);
 }
 
 static uint64_t epoch_of(struct cg_store_port *self, uint32_t partition)
 {
 	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, port);
+
+	return cg_partitions_epoch(&s->partitions, partition);
+}
+
+static uint64_t epoch_of_events(struct cg_events_port *self, uint32_t partition)
+{
+	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, events_port);
 
 	return cg_partitions_epoch(&s->partitions, partition);
 }
@@ -190,8 +189,21 @@ void cg_store__init_ports(struct cg_store *s, uint32_t partition_count)
 	    .submit = submit, .epoch = epoch_of, .partition_count = partition_count};
 	s->partition_port = (struct cg_partition_port){
 	    .submit = submit_partition, .set_epoch = set_epoch, .partition_count = partition_count};
-	cg_list_init(&s->refused);
-	cg_list_init(&s->refused_partition);
+	s->events_port = (struct cg_events_port){
+	    .submit = submit_events, .epoch = epoch_of_events, .partition_count = partition_count};
+	for (size_t kind = 0; kind < CG_SLOT_KIND_COUNT; kind++) {
+		cg_list_init(&s->refused[kind]);
+	}
+}
+
+bool cg_store__has_refused(const struct cg_store *s)
+{
+	bool has = false;
+
+	for (size_t kind = 0; kind < CG_SLOT_KIND_COUNT; kind++) {
+		has = has || !cg_list_is_empty(&s->refused[kind]);
+	}
+	return has;
 }
 
 static void take_all(struct cg_list *from, struct cg_list *to)
@@ -207,21 +219,19 @@ static void take_all(struct cg_list *from, struct cg_list *to)
 /* Only those that wait now: what their callbacks submit has its turn next. */
 void cg_store__deliver_refused(struct cg_store *s)
 {
-	struct cg_list now;
-	struct cg_list now_partition;
+	struct cg_list now[CG_SLOT_KIND_COUNT];
 	struct cg_list *link = NULL;
 
-	if (cg_list_is_empty(&s->refused) && cg_list_is_empty(&s->refused_partition)) {
+	if (!cg_store__has_refused(s)) {
 		return;
 	}
-	take_all(&s->refused, &now);
-	take_all(&s->refused_partition, &now_partition);
-	while ((link = cg_list_pop(&now)) != NULL) {
-		struct cg_store_op *op = CG_CONTAINER_OF(link, struct cg_store_op, link);
-		op->done(op);
+	for (size_t kind = 0; kind < CG_SLOT_KIND_COUNT; kind++) {
+		take_all(&s->refused[kind], &now[kind]);
 	}
-	while ((link = cg_list_pop(&now_partition)) != NULL) {
-		struct cg_partition_op *op = CG_CONTAINER_OF(link, struct cg_partition_op, link);
-		op->done(op);
+	for (size_t kind = 0; kind < CG_SLOT_KIND_COUNT; kind++) {
+		while ((link = cg_list_pop(&now[kind])) != NULL) {
+			struct cg_slot slot = cg_kinds_of_link((enum cg_slot_kind)kind, link);
+			cg_kinds_done(&slot);
+		}
 	}
 }

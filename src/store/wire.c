@@ -47,7 +47,7 @@ static void put_bulk(struct cg_buffer *out, struct cg_view text)
 	cg_buffer_bytes(out, "\r\n", 2);
 }
 
-/* cg:{p<partition>}:<what>; a wallet's ends in the company's 16 bytes. */
+/* cg:{p<partition>}:<what>; a wallet's ends in the company's 16 bytes, others have none. */
 static void put_key(
     struct cg_buffer *out, struct cg_view tag, enum cg_wire_key key, const struct cg_uuid *company)
 {
@@ -61,36 +61,56 @@ static void put_key(
 	    [CG_WIRE_KEY_EVENTS] = "events",
 	};
 	struct cg_view name = cg_view_of(names[key]);
-	bool is_wallet = key == CG_WIRE_KEY_WALLET;
 
-	CG_ASSERT(!is_wallet || company != NULL);
-	put_number(out, '$', tag.len + name.len + (is_wallet ? sizeof company->bytes : 0));
+	put_number(out, '$', tag.len + name.len + (company != NULL ? sizeof company->bytes : 0));
 	cg_buffer_bytes(out, tag.data, tag.len);
 	cg_buffer_bytes(out, name.data, name.len);
-	if (is_wallet) {
+	if (company != NULL) {
 		cg_buffer_bytes(out, company->bytes, sizeof company->bytes);
 	}
 	cg_buffer_bytes(out, "\r\n", 2);
 }
 
-size_t cg_wire_begin(struct cg_buffer *out, const struct cg_wire_function *function,
-    uint32_t partition, const struct cg_uuid *company)
+static uint32_t count_keys(const struct cg_wire_function *function, uint32_t company_count)
 {
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < function->key_count; i++) {
+		count += function->keys[i] == CG_WIRE_KEY_WALLET ? company_count : 1;
+	}
+	return count;
+}
+
+static void put_keys(struct cg_buffer *out, const struct cg_wire_function *function,
+    struct cg_view tag, const struct cg_uuid *companies, uint32_t company_count)
+{
+	for (uint32_t i = 0; i < function->key_count; i++) {
+		if (function->keys[i] != CG_WIRE_KEY_WALLET) {
+			put_key(out, tag, function->keys[i], NULL);
+			continue;
+		}
+		for (uint32_t j = 0; j < company_count; j++) {
+			put_key(out, tag, CG_WIRE_KEY_WALLET, &companies[j]);
+		}
+	}
+}
+
+size_t cg_wire_begin(struct cg_buffer *out, const struct cg_wire_function *function,
+    uint32_t partition, const struct cg_uuid *companies, uint32_t company_count)
+{
+	uint32_t key_count = count_keys(function, company_count);
 	char tag[32] = "cg:{p";
 	size_t tag_len = 5 + format_uint(tag + 5, partition);
+	char digits[20];
 
 	tag[tag_len++] = '}';
 	tag[tag_len++] = ':';
 
-	put_number(out, '*', 4 + function->key_count);
+	put_number(out, '*', 4 + key_count);
 	put_bulk(out, CG_VIEW_LITERAL("FCALL"));
 	put_bulk(out, cg_view_of(function->name));
-	CG_ASSERT(function->key_count > 0 && function->key_count < 10);
-	char count = (char)('0' + function->key_count);
-	put_bulk(out, (struct cg_view){&count, 1});
-	for (uint32_t i = 0; i < function->key_count; i++) {
-		put_key(out, (struct cg_view){tag, tag_len}, function->keys[i], company);
-	}
+	put_bulk(out, (struct cg_view){digits, format_uint(digits, key_count)});
+	put_keys(out, function, (struct cg_view){tag, tag_len}, companies, company_count);
 	cg_buffer_bytes(out, "$00000\r\n", 1 + LENGTH_DIGITS + 2);
 	return out->len;
 }
@@ -159,4 +179,33 @@ struct cg_money cg_wire_take_money(struct cg_cursor *in)
 bool cg_wire_take_bool(struct cg_cursor *in)
 {
 	return cg_cursor_uint(in, 1) != 0;
+}
+
+unsigned cg_wire_take_enum(struct cg_cursor *in, unsigned last)
+{
+	uint64_t value = cg_cursor_uint(in, 1);
+
+	if (value > last) {
+		in->overrun = true;
+		return 0;
+	}
+	return (unsigned)value;
+}
+
+int64_t cg_wire_take_uint(struct cg_cursor *in, size_t width)
+{
+	uint64_t value = cg_cursor_uint(in, width);
+
+	if (value > INT64_MAX) {
+		in->overrun = true;
+		return 0;
+	}
+	return (int64_t)value;
+}
+
+void cg_wire_take_record(struct cg_cursor *in, struct cg_wire_record *ret_record)
+{
+	ret_record->id.epoch = cg_cursor_uint(in, 8);
+	ret_record->id.n = cg_cursor_uint(in, 8);
+	ret_record->blob = cg_cursor_bytes(in, (size_t)cg_cursor_uint(in, 4));
 }

@@ -2,7 +2,8 @@
  * How operations travel: one FCALL per operation, one packed argument, one packed reply.
  *
  * The other end is callgate.lua; the byte layouts stand there, above each function, and in
- * wire_call.c, wire_reply.c and wire_partition.c beside the code that writes or reads them.
+ * wire_call.c, wire_reply.c, wire_partition.c, wire_events.c and wire_merge.c beside the code
+ * that writes or reads them.
  * Nothing here does I/O or takes from the heap.
  *
  * Sending: one of the encode functions writes the whole command, as RESP, to the buffer;
@@ -17,6 +18,7 @@
 #ifndef CG_STORE_WIRE_H
 #define CG_STORE_WIRE_H
 
+#include "gate/ports/events.h"
 #include "gate/ports/partition.h"
 #include "gate/ports/store.h"
 
@@ -68,5 +70,15 @@ void cg_wire_encode_partition(const struct cg_partition_op *op, uint64_t epoch,
  * another one.
  */
 void cg_wire_decode_partition(struct cg_partition_op *op, struct cg_view reply);
+
+/* `epoch` is the partition's in force. */
+void cg_wire_encode_events(const struct cg_events_op *op, uint64_t epoch, struct cg_buffer *out);
+
+/*
+ * Fills in status, now_ms and out; READ also the caller's array, whose views point into `reply`.
+ *   CG_OK, CG_OUT_OF_RANGE, CG_RECOVERING   as in gate/ports/events.h
+ *   CG_INTERNAL  the reply does not parse, or would lead its reader backwards or nowhere
+ */
+void cg_wire_decode_events(struct cg_events_op *op, struct cg_view reply);
 
 #endif /* CG_STORE_WIRE_H */

@@ -6,9 +6,11 @@
  */
 #include "store/wire_internal.h"
 
-#define WALLET_KEYS                                                                                \
+#define READING_KEYS                                                                               \
 	CG_WIRE_KEY_HEAD, CG_WIRE_KEY_WALLET, CG_WIRE_KEY_DUE, CG_WIRE_KEY_ENDED_0,                \
 	    CG_WIRE_KEY_ENDED_1
+/* Whatever writes a wallet first does what is due on it, and that may write anything. */
+#define WRITING_KEYS READING_KEYS, CG_WIRE_KEY_LEDGER, CG_WIRE_KEY_EVENTS
 #define FUNCTION(text, count, ...)                                                                 \
 	{                                                                                          \
 		"cg1_" text, count,                                                                \
@@ -18,27 +20,29 @@
 	}
 
 static const struct cg_wire_function functions[CG_STORE_VERB_COUNT] = {
-    [CG_STORE_AUTHORIZE] = FUNCTION("authorize", 6, WALLET_KEYS, CG_WIRE_KEY_LEDGER),
-    [CG_STORE_START] = FUNCTION("start", 5, WALLET_KEYS),
-    [CG_STORE_STOP] = FUNCTION("stop", 5, WALLET_KEYS),
-    [CG_STORE_SETTLE] = FUNCTION("settle", 6, WALLET_KEYS, CG_WIRE_KEY_LEDGER),
-    [CG_STORE_CANCEL] = FUNCTION("cancel", 5, WALLET_KEYS),
-    [CG_STORE_ADOPT] = FUNCTION("adopt", 6, WALLET_KEYS, CG_WIRE_KEY_LEDGER),
-    [CG_STORE_CREDIT] = FUNCTION("credit", 6, WALLET_KEYS, CG_WIRE_KEY_LEDGER),
-    [CG_STORE_CHARGE] = FUNCTION("charge", 6, WALLET_KEYS, CG_WIRE_KEY_LEDGER),
+    [CG_STORE_AUTHORIZE] = FUNCTION("authorize", 7, WRITING_KEYS),
+    [CG_STORE_START] = FUNCTION("start", 7, WRITING_KEYS),
+    [CG_STORE_STOP] = FUNCTION("stop", 7, WRITING_KEYS),
+    [CG_STORE_SETTLE] = FUNCTION("settle", 7, WRITING_KEYS),
+    [CG_STORE_CANCEL] = FUNCTION("cancel", 7, WRITING_KEYS),
+    [CG_STORE_ADOPT] = FUNCTION("adopt", 7, WRITING_KEYS),
+    [CG_STORE_CREDIT] = FUNCTION("credit", 7, WRITING_KEYS),
+    [CG_STORE_CHARGE] = FUNCTION("charge", 7, WRITING_KEYS),
     [CG_STORE_BALANCE] = FUNCTION("balance", 2, CG_WIRE_KEY_HEAD, CG_WIRE_KEY_WALLET),
-    [CG_STORE_GET_CALL] = FUNCTION("get_call", 5, WALLET_KEYS),
+    [CG_STORE_GET_CALL] = FUNCTION("get_call", 5, READING_KEYS),
     [CG_STORE_CALLS] = FUNCTION("calls", 2, CG_WIRE_KEY_HEAD, CG_WIRE_KEY_WALLET),
     [CG_STORE_LIVE_WALLETS] = FUNCTION("live_wallets", 2, CG_WIRE_KEY_HEAD, CG_WIRE_KEY_DUE),
-    [CG_STORE_LOAD] = FUNCTION("load", 5, WALLET_KEYS),
+    [CG_STORE_LOAD] = FUNCTION("load", 7, WRITING_KEYS),
 };
+
+#define FLAG_ANNOUNCES 8u
 
 static unsigned bit(bool set, unsigned value)
 {
 	return set ? value : 0;
 }
 
-/* 40 bytes, which the record keeps as they are. */
+/* 44 bytes, which the record keeps as they are. */
 static void put_terms(struct cg_buffer *out, const struct cg_wallet_terms *terms)
 {
 	unsigned flags = bit(terms->credit_unlimited, 1) | bit(terms->suspended, 2) |
@@ -51,6 +55,7 @@ static void put_terms(struct cg_buffer *out, const struct cg_wallet_terms *terms
 	cg_wire_put_int(out, terms->low_balance.micros);
 	cg_buffer_uint(out, terms->low_balance_remaining_ms, 4);
 	cg_buffer_uint(out, terms->cut_warning_ms, 4);
+	cg_buffer_uint(out, terms->cut_repeat_ms, 4);
 	cg_buffer_bytes(out, terms->currency.code, sizeof terms->currency.code - 1);
 }
 
@@ -69,8 +74,9 @@ static void put_authorize(
 
 	cg_wire_put_int(out, op->not_after_ms);
 	cg_buffer_uint(out, config->outbox_max, 8);
-	cg_buffer_uint(
-	    out, bit(in->start, 1) | bit(in->validate_only, 2) | bit(in->has_price, 4), 1);
+	unsigned flags = bit(in->start, 1) | bit(in->validate_only, 2) | bit(in->has_price, 4) |
+	    bit(op->announces, FLAG_ANNOUNCES);
+	cg_buffer_uint(out, flags, 1);
 	put_terms(out, &op->terms);
 	cg_wire_put_price(out, in->has_price, &in->price);
 	put_limits(out, &in->limits);
@@ -83,6 +89,7 @@ static void put_authorize(
 static void put_start(struct cg_buffer *out, const struct cg_store_op *op)
 {
 	cg_wire_put_int(out, op->not_after_ms);
+	cg_buffer_uint(out, bit(op->announces, FLAG_ANNOUNCES), 1);
 	put_terms(out, &op->terms);
 	cg_wire_put_int(out, op->in.start.started_at_ms);
 	cg_buffer_text(out, op->in.start.call_id, 1);
@@ -90,6 +97,7 @@ static void put_start(struct cg_buffer *out, const struct cg_store_op *op)
 
 static void put_stop(struct cg_buffer *out, const struct cg_store_op *op)
 {
+	cg_buffer_uint(out, bit(op->announces, FLAG_ANNOUNCES), 1);
 	put_terms(out, &op->terms);
 	cg_wire_put_int(out, op->in.stop.ended_at_ms);
 	cg_buffer_text(out, op->in.stop.call_id, 1);
@@ -99,13 +107,18 @@ static void put_settle(struct cg_buffer *out, const struct cg_store_op *op)
 {
 	const struct cg_store_settle_in *in = &op->in.settle;
 
-	cg_buffer_uint(out, bit(in->as_metered, 1) | bit(op->asked, 2) | bit(in->has_price, 4), 1);
+	unsigned flags = bit(in->as_metered, 1) | bit(op->asked, 2) | bit(in->has_price, 4) |
+	    bit(in->is_assumed, 16);
+
+	cg_buffer_uint(out, flags, 1);
 	put_terms(out, &op->terms);
 	cg_wire_put_int(out, in->duration_ms);
 	cg_wire_put_int(out, in->started_at_ms);
 	cg_wire_put_int(out, in->ended_at_ms);
 	cg_buffer_uint(out, in->basis == CG_BASIS_NONE ? CG_BASIS_REPORTED : in->basis, 1);
 	cg_wire_put_price(out, in->has_price, &in->price);
+	cg_wire_put_int(out, in->assumed_cost.micros);
+	cg_buffer_uint(out, (uint64_t)in->assumed_billed_ms, 4);
 	cg_buffer_text(out, in->call_id, 1);
 	cg_buffer_text(out, in->resource_type, 1);
 	cg_buffer_text(out, in->destination, 1);
@@ -114,6 +127,7 @@ static void put_settle(struct cg_buffer *out, const struct cg_store_op *op)
 
 static void put_cancel(struct cg_buffer *out, const struct cg_store_op *op)
 {
+	cg_buffer_uint(out, bit(op->announces, FLAG_ANNOUNCES), 1);
 	put_terms(out, &op->terms);
 	cg_buffer_text(out, op->in.cancel.call_id, 1);
 }
@@ -161,6 +175,16 @@ static void put_charge(struct cg_buffer *out, const struct cg_store_op *op)
 	cg_buffer_text(out, in->meta.pairs, 2);
 }
 
+static void put_load(struct cg_buffer *out, const struct cg_store_op *op)
+{
+	const struct cg_store_load_in *in = &op->in.load;
+
+	put_terms(out, &op->terms);
+	cg_wire_put_int(out, in->posted.micros);
+	cg_buffer_uint(out, in->version, 8);
+	cg_buffer_uint(out, bit(in->announces, FLAG_ANNOUNCES), 1);
+}
+
 static void put_calls(struct cg_buffer *out, const struct cg_store_op *op)
 {
 	cg_wire_put_int(out, op->in.calls.after_at_ms);
@@ -204,9 +228,7 @@ static void put_argument(
 		put_calls(out, op);
 		return;
 	case CG_STORE_LOAD:
-		put_terms(out, &op->terms);
-		cg_wire_put_int(out, op->in.load.posted.micros);
-		cg_buffer_uint(out, op->in.load.version, 8);
+		put_load(out, op);
 		return;
 	case CG_STORE_BALANCE:
 		put_terms(out, &op->terms);
@@ -223,7 +245,7 @@ void cg_wire_encode(const struct cg_store_op *op, uint32_t partition, uint64_t e
     const struct cg_wire_config *config, struct cg_buffer *out)
 {
 	CG_ASSERT(op->verb < CG_STORE_VERB_COUNT);
-	size_t begin = cg_wire_begin(out, &functions[op->verb], partition, &op->company);
+	size_t begin = cg_wire_begin(out, &functions[op->verb], partition, &op->company, 1);
 	cg_buffer_uint(out, op->known_epoch != 0 ? op->known_epoch : epoch, 8);
 	put_argument(out, op, config);
 	cg_wire_end(out, begin);

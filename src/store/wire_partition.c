@@ -16,9 +16,11 @@
 		}                                                                                  \
 	}
 
-#define ENTRY_LAYOUT    1
-#define ENTRY_IS_CHARGE 1u
-#define ENTRY_LATE      2u
+#define ENTRY_LAYOUT        2
+#define ENTRY_IS_CHARGE     1u
+#define ENTRY_LATE          2u
+#define ENTRY_IS_CORRECTION 4u
+#define ENTRY_HAS_SHADOW    8u
 
 static const struct cg_wire_function functions[] = {
     [CG_PARTITION_HELLO] = FUNCTION("hello", 1, CG_WIRE_KEY_HEAD),
@@ -38,7 +40,7 @@ static void put_deployment(struct cg_buffer *out, const struct cg_deployment *de
 void cg_wire_encode_partition(const struct cg_partition_op *op, uint64_t epoch,
     const struct cg_wire_config *config, struct cg_buffer *out)
 {
-	size_t begin = cg_wire_begin(out, &functions[op->verb], op->partition, NULL);
+	size_t begin = cg_wire_begin(out, &functions[op->verb], op->partition, NULL, 0);
 
 	switch (op->verb) {
 	case CG_PARTITION_HELLO:
@@ -98,6 +100,23 @@ static void take_fence(struct cg_cursor *in, struct cg_partition_op *op)
 	op->out.fence.trimmed_n = cg_cursor_uint(in, 8);
 }
 
+static void take_flags(struct cg_cursor *in, struct cg_ledger_entry_body *body)
+{
+	uint64_t flags = cg_cursor_uint(in, 1);
+
+	body->is_charge = (flags & ENTRY_IS_CHARGE) != 0;
+	body->late = (flags & ENTRY_LATE) != 0;
+	body->is_correction = (flags & ENTRY_IS_CORRECTION) != 0;
+	body->has_shadow = (flags & ENTRY_HAS_SHADOW) != 0;
+}
+
+static void take_shadow(struct cg_cursor *in, struct cg_ledger_entry_body *body)
+{
+	body->shadow_decision = (enum cg_decision)cg_wire_take_enum(in, CG_DECISION_BARRED);
+	body->shadow_cut_at_ms = cg_wire_take_uint(in, 6);
+	body->shadow_saved = cg_wire_take_money(in);
+}
+
 /* The body that append() in callgate.lua packs; at_ms stands at byte 43, where trim reads it. */
 static void take_body(struct cg_cursor *in, struct cg_entry *entry)
 {
@@ -110,9 +129,7 @@ static void take_body(struct cg_cursor *in, struct cg_entry *entry)
 	body->amount = cg_wire_take_money(in);
 	body->balance_after = cg_wire_take_money(in);
 	body->at_ms = (int64_t)cg_cursor_uint(in, 6);
-	uint64_t flags = cg_cursor_uint(in, 1);
-	body->is_charge = (flags & ENTRY_IS_CHARGE) != 0;
-	body->late = (flags & ENTRY_LATE) != 0;
+	take_flags(in, body);
 	body->quantity = cg_cursor_int(in, 8);
 	cg_wire_take_price(in, &body->price);
 	cg_wire_take_currency(in, &body->currency);
@@ -122,11 +139,16 @@ static void take_body(struct cg_cursor *in, struct cg_entry *entry)
 	body->authorized_at_ms = (int64_t)cg_cursor_uint(in, 6);
 	body->started_at_ms = (int64_t)cg_cursor_uint(in, 6);
 	body->ended_at_ms = (int64_t)cg_cursor_uint(in, 6);
+	body->available = cg_wire_take_money(in);
+	body->exhausts_at_ms = (int64_t)cg_cursor_uint(in, 6);
 	body->reference_id = cg_cursor_text(in, 1);
 	body->description = cg_cursor_text(in, 2);
 	body->resource_type = cg_cursor_text(in, 1);
 	body->destination = cg_cursor_text(in, 1);
 	body->meta.pairs = cg_cursor_text(in, 2);
+	if (body->has_shadow) {
+		take_shadow(in, body);
+	}
 
 	if (in->overrun || in->left != 0 || layout != ENTRY_LAYOUT || type < CG_ENTRY_TOP_UP ||
 	    type > CG_ENTRY_USAGE || basis > CG_BASIS_ASSUMED) {
@@ -138,16 +160,26 @@ static void take_body(struct cg_cursor *in, struct cg_entry *entry)
 	body->basis = (enum cg_basis)basis;
 }
 
-static void take_entry(struct cg_cursor *in, uint32_t partition, struct cg_entry *entry)
+bool cg_wire_read_entry(
+    const struct cg_wire_record *record, uint32_t partition, struct cg_entry *ret_entry)
 {
 	struct cg_cursor body;
 
-	*entry = (struct cg_entry){.id.partition = partition};
-	entry->id.epoch = cg_cursor_uint(in, 8);
-	entry->id.n = cg_cursor_uint(in, 8);
-	cg_cursor_init(&body, cg_cursor_bytes(in, (size_t)cg_cursor_uint(in, 4)));
-	take_body(&body, entry);
-	in->overrun = in->overrun || body.overrun;
+	*ret_entry = (struct cg_entry){
+	    .id = {.partition = partition, .epoch = record->id.epoch, .n = record->id.n}};
+	cg_cursor_init(&body, record->blob);
+	take_body(&body, ret_entry);
+	return !body.overrun;
+}
+
+static void take_entry(struct cg_cursor *in, uint32_t partition, struct cg_entry *entry)
+{
+	struct cg_wire_record record;
+
+	cg_wire_take_record(in, &record);
+	if (!cg_wire_read_entry(&record, partition, entry)) {
+		in->overrun = true;
+	}
 }
 
 static void take_read(struct cg_cursor *in, struct cg_partition_op *op)

@@ -8,46 +8,24 @@
  */
 #include "store/wire_internal.h"
 
-#define FLAG_PRICE    1u
-#define FLAG_REPLAYED 2u
-#define FLAG_LATE     4u
-
-/* A byte that is one of an enum's values; anything else counts as a reply that does not parse. */
-static unsigned take_enum(struct cg_cursor *in, unsigned last)
-{
-	uint64_t value = cg_cursor_uint(in, 1);
-
-	if (value > last) {
-		in->overrun = true;
-		return 0;
-	}
-	return (unsigned)value;
-}
+#define FLAG_PRICE      1u
+#define FLAG_REPLAYED   2u
+#define FLAG_LATE       4u
+#define FLAG_CORRECTION 8u
 
 static enum cg_call_state take_state(struct cg_cursor *in)
 {
-	return (enum cg_call_state)take_enum(in, CG_CALL_STOPPED);
+	return (enum cg_call_state)cg_wire_take_enum(in, CG_CALL_STOPPED);
 }
 
 static enum cg_decision take_decision(struct cg_cursor *in)
 {
-	return (enum cg_decision)take_enum(in, CG_DECISION_BARRED);
+	return (enum cg_decision)cg_wire_take_enum(in, CG_DECISION_BARRED);
 }
 
 static enum cg_basis take_basis(struct cg_cursor *in)
 {
-	return (enum cg_basis)take_enum(in, CG_BASIS_ASSUMED);
-}
-
-static int64_t take_uint(struct cg_cursor *in, size_t width)
-{
-	uint64_t value = cg_cursor_uint(in, width);
-
-	if (value > INT64_MAX) {
-		in->overrun = true;
-		return 0;
-	}
-	return (int64_t)value;
+	return (enum cg_basis)cg_wire_take_enum(in, CG_BASIS_ASSUMED);
 }
 
 /* epoch 0: none, and then no partition either. */
@@ -69,23 +47,23 @@ static void take_authorize(struct cg_cursor *in, struct cg_store_authorize_out *
 	out->held = cg_wire_take_money(in);
 	out->available = cg_wire_take_money(in);
 	out->required = cg_wire_take_money(in);
-	out->max_duration_ms = take_uint(in, 4);
-	out->expires_at_ms = take_uint(in, 6);
+	out->max_duration_ms = cg_wire_take_uint(in, 4);
+	out->expires_at_ms = cg_wire_take_uint(in, 6);
 }
 
 static void take_start(struct cg_cursor *in, struct cg_store_start_out *out)
 {
 	out->decision = take_decision(in);
 	out->shadow_decision = take_decision(in);
-	out->started_at_ms = take_uint(in, 6);
-	out->max_duration_ms = take_uint(in, 4);
+	out->started_at_ms = cg_wire_take_uint(in, 6);
+	out->max_duration_ms = cg_wire_take_uint(in, 4);
 	out->available = cg_wire_take_money(in);
 	out->replayed = cg_wire_take_bool(in);
 }
 
 static void take_stop(struct cg_cursor *in, struct cg_store_stop_out *out)
 {
-	out->metered_ms = take_uint(in, 6);
+	out->metered_ms = cg_wire_take_uint(in, 6);
 	out->accrued = cg_wire_take_money(in);
 	out->available = cg_wire_take_money(in);
 	out->replayed = cg_wire_take_bool(in);
@@ -94,13 +72,14 @@ static void take_stop(struct cg_cursor *in, struct cg_store_stop_out *out)
 static void take_settle(struct cg_cursor *in, uint32_t partition, struct cg_store_settle_out *out)
 {
 	out->cost = cg_wire_take_money(in);
-	out->billed_ms = take_uint(in, 4);
+	out->billed_ms = cg_wire_take_uint(in, 4);
 	out->balance = cg_wire_take_money(in);
 	out->available = cg_wire_take_money(in);
 	uint64_t flags = cg_cursor_uint(in, 1);
 	out->replayed = (flags & FLAG_REPLAYED) != 0;
 	out->late = (flags & FLAG_LATE) != 0;
-	out->duration_ms = take_uint(in, 4);
+	out->is_correction = (flags & FLAG_CORRECTION) != 0;
+	out->duration_ms = cg_wire_take_uint(in, 4);
 	out->basis = take_basis(in);
 	cg_wire_take_price(in, &out->price);
 	out->corrected = cg_wire_take_money(in);
@@ -117,7 +96,7 @@ static void take_cancel(struct cg_cursor *in, struct cg_store_cancel_out *out)
 static void take_adopt(struct cg_cursor *in, struct cg_store_adopt_out *out)
 {
 	cg_wire_take_price(in, &out->price);
-	out->max_duration_ms = take_uint(in, 4);
+	out->max_duration_ms = cg_wire_take_uint(in, 4);
 	out->held = cg_wire_take_money(in);
 	out->available = cg_wire_take_money(in);
 	out->replayed = cg_wire_take_bool(in);
@@ -139,8 +118,8 @@ static void take_balance(struct cg_cursor *in, struct cg_store_balance_out *out)
 	out->credit_limit = cg_wire_take_money(in);
 	out->available = cg_wire_take_money(in);
 	out->burn_per_minute = cg_wire_take_money(in);
-	out->active_calls = take_uint(in, 4);
-	out->exhausts_at_ms = take_uint(in, 8);
+	out->active_calls = cg_wire_take_uint(in, 4);
+	out->exhausts_at_ms = cg_wire_take_uint(in, 8);
 	uint64_t flags = cg_cursor_uint(in, 1);
 	out->credit_unlimited = (flags & 1u) != 0;
 	out->frozen = (flags & 2u) != 0;
@@ -155,14 +134,14 @@ static void take_call(
 	cg_wire_take_price(in, &call->price);
 	call->held = cg_wire_take_money(in);
 	call->accrued = cg_wire_take_money(in);
-	call->authorized_at_ms = take_uint(in, 6);
-	call->started_at_ms = take_uint(in, 6);
-	call->expires_at_ms = take_uint(in, 6);
+	call->authorized_at_ms = cg_wire_take_uint(in, 6);
+	call->started_at_ms = cg_wire_take_uint(in, 6);
+	call->expires_at_ms = cg_wire_take_uint(in, 6);
 	call->shadow_decision = take_decision(in);
-	call->ended_at_ms = take_uint(in, 6);
+	call->ended_at_ms = cg_wire_take_uint(in, 6);
 	call->cost = cg_wire_take_money(in);
-	call->billed_ms = take_uint(in, 4);
-	call->duration_ms = take_uint(in, 4);
+	call->billed_ms = cg_wire_take_uint(in, 4);
+	call->duration_ms = cg_wire_take_uint(in, 4);
 	call->basis = take_basis(in);
 	call->late = cg_wire_take_bool(in);
 	take_entry_id(in, partition, &call->entry_id);
@@ -253,9 +232,9 @@ void cg_wire_decode(struct cg_store_op *op, uint32_t partition, struct cg_view r
 		op->status = CG_RECOVERING;
 		return;
 	}
-	op->outcome = (enum cg_store_outcome)take_enum(&in, CG_STORE_TOO_LATE);
+	op->outcome = (enum cg_store_outcome)cg_wire_take_enum(&in, CG_STORE_TOO_LATE);
 	op->state = take_state(&in);
-	op->as_of_ms = take_uint(&in, 8);
+	op->as_of_ms = cg_wire_take_uint(&in, 8);
 	cg_wire_take_currency(&in, &op->currency);
 
 	/* A key taken by something else than a settled call comes without details. */
