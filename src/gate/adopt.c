@@ -84,7 +84,7 @@ static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 	if (row->is_charge) {
 		cg_answer__refused(req, CG_STORE_KEY_REUSED, CG_CALL_NONE);
 	} else {
-		cg_answer__wrong_state(req, CG_CALL_SETTLED);
+		cg_answer__wrong_state(req, cg_answer__state_of(row));
 	}
 }
 

@@ -3,6 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <stdlib.h>
+
 #include "gate/gate_internal.h"
 
 void cg_answer__move(struct cg_request *req, enum cg_step next)
@@ -26,6 +28,8 @@ static void finish(struct cg_request *req)
 	if (req->work.listing != NULL) {
 		cg_listing__release(req);
 	}
+	free(req->work.assumed.meta);
+	req->work.assumed.meta = NULL;
 	cg_order__pass_on(req);
 	if (!req->work.is_submitting) {
 		give(req);
@@ -50,6 +54,12 @@ void cg_answer__flush(struct cg_gate *gate)
 	for (struct cg_list *link = cg_list_pop(&given); link != NULL; link = cg_list_pop(&given)) {
 		give(CG_CONTAINER_OF(link, struct cg_request, work.link));
 	}
+}
+
+enum cg_call_state cg_answer__state_of(const struct cg_ledger_row *row)
+{
+	return row->basis == CG_BASIS_ASSUMED && !row->is_corrected ? CG_CALL_ABANDONED
+	                                                            : CG_CALL_SETTLED;
 }
 
 void cg_answer__ok(struct cg_request *req)

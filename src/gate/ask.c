@@ -78,8 +78,8 @@ void cg_ask__terms(struct cg_request *req)
 	wait_for_wallet(req, CG_STEP_TERMS, on_terms);
 }
 
-void cg_ask__put_wallet(
-    struct cg_request *req, const struct cg_loaded *loaded, void (*done)(struct cg_store_op *op))
+void cg_ask__put_wallet(struct cg_request *req, const struct cg_loaded *loaded, bool announces,
+    void (*done)(struct cg_store_op *op))
 {
 	struct cg_request_work *work = &req->work;
 
@@ -91,7 +91,9 @@ void cg_ask__put_wallet(
 	    .deadline_at_ms = cg_round__store_deadline(req),
 	    .known_epoch = loaded->epoch,
 	    .terms = work->terms,
-	    .in.load = {.posted = loaded->wallet.posted, .version = loaded->wallet.version},
+	    .in.load = {.posted = loaded->wallet.posted,
+	        .version = loaded->wallet.version,
+	        .announces = announces},
 	    .done = done,
 	};
 	work->gate->store->submit(work->gate->store, &work->store);
@@ -126,7 +128,7 @@ static void on_wallet(struct cg_request *req, const struct cg_loaded *loaded)
 		cg_round__begin_again(req);
 		return;
 	}
-	cg_ask__put_wallet(req, loaded, on_wallet_put);
+	cg_ask__put_wallet(req, loaded, false, on_wallet_put);
 }
 
 void cg_ask__wallet(struct cg_request *req)

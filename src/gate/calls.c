@@ -42,8 +42,6 @@ static void on_no_row(struct cg_request *req)
 
 static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 {
-	bool is_assumed = row->basis == CG_BASIS_ASSUMED && row->corrected.micros == 0;
-
 	if (row->is_charge) {
 		on_no_row(req);
 		return;
@@ -51,7 +49,7 @@ static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 	req->out.call = (struct cg_call){
 	    .company = req->company,
 	    .call_id = req->in.get_call.call_id,
-	    .state = is_assumed ? CG_CALL_ABANDONED : CG_CALL_SETTLED,
+	    .state = cg_answer__state_of(row),
 	    .price = row->price,
 	    .currency = row->currency,
 	    .resource_type = row->resource_type,
@@ -60,13 +58,19 @@ static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 	    .authorized_at_ms = row->authorized_at_ms,
 	    .started_at_ms = row->started_at_ms,
 	    .ended_at_ms = row->ended_at_ms,
-	    .cost = {-row->amount.micros - row->corrected.micros},
+	    .cost = {-row->amount.micros - (row->is_corrected ? row->corrected.micros : 0)},
 	    .billed_ms = row->billed_ms,
 	    .duration_ms = row->duration_ms,
 	    .basis = row->basis,
 	    .late = row->late,
 	    .entry_id = row->entry_id,
 	};
+	if (row->is_corrected) {
+		req->out.call.billed_ms = row->corrected_billed_ms;
+		req->out.call.duration_ms = row->corrected_duration_ms;
+		req->out.call.basis = row->corrected_basis;
+		req->out.call.entry_id = row->correction_id;
+	}
 	cg_answer__ok(req);
 }
 

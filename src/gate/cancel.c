@@ -34,8 +34,8 @@ static struct cg_ledger_key key(const struct cg_request *req)
 
 static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 {
-	(void)row; /* By a call or by a charge: the id is used up, and was not cancelled. */
-	cg_answer__wrong_state(req, CG_CALL_SETTLED);
+	/* By a call or by a charge: the id is used up, and was not cancelled. */
+	cg_answer__wrong_state(req, cg_answer__state_of(row));
 }
 
 const struct cg_machine cg_cancel__machine = {

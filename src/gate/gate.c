@@ -63,6 +63,7 @@ static void prepare(struct cg_gate *gate, struct cg_request *req)
 	work->store_deadline_at_ms = 0;
 	work->is_submitting = true;
 	work->is_asked = false;
+	work->is_assumed = false;
 	work->may_have_happened = false;
 	work->was_resent = false;
 	work->wants_balance = false;
@@ -71,6 +72,7 @@ static void prepare(struct cg_gate *gate, struct cg_request *req)
 	work->terms = (struct cg_wallet_terms){0};
 	work->price = (struct cg_price){0};
 	work->listing = NULL;
+	work->assumed.meta = NULL;
 	cg_list_init(&work->link);
 }
 

@@ -121,6 +121,9 @@ struct cg_gate {
 /* Asserts that the method admits the move. */
 void cg_answer__move(struct cg_request *req, enum cg_step next);
 
+/* What a call is by its row: abandoned until a late Settle has corrected it. */
+enum cg_call_state cg_answer__state_of(const struct cg_ledger_row *row);
+
 /* With `out` filled in; and with a refusal or a failure.  The last thing an event does. */
 void cg_answer__ok(struct cg_request *req);
 void cg_answer__end(struct cg_request *req, enum cg_status status, enum cg_reason reason);
@@ -190,11 +193,11 @@ void cg_ask__terms(struct cg_request *req);
 void cg_ask__wallet(struct cg_request *req);
 
 /*
- * Puts a wallet there as it was read, or its terms where it is there already.  The reading's
- * epoch must not be 0.
+ * Puts a wallet there as it was read, or its terms where it is there already, and may tell
+ * those who watch.  The reading's epoch must not be 0.
  */
-void cg_ask__put_wallet(
-    struct cg_request *req, const struct cg_loaded *loaded, void (*done)(struct cg_store_op *op));
+void cg_ask__put_wallet(struct cg_request *req, const struct cg_loaded *loaded, bool announces,
+    void (*done)(struct cg_store_op *op));
 
 /* Asks the ledger for the method's key under the epoch of the store's refusal. */
 void cg_ask__key(struct cg_request *req, uint64_t epoch);

@@ -94,6 +94,7 @@ static void fill_terms(
 	    .low_balance = wallet->low_balance,
 	    .low_balance_remaining_ms = clamp_to_u32(wallet->low_balance_remaining_ms),
 	    .cut_warning_ms = plan->cut_warning_ms,
+	    .cut_repeat_ms = plan->cut_repeat_ms,
 	    .currency = wallet->currency,
 	};
 }

@@ -20,6 +20,19 @@ struct cg_loaded;
 struct cg_machine;
 struct cg_request;
 
+/* An abandoned call as the ledger has it, charged by assumption and not corrected yet. */
+struct cg_assumed_call {
+	struct cg_money cost;
+	int64_t billed_ms;
+	int64_t started_at_ms;
+	struct cg_price price;
+	char resource_type[65];
+	char destination[17];
+	/* The call's and then the request's, on the heap; NULL: the request's alone. */
+	char *meta;
+	size_t meta_bytes;
+};
+
 enum cg_method {
 	CG_METHOD_AUTHORIZE,
 	CG_METHOD_START,
@@ -53,6 +66,8 @@ enum cg_reason {
 	CG_REASON_LEDGER_UNAVAILABLE = 10,
 	CG_REASON_RECOVERING = 11,
 	CG_REASON_SHUTTING_DOWN = 12,
+	CG_REASON_TOKEN_TOO_OLD = 13,
+	CG_REASON_WATCHER_TOO_SLOW = 14,
 };
 
 struct cg_authorize_in {
@@ -241,7 +256,8 @@ struct cg_request {
 		uint64_t asked_epoch; /* in force before the ledger was asked for the key */
 		uint64_t store_deadline_at_ms; /* one for an operation and its repetition */
 		bool is_submitting;            /* cg_gate_submit() has not returned yet */
-		bool is_asked;          /* the ledger does not have the key, under asked_epoch */
+		bool is_asked;   /* the ledger does not have the key, under asked_epoch */
+		bool is_assumed; /* or has it, SETTLE, as `assumed`, which wants to be corrected */
 		bool may_have_happened; /* an attempt ended without our knowing how */
 		bool was_resent;
 		/* Answered from the ledger's row; only the balance of now is missing. */
@@ -253,7 +269,13 @@ struct cg_request {
 		struct cg_price price;
 		struct cg_call_limits limits;
 		char plan_id[CG_PLAN_ID_MAX_BYTES + 1];
-		char page_token[256]; /* the answer's, well below CG_PAGE_TOKEN_MAX_BYTES */
+		union {
+			/* LIST_CALLS: the answer's, well below CG_PAGE_TOKEN_MAX_BYTES. */
+			char page_token[256];
+			/* SETTLE: the reference of the correction whose commit is awaited. */
+			char correction[CG_CALL_ID_MAX_BYTES + 16];
+		};
+		struct cg_assumed_call assumed;
 		void (*loaded)(struct cg_request *req, const struct cg_loaded *loaded);
 		struct cg_store_op store;
 		struct cg_ledger_op ledger;

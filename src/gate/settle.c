@@ -7,13 +7,15 @@
  *           | |                                                      |
  *           | |--put---- LOAD <--read-- WALLET <--ABSENT--.          |
  *           | |--not there-- KEY <--ASK-------------------|          |
- *           | |               |'--there--> BALANCE -------|----------'
+ *           | |--assumed-----'|'--there--> BALANCE -------|----------'
  *           | |               '--not there, terms needed--|--> TERMS
  *           | '--read-- TERMS <--no price, terms unknown--|
  *           '---------------------------------------------'
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <stdlib.h>
+
 #include "gate/gate_internal.h"
 
 static bool resolve(struct cg_request *req, const struct cg_wallet *wallet)
@@ -22,6 +24,26 @@ static bool resolve(struct cg_request *req, const struct cg_wallet *wallet)
 
 	cg_plans__resolve_price(req, wallet, in->resource_type, in->destination);
 	return true;
+}
+
+/* The correction is of the call that the ledger has, whatever the request says of it. */
+static void fill_assumed(const struct cg_assumed_call *assumed, struct cg_store_settle_in *in)
+{
+	in->is_assumed = true;
+	in->assumed_cost = assumed->cost;
+	in->assumed_billed_ms = assumed->billed_ms;
+	in->has_price = true;
+	in->price = assumed->price;
+	if (in->started_at_ms == 0) {
+		in->started_at_ms = assumed->started_at_ms;
+	}
+	if (assumed->resource_type[0] != '\0') {
+		in->resource_type = cg_view_of(assumed->resource_type);
+		in->destination = cg_view_of(assumed->destination);
+	}
+	if (assumed->meta != NULL) {
+		in->meta.pairs = (struct cg_view){assumed->meta, assumed->meta_bytes};
+	}
 }
 
 static void fill(struct cg_request *req, struct cg_store_op *op)
@@ -42,6 +64,10 @@ static void fill(struct cg_request *req, struct cg_store_op *op)
 	    .price = req->work.price,
 	    .meta = in->meta,
 	};
+	/* What the ledger said is sent only under the epoch that was in force before it was asked. */
+	if (req->work.is_asked && req->work.is_assumed) {
+		fill_assumed(&req->work.assumed, &op->in.settle);
+	}
 }
 
 static struct cg_ledger_key key(const struct cg_request *req)
@@ -61,6 +87,7 @@ static bool wants_terms(const struct cg_request *req)
 
 static void on_no_row(struct cg_request *req)
 {
+	req->work.is_assumed = false;
 	if (wants_terms(req)) {
 		cg_ask__terms(req);
 	} else {
@@ -77,11 +104,26 @@ static void take_answer(struct cg_request *req, const struct cg_store_op *op)
 	};
 }
 
+/* The key of the entry that was written: the call's own, or that of its correction. */
+static struct cg_ledger_key entry_key(struct cg_request *req)
+{
+	const struct cg_view correction = CG_VIEW_LITERAL("correction:");
+	struct cg_buffer text;
+
+	if (!req->out.settle.store.is_correction) {
+		return key(req);
+	}
+	cg_buffer_init(&text, req->work.correction, sizeof req->work.correction);
+	cg_buffer_bytes(&text, correction.data, correction.len);
+	cg_buffer_bytes(&text, req->in.settle.call_id.data, req->in.settle.call_id.len);
+	return (struct cg_ledger_key){CG_ENTRY_ADJUSTMENT, cg_buffer_view(&text)};
+}
+
 static void on_charged(struct cg_request *req, const struct cg_store_op *op)
 {
 	take_answer(req, op);
 	if (req->in.settle.durability == CG_DURABILITY_COMMITTED) {
-		cg_ask__await(req, &req->out.settle.store.entry_id, key(req));
+		cg_ask__await(req, &req->out.settle.store.entry_id, entry_key(req));
 		return;
 	}
 	cg_ask__kick(req);
@@ -114,35 +156,106 @@ static void on_answer(struct cg_request *req, const struct cg_store_op *op)
 	}
 }
 
-/* The call was charged, and the store has forgotten it since: answered from the ledger's row. */
-static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
+static void copy_text(char *text, size_t capacity, struct cg_view view)
 {
-	const struct cg_settle_in *in = &req->in.settle;
-	bool is_assumed = row->basis == CG_BASIS_ASSUMED && row->corrected.micros == 0;
+	size_t len = view.len < capacity ? view.len : 0; /* None is longer: not one of ours. */
 
-	if (row->is_charge) {
-		cg_answer__refused(req, CG_STORE_KEY_REUSED, CG_CALL_NONE);
+	if (len > 0) {
+		memcpy(text, view.data, len);
+	}
+	text[len] = '\0';
+}
+
+/* The row's views go with it, and the store may need them for longer. */
+static void keep_assumed(struct cg_request *req, const struct cg_ledger_row *row)
+{
+	struct cg_assumed_call *assumed = &req->work.assumed;
+	struct cg_view own = req->in.settle.meta.pairs;
+	struct cg_view call = row->meta.pairs;
+
+	free(assumed->meta);
+	*assumed = (struct cg_assumed_call){
+	    .cost = {-row->amount.micros},
+	    .billed_ms = row->billed_ms,
+	    .started_at_ms = row->started_at_ms,
+	    .price = row->price,
+	};
+	copy_text(assumed->resource_type, sizeof assumed->resource_type, row->resource_type);
+	copy_text(assumed->destination, sizeof assumed->destination, row->destination);
+	if (call.len == 0 || call.len > CG_META_MAX_BYTES) {
 		return;
 	}
+	/* Without it the correction has the request's meta alone; that is no reason to fail. */
+	assumed->meta = malloc(call.len + own.len);
+	if (assumed->meta != NULL) {
+		memcpy(assumed->meta, call.data, call.len);
+		if (own.len > 0) {
+			memcpy(assumed->meta + call.len, own.data, own.len);
+		}
+		assumed->meta_bytes = call.len + own.len;
+	}
+}
+
+/* Charged by assumption: the store corrects it once. */
+static void correct(struct cg_request *req, const struct cg_ledger_row *row)
+{
+	if (req->in.settle.as_metered) {
+		/* As of every call that is not held: nothing was metered that could be told. */
+		cg_answer__wrong_state(req, CG_CALL_ABANDONED);
+		return;
+	}
+	keep_assumed(req, row);
+	req->work.is_assumed = true;
+	req->work.is_asked = true;
+	cg_round__ask_store_anew(req);
+}
+
+/* What the call costs by its row, and by that of its correction. */
+static void take_row(struct cg_request *req, const struct cg_ledger_row *row)
+{
+	struct cg_store_settle_out *out = &req->out.settle.store;
+
 	req->out.settle = (struct cg_settle_out){
 	    .store =
 	        {
-	            .cost = {-row->amount.micros - row->corrected.micros},
+	            .cost = {-row->amount.micros},
 	            .billed_ms = row->billed_ms,
 	            .replayed = true,
 	            .late = row->late,
 	            .duration_ms = row->duration_ms,
 	            .basis = row->basis,
 	            .price = row->price,
-	            .corrected = {-row->corrected.micros},
 	            .entry_id = row->entry_id,
 	        },
-	    .state = is_assumed ? CG_CALL_ABANDONED : CG_CALL_SETTLED,
+	    .state = CG_CALL_SETTLED,
 	    .currency = row->currency,
 	};
-	/* A corrected row keeps its assumed duration: what it was corrected to stands elsewhere. */
-	req->has_settled =
-	    !in->as_metered && in->duration_ms != row->duration_ms && row->corrected.micros == 0;
+	if (row->is_corrected) {
+		out->cost.micros -= row->corrected.micros;
+		out->billed_ms = row->corrected_billed_ms;
+		out->duration_ms = row->corrected_duration_ms;
+		out->basis = row->corrected_basis;
+		out->is_correction = true;
+		out->corrected.micros = -row->corrected.micros;
+		out->entry_id = row->correction_id;
+	}
+}
+
+/* The call was charged, and the store has forgotten it since: answered from the ledger. */
+static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
+{
+	const struct cg_settle_in *in = &req->in.settle;
+
+	if (row->is_charge) {
+		cg_answer__refused(req, CG_STORE_KEY_REUSED, CG_CALL_NONE);
+		return;
+	}
+	if (cg_answer__state_of(row) == CG_CALL_ABANDONED) {
+		correct(req, row);
+		return;
+	}
+	take_row(req, row);
+	req->has_settled = !in->as_metered && in->duration_ms != req->out.settle.store.duration_ms;
 	cg_ask__balance(req);
 }
 

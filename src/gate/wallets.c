@@ -1,42 +1,63 @@
 /*
  * Wallets: one operation at the ledger.
  *
- *  NEW --> LEDGER --created, read, refused----------------------> DONE
- *             '--updated--> WALLET --read--> LOAD --however-------^
- *                             '--failed---------------------------^
+ *  NEW --> LEDGER --read, refused, had been created before---------> DONE
+ *             '--created, updated--> WALLET --read--> LOAD --however--^
+ *                                      ^ '--failed----------|---------^
+ *                                      '--recovered, once---'
  *
- * An update also tells the store, so that a wallet whose calls are running, or whose balance
- * is looked at, has its new terms before anybody authorizes its next call.  That is a
- * courtesy: the update is in the ledger, so whatever becomes of it, the answer is OK.
+ * What was created or updated is also told to the store, so that a wallet whose calls are
+ * running, or whose balance is looked at, has its new terms, and its new end, before anybody
+ * authorizes its next call; and so that those who watch hear of it.  That is a courtesy: the
+ * ledger has it, so whatever becomes of the telling, and after one wait for either side at
+ * the most two times, the answer is OK.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "gate/gate_internal.h"
 
-static void on_told(struct cg_store_op *op)
-{
-	cg_answer__ok(CG_CONTAINER_OF(op, struct cg_request, work.store));
-}
+/* Once more, for what a single event may have spoilt. */
+#define TELLINGS_MAX 2
 
 static void tell_store(struct cg_request *req);
 
-static void on_read_again(struct cg_request *req, const struct cg_loaded *loaded)
+static void on_told(struct cg_store_op *op)
 {
-	if (loaded->status != CG_OK || loaded->outcome != CG_LEDGER_DONE || loaded->epoch == 0) {
-		cg_answer__ok(req);
-	} else if (loaded->wallet.terms_version < req->out.wallet.wallet.terms_version &&
-	    req->work.rounds++ == 0) {
-		tell_store(req); /* It was under way when the update came: the next one has it. */
+	struct cg_request *req = CG_CONTAINER_OF(op, struct cg_request, work.store);
+
+	if (op->status == CG_RECOVERING && req->work.rounds < TELLINGS_MAX) {
+		tell_store(req); /* What had been read was of the epoch before. */
 	} else {
-		(void)cg_plans__resolve(req, &loaded->wallet);
-		cg_ask__put_wallet(req, loaded, on_told);
+		cg_answer__ok(req);
 	}
 }
 
-/* What came with the update was not read under an epoch: only a reading may be put there. */
+/* A reading that was under way when the wallet changed may not have seen that. */
+static bool is_outdated(const struct cg_request *req, const struct cg_loaded *loaded)
+{
+	return loaded->outcome != CG_LEDGER_DONE ||
+	    loaded->wallet.terms_version < req->out.wallet.wallet.terms_version;
+}
+
+static void on_read_again(struct cg_request *req, const struct cg_loaded *loaded)
+{
+	if (loaded->status != CG_OK || loaded->epoch == 0) {
+		cg_answer__ok(req);
+	} else if (!is_outdated(req, loaded)) {
+		(void)cg_plans__resolve(req, &loaded->wallet);
+		cg_ask__put_wallet(req, loaded, true, on_told);
+	} else if (req->work.rounds < TELLINGS_MAX) {
+		tell_store(req); /* The next one has it. */
+	} else {
+		cg_answer__ok(req);
+	}
+}
+
+/* What came with the answer was not read under an epoch: only a reading may be put there. */
 static void tell_store(struct cg_request *req)
 {
 	cg_answer__move(req, CG_STEP_WALLET);
+	req->work.rounds++;
 	req->work.loaded = on_read_again;
 	if (cg_terms_cache__load(req->work.gate, req) != CG_OK) {
 		cg_answer__ok(req);
@@ -45,11 +66,14 @@ static void tell_store(struct cg_request *req)
 
 static void on_wallet(struct cg_request *req, const struct cg_ledger_op *op)
 {
+	bool is_news = op->verb == CG_LEDGER_WALLET_UPDATE ||
+	    (op->verb == CG_LEDGER_WALLET_CREATE && !op->replayed);
+
 	/* What was changed is in force here at once; elsewhere when the ledger has told. */
 	cg_terms_cache__learn(req->work.gate, &op->out.wallet);
 	req->out.wallet.wallet = op->out.wallet;
 	req->out.wallet.replayed = op->replayed;
-	if (op->verb == CG_LEDGER_WALLET_UPDATE) {
+	if (is_news) {
 		tell_store(req);
 	} else {
 		cg_answer__ok(req);
@@ -114,21 +138,18 @@ static void begin_update(struct cg_request *req)
 	cg_round__submit_ledger(req, CG_STEP_LEDGER, CG_LEDGER_WALLET_UPDATE, on_answered);
 }
 
-#define ALLOWED                                                                                    \
+#define TELLING                                                                                    \
 	{                                                                                          \
-		[CG_STEP_NEW] = CG_STEP_BIT(LEDGER), [CG_STEP_LEDGER] = CG_STEP_BIT(DONE),         \
+		[CG_STEP_NEW] = CG_STEP_BIT(LEDGER),                                               \
+		[CG_STEP_LEDGER] = CG_STEP_BIT(WALLET) | CG_STEP_BIT(DONE),                        \
+		[CG_STEP_WALLET] = CG_STEP_BIT(WALLET) | CG_STEP_BIT(LOAD) | CG_STEP_BIT(DONE),    \
+		[CG_STEP_LOAD] = CG_STEP_BIT(WALLET) | CG_STEP_BIT(DONE),                          \
 	}
 
-const struct cg_machine cg_create_wallet__machine = {.allowed = ALLOWED, .begin = begin_create};
+const struct cg_machine cg_create_wallet__machine = {.allowed = TELLING, .begin = begin_create};
+const struct cg_machine cg_update_wallet__machine = {.allowed = TELLING, .begin = begin_update};
 const struct cg_machine cg_get_wallet__machine = {
-    .allowed = ALLOWED, .begin = begin_get, .changes_nothing = true};
-const struct cg_machine cg_update_wallet__machine = {
-    .allowed =
-        {
-            [CG_STEP_NEW] = CG_STEP_BIT(LEDGER),
-            [CG_STEP_LEDGER] = CG_STEP_BIT(WALLET) | CG_STEP_BIT(DONE),
-            [CG_STEP_WALLET] = CG_STEP_BIT(WALLET) | CG_STEP_BIT(LOAD) | CG_STEP_BIT(DONE),
-            [CG_STEP_LOAD] = CG_STEP_BIT(DONE),
-        },
-    .begin = begin_update,
+    .allowed = {[CG_STEP_NEW] = CG_STEP_BIT(LEDGER), [CG_STEP_LEDGER] = CG_STEP_BIT(DONE)},
+    .begin = begin_get,
+    .changes_nothing = true,
 };

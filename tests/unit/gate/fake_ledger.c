@@ -26,6 +26,8 @@ static struct cg_terms_snapshot *new_snapshot(const struct world *world)
 	    .ring_lease_ms = 120000,
 	    .default_reserve_ms = 30000,
 	    .guard_ms = 5000,
+	    .cut_warning_ms = 30000,
+	    .cut_repeat_ms = 5000,
 	};
 	terms->plans[1] = terms->plans[0];
 	memcpy(terms->plans[1].plan_id, "starter", sizeof "starter");
@@ -41,9 +43,27 @@ static struct cg_terms_snapshot *new_snapshot(const struct world *world)
 	return terms;
 }
 
+/* The views of the row, in memory that does not last. */
+static void lend_texts(
+    struct world *world, const struct world_entry *entry, struct cg_ledger_row *row)
+{
+	struct cg_buffer texts;
+	size_t resource_bytes = strlen(entry->resource);
+
+	cg_buffer_init(&texts, world->row_bytes, sizeof world->row_bytes);
+	cg_buffer_bytes(&texts, entry->resource, resource_bytes);
+	cg_buffer_bytes(&texts, "+4930", 5);
+	cg_buffer_bytes(&texts, "\1a\1\0b", 5);
+	row->resource_type = (struct cg_view){texts.data, resource_bytes};
+	row->destination = (struct cg_view){texts.data + resource_bytes, 5};
+	row->meta.pairs = (struct cg_view){texts.data + resource_bytes + 5, 5};
+}
+
 static void read_key(struct world *world, struct cg_ledger_op *op, struct world_entry *entry)
 {
 	struct world_wallet *wallet = world_wallet(world, &op->company);
+	const struct world_entry *correction =
+	    world_find_correction(world, &op->company, cg_view_of(entry->reference));
 
 	op->out.row = (struct cg_ledger_row){
 	    .entry_id = entry->id,
@@ -51,12 +71,22 @@ static void read_key(struct world *world, struct cg_ledger_op *op, struct world_
 	    .amount = {entry->amount},
 	    .balance_after = wallet->ledger.posted,
 	    .is_charge = entry->is_charge,
-	    .resource_type = cg_view_of(entry->resource),
+	    .price = {.rate_per_minute = {entry->rate}, .increment_ms = 1000},
 	    .currency = {"usd"},
 	    .duration_ms = entry->duration_ms,
+	    .billed_ms = entry->duration_ms,
 	    .basis = entry->is_assumed ? CG_BASIS_ASSUMED : CG_BASIS_REPORTED,
-	    .corrected = {entry->corrected},
+	    .started_at_ms = entry->started_at_ms,
 	};
+	lend_texts(world, entry, &op->out.row);
+	if (correction != NULL && correction->is_flushed) {
+		op->out.row.is_corrected = true;
+		op->out.row.correction_id = correction->id;
+		op->out.row.corrected.micros = correction->amount;
+		op->out.row.corrected_duration_ms = correction->duration_ms;
+		op->out.row.corrected_billed_ms = correction->duration_ms;
+		op->out.row.corrected_basis = CG_BASIS_REPORTED;
+	}
 }
 
 static void write_receipt(struct world *world, struct cg_ledger_op *op)

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +69,10 @@ static void change_call(struct world *world, struct cg_store_op *op, struct cg_v
 {
 	struct world_call *call = world_find_call(world, &op->company, id);
 
+	if (call == NULL && world->asks_for_ghosts && !op->asked) {
+		op->outcome = CG_STORE_ASK;
+		return;
+	}
 	if (call == NULL || !call->is_live) {
 		op->outcome = call == NULL ? CG_STORE_UNKNOWN_CALL : CG_STORE_WRONG_STATE;
 		op->state = call == NULL ? CG_CALL_NONE : call->state;
@@ -92,6 +97,10 @@ static void cancel(struct world *world, struct cg_store_op *op)
 
 	op->out.cancel = (struct cg_store_cancel_out){0};
 	op->state = CG_CALL_CANCELLED;
+	if (call == NULL && world->asks_for_ghosts && !op->asked) {
+		op->outcome = CG_STORE_ASK;
+		return;
+	}
 	if (call == NULL) {
 		char id[132];
 		world_copy_text(id, sizeof id, op->in.cancel.call_id);
@@ -126,6 +135,59 @@ static void tell_settled(
 	};
 }
 
+static void tell_corrected(
+    const struct world_wallet *wallet, const struct world_entry *correction, struct cg_store_op *op)
+{
+	tell_settled(wallet, correction, op);
+	op->out.settle.cost.micros = correction->cost;
+	op->out.settle.is_correction = true;
+	op->out.settle.corrected.micros = -correction->amount;
+}
+
+/* What was assumed becomes what was said: an entry of the difference. */
+static void correct(struct world *world, struct cg_store_op *op, int64_t assumed_cost, int64_t rate)
+{
+	const struct cg_store_settle_in *in = &op->in.settle;
+	char reference[160];
+
+	(void)snprintf(
+	    reference, sizeof reference, "correction:%.*s", (int)in->call_id.len, in->call_id.data);
+	int64_t cost = rate * in->duration_ms / 60000;
+	struct world_entry *entry =
+	    add_entry(world, op, CG_ENTRY_ADJUSTMENT, cg_view_of(reference), assumed_cost - cost);
+	entry->duration_ms = in->duration_ms;
+	entry->cost = cost;
+	tell_corrected(world_wallet(world, &op->company), entry, op);
+}
+
+/* Whether the call was abandoned, or corrected since: then it is answered here. */
+static bool settle_abandoned(struct world *world, struct cg_store_op *op)
+{
+	const struct cg_store_settle_in *in = &op->in.settle;
+	struct world_wallet *wallet = world_wallet(world, &op->company);
+	struct world_entry *correction = world_find_correction(world, &op->company, in->call_id);
+	struct world_entry *entry =
+	    world_find_entry(world, &op->company, CG_ENTRY_USAGE, in->call_id);
+	bool is_held = entry != NULL && entry->is_key_known && entry->is_assumed;
+
+	if (correction != NULL && correction->is_key_known) {
+		bool is_same = in->as_metered || in->duration_ms == correction->duration_ms;
+		tell_corrected(wallet, correction, op);
+		op->out.settle.replayed = is_same;
+		op->outcome = is_same ? CG_STORE_DONE : CG_STORE_KEY_REUSED;
+		return true;
+	}
+	if (is_held) {
+		correct(world, op, -entry->amount, entry->rate);
+		return true;
+	}
+	if (op->asked && in->is_assumed) {
+		correct(world, op, in->assumed_cost.micros, in->price.rate_per_minute.micros);
+		return true;
+	}
+	return false;
+}
+
 static void settle(struct world *world, struct world_wallet *wallet, struct cg_store_op *op)
 {
 	const struct cg_store_settle_in *in = &op->in.settle;
@@ -135,6 +197,9 @@ static void settle(struct world *world, struct world_wallet *wallet, struct cg_s
 	bool is_live = call != NULL && call->is_live;
 	bool has_own_price = call != NULL && call->state == CG_CALL_CANCELLED && call->rate > 0;
 
+	if (settle_abandoned(world, op)) {
+		return;
+	}
 	if (entry != NULL && entry->is_key_known) {
 		bool is_same =
 		    !entry->is_charge && (in->as_metered || entry->duration_ms == in->duration_ms);
@@ -163,6 +228,7 @@ static void settle(struct world *world, struct world_wallet *wallet, struct cg_s
 	int64_t duration_ms = in->as_metered ? 777 : in->duration_ms;
 	entry = add_entry(world, op, CG_ENTRY_USAGE, in->call_id, -(rate * duration_ms / 60000));
 	entry->duration_ms = duration_ms;
+	entry->rate = rate;
 	if (call != NULL) {
 		call->is_live = false;
 		call->is_barred = true;

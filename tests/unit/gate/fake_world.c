@@ -168,6 +168,16 @@ struct world_entry *world_find_entry(struct world *world, const struct cg_uuid *
 	return NULL;
 }
 
+struct world_entry *world_find_correction(
+    struct world *world, const struct cg_uuid *company, struct cg_view call_id)
+{
+	char reference[160];
+
+	(void)snprintf(
+	    reference, sizeof reference, "correction:%.*s", (int)call_id.len, call_id.data);
+	return world_find_entry(world, company, CG_ENTRY_ADJUSTMENT, cg_view_of(reference));
+}
+
 /* Whether the oldest operation meets its fault: then what acted is answered otherwise. */
 static bool is_faulty(struct world *world)
 {
@@ -213,6 +223,7 @@ static void end_ledger(struct world *world, struct cg_ledger_op *op)
 		memset(&op->out, 0xA5, sizeof op->out);
 	}
 	op->done(op);
+	memset(world->row_bytes, 0xA5, sizeof world->row_bytes);
 }
 
 bool world_step(struct world *world)
@@ -278,6 +289,36 @@ void world_forget(struct world *world)
 		    world->entries[i].is_lost || !world->entries[i].is_flushed;
 	}
 	world->call_count = 0;
+}
+
+void world_abandon(struct world *world, unsigned company, bool is_forgotten)
+{
+	struct world_wallet *wallet = &world->wallets[0];
+
+	CG_ASSERT(world->entry_count < WORLD_ENTRIES);
+	world->entries[world->entry_count++] = (struct world_entry){
+	    .company = world_company(company),
+	    .type = CG_ENTRY_USAGE,
+	    .reference = "k",
+	    .amount = -5000,
+	    .duration_ms = 5000,
+	    .rate = 60000,
+	    .started_at_ms = 4711,
+	    .is_assumed = true,
+	    .resource = "voice",
+	    .id = {0, world->epoch, 77},
+	    .is_key_known = true,
+	};
+	wallet->posted -= 5000;
+	wallet->version++;
+	struct world_call *call = world_add_call(world, company, "k", 4000);
+	call->state = CG_CALL_ABANDONED;
+	call->is_live = false;
+	call->is_barred = true;
+	if (is_forgotten) {
+		world_flush(world);
+		world_forget(world);
+	}
 }
 
 unsigned world_count(const struct world *world, enum cg_entry_type type, const char *reference)

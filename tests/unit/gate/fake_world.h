@@ -32,8 +32,10 @@ struct world_entry {
 	int64_t amount; /* negative for usage */
 	bool is_charge;
 	int64_t duration_ms;
-	bool is_assumed;   /* of an abandoned call */
-	int64_t corrected; /* by an adjustment, signed as `amount` */
+	int64_t rate;
+	int64_t started_at_ms;
+	bool is_assumed; /* of an abandoned call */
+	int64_t cost;    /* of a correction: the call's since */
 	char resource[66];
 	struct cg_entry_id id;
 	bool is_key_known; /* the store remembers it */
@@ -91,7 +93,8 @@ struct world {
 	int64_t rate; /* of "voice" to everywhere, in the next snapshot */
 	bool is_closing;
 	bool is_terms_unsorted;
-	bool calls_are_big; /* in CALLS: each with 8 KiB of meta */
+	bool calls_are_big;   /* in CALLS: each with 8 KiB of meta */
+	bool asks_for_ghosts; /* START, STOP, CANCEL of an unknown call: ASK */
 
 	struct world_pending pending[WORLD_PENDING];
 	unsigned pending_count;
@@ -104,6 +107,7 @@ struct world {
 	struct cg_store_op last_of[CG_STORE_VERB_COUNT];
 	struct cg_ledger_op last_ledger;
 	uint8_t live_bytes[WORLD_WALLETS * 16];
+	char row_bytes[256]; /* a row's views: gone when `done` has returned */
 	void (*on_store_submit)(struct world *world, struct cg_store_op *op);
 	void (*on_ledger_submit)(struct world *world, struct cg_ledger_op *op);
 };
@@ -136,6 +140,9 @@ void world_flush(struct world *world);
 
 /* The store comes back empty, under the next epoch. */
 void world_forget(struct world *world);
+
+/* What a call of "k" is charged by assumption, for 5 s from 4711: in both, or the ledger alone. */
+void world_abandon(struct world *world, unsigned company, bool is_forgotten);
 
 /* How many entries there are of this key, in the store or the ledger. */
 unsigned world_count(const struct world *world, enum cg_entry_type type, const char *reference);

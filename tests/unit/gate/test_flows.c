@@ -205,40 +205,6 @@ static void test_settle_after_the_store_forgot_is_answered_from_the_row(void **s
 	fixture_end(&f);
 }
 
-/* An abandoned call: charged for what it was assumed to last, and corrected or not since. */
-static void test_abandoned_call_is_told_as_it_stands(void **state)
-{
-	(void)state;
-	static const struct {
-		int64_t corrected; /* 200 more was charged, 300 given back, or nothing */
-		int64_t cost;
-		enum cg_call_state call_state;
-	} rows[] = {{-200, 1200, CG_CALL_SETTLED}, {300, 700, CG_CALL_SETTLED},
-	    {0, 1000, CG_CALL_ABANDONED}};
-
-	for (size_t i = 0; i < CG_COUNT_OF(rows); i++) {
-		struct fixture f;
-		struct asked a;
-
-		start_with_wallet(&f);
-		settle_and_forget(&f, true);
-		f.world.entries[0].is_assumed = true;
-		f.world.entries[0].corrected = rows[i].corrected;
-		asked_settle(&a, &f, 1000);
-		asked_run(&a, &f);
-		assert_int_equal(a.req.status, CG_OK);
-		assert_int_equal(a.req.out.settle.store.cost.micros, rows[i].cost);
-		assert_int_equal(a.req.out.settle.store.corrected.micros, -rows[i].corrected);
-		assert_int_equal(a.req.out.settle.state, rows[i].call_state);
-
-		asked_call(&a, &f, CG_METHOD_GET_CALL);
-		asked_run(&a, &f);
-		assert_int_equal(a.req.out.call.cost.micros, rows[i].cost);
-		assert_int_equal(a.req.out.call.state, rows[i].call_state);
-		fixture_end(&f);
-	}
-}
-
 /* What the store lost before the flush is charged again, once. */
 static void test_settle_lost_with_the_tail_is_charged_late(void **state)
 {
@@ -784,7 +750,6 @@ int main(void)
 	    cmocka_unit_test(test_answer_without_a_port_waits_for_the_tick),
 	    cmocka_unit_test(test_without_terms_nothing_is_authorized),
 	    cmocka_unit_test(test_settle_after_the_store_forgot_is_answered_from_the_row),
-	    cmocka_unit_test(test_abandoned_call_is_told_as_it_stands),
 	    cmocka_unit_test(test_settle_lost_with_the_tail_is_charged_late),
 	    cmocka_unit_test(test_key_read_before_a_recovery_proves_nothing_after_it),
 	    cmocka_unit_test(test_key_goes_with_the_epoch_of_the_refusal),

@@ -80,6 +80,30 @@ static void settled_and_forgotten(struct fixture *f)
 	world_forget(&f->world);
 }
 
+static void abandoned(struct fixture *f)
+{
+	in_store(f);
+	world_abandon(&f->world, 1, false);
+}
+
+static void abandoned_and_forgotten(struct fixture *f)
+{
+	in_store(f);
+	world_abandon(&f->world, 1, true);
+}
+
+static void corrected_and_forgotten(struct fixture *f)
+{
+	struct asked a;
+
+	abandoned(f);
+	asked_settle(&a, f, 1000);
+	asked_run(&a, f);
+	assert_int_equal(a.req.status, CG_OK);
+	world_flush(&f->world);
+	world_forget(&f->world);
+}
+
 static void credited_and_forgotten(struct fixture *f)
 {
 	struct asked a;
@@ -143,6 +167,12 @@ static void ask_settle_committed(struct asked *a, struct fixture *f)
 static void ask_settle_other(struct asked *a, struct fixture *f)
 {
 	asked_settle(a, f, 2000);
+}
+
+static void ask_settle_metered(struct asked *a, struct fixture *f)
+{
+	asked_settle(a, f, 0);
+	a->req.in.settle.as_metered = true;
 }
 
 static void ask_adopt(struct asked *a, struct fixture *f)
@@ -239,6 +269,20 @@ static const struct scenario scenarios[] = {
     {"settle, other content", settled_and_forgotten, ask_settle_other, CG_KEY_REUSED,
         CG_ENTRY_USAGE, -1000},
     {"settle, a charge's", charged_and_forgotten, ask_settle, CG_KEY_REUSED, CG_ENTRY_USAGE, -900},
+    {"settle, abandoned", abandoned, ask_settle_committed, CG_OK, CG_ENTRY_USAGE, -1000},
+    {"settle, abandoned, from the row", abandoned_and_forgotten, ask_settle, CG_OK, CG_ENTRY_USAGE,
+        -1000},
+    {"settle, abandoned, committed", abandoned_and_forgotten, ask_settle_committed, CG_OK,
+        CG_ENTRY_USAGE, -1000},
+    {"settle, abandoned, as metered", abandoned_and_forgotten, ask_settle_metered, CG_WRONG_STATE,
+        CG_ENTRY_USAGE, -5000},
+    {"settle, corrected", corrected_and_forgotten, ask_settle_committed, CG_OK, CG_ENTRY_USAGE,
+        -1000},
+    {"settle, corrected, other content", corrected_and_forgotten, ask_settle_other, CG_KEY_REUSED,
+        CG_ENTRY_USAGE, -1000},
+    {"start, abandoned", abandoned, ask_start, CG_WRONG_STATE, CG_ENTRY_USAGE, -5000},
+    {"adopt, abandoned", abandoned_and_forgotten, ask_adopt, CG_WRONG_STATE, CG_ENTRY_USAGE, -5000},
+    {"get call, abandoned", abandoned_and_forgotten, ask_get_call, CG_OK, CG_ENTRY_USAGE, -5000},
     {"adopt", in_store_and_cached, ask_adopt, CG_OK, NO_ENTRY},
     {"adopt, wallet to load", in_ledger_only, ask_adopt, CG_OK, NO_ENTRY},
     {"adopt, settled", settled_and_forgotten, ask_adopt, CG_WRONG_STATE, CG_ENTRY_USAGE, -1000},
@@ -341,6 +385,7 @@ static void check_entry(const struct scenario *s, const struct world *world, con
 	} else if (world_count(world, s->type, "k") != 1) {
 		fail_msg("%s, %s: %u entries", s->name, when, world_count(world, s->type, "k"));
 	}
+	assert_true(world_count(world, CG_ENTRY_ADJUSTMENT, "correction:k") <= 1);
 	struct cg_uuid company = world_company(1);
 	assert_int_equal(world_sum(world, &company), s->amount);
 }

@@ -494,6 +494,8 @@ static void test_terms_are_those_of_wallet_and_plan(void **state)
 		assert_int_equal(terms->frozen, rows[i].frozen);
 		assert_int_equal(terms->suspended, rows[i].frozen || rows[i].suspended);
 		assert_int_equal(terms->calls_max, 20);
+		assert_int_equal(terms->cut_warning_ms, 30000);
+		assert_int_equal(terms->cut_repeat_ms, 5000);
 		assert_true(terms->has_low_balance);
 		assert_int_equal(terms->low_balance.micros, 77);
 		assert_int_equal(terms->low_balance_remaining_ms, UINT32_MAX);
@@ -550,6 +552,145 @@ static void test_wallets_are_created_once(void **state)
 	fixture_end(&f);
 }
 
+/* Whether the last LOAD tells those who watch, and of which terms. */
+static void check_told(const struct fixture *f, unsigned loads, bool announces, bool frozen)
+{
+	const struct cg_store_op *op = &f->world.last_of[CG_STORE_LOAD];
+
+	assert_int_equal(f->world.done_count[CG_STORE_LOAD], loads);
+	assert_int_equal(op->in.load.announces, announces);
+	assert_int_equal(op->known_epoch, f->world.epoch);
+	assert_int_equal(op->terms.frozen, frozen);
+	assert_true(op->terms.version > 0);
+}
+
+static void test_wallets_made_and_changed_here_are_told(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct asked a;
+
+	fixture_start(&f);
+	create(&f, &a, "usd", "starter");
+	check_told(&f, 1, true, false);
+	assert_true(f.world.wallets[0].is_in_store);
+
+	/* It was there: nothing is told. */
+	create(&f, &a, "usd", "starter");
+	assert_true(a.req.out.wallet.replayed);
+	assert_int_equal(f.world.done_count[CG_STORE_LOAD], 1);
+	asked_init(&a, &f, CG_METHOD_GET_WALLET);
+	asked_run(&a, &f);
+	assert_int_equal(f.world.done_count[CG_STORE_LOAD], 1);
+
+	asked_init(&a, &f, CG_METHOD_UPDATE_WALLET);
+	a.req.in.update_wallet.sets_frozen = true;
+	a.req.in.update_wallet.frozen = true;
+	asked_run(&a, &f);
+	check_told(&f, 2, true, true);
+
+	/* The ledger's own telling of that change is no news any more. */
+	notify(&f, 1);
+	world_run(&f.world);
+	assert_int_equal(f.world.done_count[CG_STORE_LOAD], 2);
+	fixture_end(&f);
+}
+
+/* Whoever changed it elsewhere has told; loading a wallet on first use is no news at all. */
+static void test_other_loads_tell_nobody(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct asked a;
+
+	fixture_start(&f);
+	(void)world_add_wallet(&f.world, 1, 1000);
+	authorize(&f, 1, &a);
+	check_told(&f, 1, false, false);
+	freeze_elsewhere(&f);
+	notify(&f, 1);
+	world_run(&f.world);
+	check_told(&f, 2, false, true);
+	fixture_end(&f);
+}
+
+/* The ledger has it: whatever becomes of the telling, the answer is OK, and comes in time. */
+static void test_telling_is_a_courtesy(void **state)
+{
+	(void)state;
+	static const enum cg_status endings[] = {
+	    CG_TIMEOUT, CG_LOST, CG_INTERNAL, CG_UNAVAILABLE, CG_RECOVERING, CG_FULL, CG_CLOSING};
+
+	for (size_t i = 0; i < CG_COUNT_OF(endings); i++) {
+		for (unsigned at = 2; at <= 3; at++) { /* The reading, the telling. */
+			struct fixture f;
+			struct asked a;
+
+			fixture_start(&f);
+			f.world.fault = (struct world_fault){at, endings[i], false};
+			create(&f, &a, "usd", "starter");
+			assert_int_equal(a.dones, 1);
+			assert_int_equal(a.req.status, CG_OK);
+			assert_false(a.req.out.wallet.replayed);
+			assert_int_equal(f.world.last_of[CG_STORE_LOAD].deadline_at_ms,
+			    at == 2 ? 0 : f.world.now_ms + 250);
+			fixture_end(&f);
+		}
+	}
+}
+
+/* The partition recovers between reading and telling: read and told again, once. */
+static void test_telling_survives_a_recovery(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct asked a;
+
+	fixture_start(&f);
+	asked_init(&a, &f, CG_METHOD_CREATE_WALLET);
+	memcpy(a.req.in.create_wallet.currency.code, "usd", 4);
+	a.req.in.create_wallet.plan_id = CG_VIEW_LITERAL("starter");
+	asked_submit(&a, &f);
+	while (!world_next_is_store(&f.world, CG_STORE_LOAD)) {
+		assert_true(world_step(&f.world));
+	}
+	f.world.epoch++;
+	world_run(&f.world);
+	assert_int_equal(a.req.status, CG_OK);
+	check_told(&f, 2, true, false);
+	assert_true(f.world.wallets[0].is_in_store);
+	fixture_end(&f);
+}
+
+/* Somebody was just reading that there is no such wallet: that is not what is told. */
+static void test_reading_before_the_wallet_is_read_again(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct asked a;
+	struct asked before;
+
+	fixture_start(&f);
+	asked_authorize(&before, &f);
+	asked_submit(&before, &f);
+	struct cg_ledger_op *reading = f.world.pending[0].ledger;
+	world_act_ledger(&f.world, reading); /* It has read; its answer is on the way. */
+	f.world.pending_count = 0;
+
+	asked_init(&a, &f, CG_METHOD_CREATE_WALLET);
+	memcpy(a.req.in.create_wallet.currency.code, "usd", 4);
+	a.req.in.create_wallet.plan_id = CG_VIEW_LITERAL("starter");
+	asked_submit(&a, &f);
+	(void)world_step(&f.world);
+	assert_int_equal(a.dones, 0);
+	reading->done(reading);
+	world_run(&f.world);
+	assert_int_equal(before.req.status, CG_NOT_FOUND);
+	assert_int_equal(a.req.status, CG_OK);
+	check_told(&f, 1, true, false);
+	fixture_end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -571,6 +712,11 @@ int main(void)
 	    cmocka_unit_test(test_terms_are_those_of_wallet_and_plan),
 	    cmocka_unit_test(test_balance_names_plan_and_currency),
 	    cmocka_unit_test(test_wallets_are_created_once),
+	    cmocka_unit_test(test_wallets_made_and_changed_here_are_told),
+	    cmocka_unit_test(test_other_loads_tell_nobody),
+	    cmocka_unit_test(test_telling_is_a_courtesy),
+	    cmocka_unit_test(test_telling_survives_a_recovery),
+	    cmocka_unit_test(test_reading_before_the_wallet_is_read_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
