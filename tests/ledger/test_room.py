@@ -7,6 +7,7 @@ import os
 import subprocess
 
 import psycopg
+import pytest
 
 from conftest import MIGRATIONS
 from support.postgres_server import SIDECAR_ROLE
@@ -20,8 +21,9 @@ def run(name, url, *arguments, **env):
     return done.stdout
 
 
-def test_the_room_keeps_its_promises(postgres, database):
-    run("ledger_integration", postgres.url(database),
+@pytest.mark.parametrize("name", ["ledger_integration", "ledger_corrections"])
+def test_the_room_keeps_its_promises(postgres, database, name):
+    run(name, postgres.url(database),
         CG_TEST_SIDECAR_URL=postgres.url(database, SIDECAR_ROLE))
 
 
