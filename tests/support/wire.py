@@ -16,7 +16,11 @@ DECISIONS = ['NONE', 'ALLOWED', 'INSUFFICIENT_FUNDS', 'CONCURRENCY_LIMIT', 'SUSP
              'BARRED']
 CONDITIONS = ['HEALTHY', 'NO_HEAD', 'HALF_DONE', 'OTHER_HISTORY', 'OTHER_DEPLOYMENT']
 TOP_UP, MONTHLY_GRANT, BONUS, REFUND, ADJUSTMENT, USAGE = 1, 2, 3, 4, 5, 6
-REPORTED, POLLED, METERED = 1, 2, 3
+REPORTED, POLLED, METERED, ASSUMED = 1, 2, 3, 4
+EVENTS = {1: 'CALL_AUTHORIZED', 2: 'CALL_STARTED', 4: 'CALL_CANCELLED', 5: 'CALL_EXPIRED', 7: 'CUT_OFF',
+          8: 'BALANCE_LOW', 10: 'CUT_WARNING', 12: 'CALL_DENIED', 13: 'CALL_ADOPTED',
+          15: 'WALLET_UPDATED', 16: 'CALL_STOPPED', 17: 'CALL_OVERDUE'}
+ANNOUNCES, IS_ASSUMED = 8, 16
 
 CLOCK = '''local test_clock
 redis.register_function{ function_name = 'cgtest_clock', flags = { 'no-writes' },
@@ -52,12 +56,15 @@ class Terms:
     low_balance: int = 0
     low_ms: int = 0
     warning_ms: int = 30000
+    repeat_ms: int = 5000
+    has_low: bool = False
     currency: bytes = b'usd'
 
     def pack(self):
-        flags = self.unlimited | self.suspended << 1 | self.frozen << 2 | self.shadow << 3
-        return struct.pack('<QqBIqII3s', self.version, self.credit, flags, self.calls_max,
-                           self.low_balance, self.low_ms, self.warning_ms, self.currency)
+        flags = self.unlimited | self.suspended << 1 | self.frozen << 2 | self.shadow << 3 \
+            | self.has_low << 4
+        return struct.pack('<QqBIqIII3s', self.version, self.credit, flags, self.calls_max, self.low_balance,
+                           self.low_ms, self.warning_ms, self.repeat_ms, self.currency)
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ class Partition:
     deployment: bytes = b'D' * 16
     count: int = 16
     outbox_max: int = 0
-    keys: dict = field(default_factory=dict)
+    announces: bool = False  # also write the events of a call's life
 
     def key(self, name):
         return b'cg:{p%d}:' % self.number + name
@@ -151,14 +158,14 @@ class Partition:
             raise Refused
         return data
 
-    def wallet_keys(self, company, count=6):
+    def wallet_keys(self, company, count=7):
         return [self.key(b'head'), self.wallet_key(company), self.key(b'due'), self.key(b'ended:0'),
-                self.key(b'ended:1'), self.key(b'ledger')][:count]
+                self.key(b'ended:1'), self.key(b'ledger'), self.key(b'events')][:count]
 
     def partition_keys(self):
         return [self.key(name) for name in (b'head', b'ledger', b'events', b'due', b'ended:0', b'ended:1')]
 
-    def operate(self, name, company, argument, count=6):
+    def operate(self, name, company, argument, count=7):
         data = self.fcall(name, self.wallet_keys(company, count), struct.pack('<Q', self.epoch) + argument)
         reader = Reader(data)
         outcome, state, at = reader.take(1, 1, 8)
@@ -172,7 +179,7 @@ class Partition:
     def authorize(self, company, call_id, price, terms=Terms(), limits=Limits(), start=False,
                   validate_only=False, resource='voice_outbound', destination='+4912345', meta=b'',
                   not_after=0):
-        flags = start | validate_only << 1 | (price is not None) << 2
+        flags = start | validate_only << 1 | (price is not None) << 2 | self.announces * ANNOUNCES
         return self.operate('authorize', company, struct.pack('<qQB', not_after, self.outbox_max, flags)
                             + terms.pack() + (price or NO_PRICE).pack() + limits.pack() + text(call_id)
                             + text(resource) + text(destination) + text(meta, 2))
@@ -187,8 +194,8 @@ class Partition:
             r.take(-8, -8, -8, 4, 6)
 
     def start(self, company, call_id, started_at=0, terms=UNKNOWN_TERMS, not_after=0):
-        return self.operate('start', company, struct.pack('<q', not_after) + terms.pack()
-                            + struct.pack('<q', started_at) + text(call_id), 5)
+        return self.operate('start', company, struct.pack('<qB', not_after, self.announces * ANNOUNCES)
+                            + terms.pack() + struct.pack('<q', started_at) + text(call_id))
 
     def read_start(self, r, reply):
         decision, shadow, reply['started_at'], reply['max_ms'], reply['available'], replayed = \
@@ -196,30 +203,34 @@ class Partition:
         reply.update(decision=DECISIONS[decision], shadow=DECISIONS[shadow], replayed=bool(replayed))
 
     def stop(self, company, call_id, ended_at=0, terms=UNKNOWN_TERMS):
-        return self.operate('stop', company, terms.pack() + struct.pack('<q', ended_at) + text(call_id), 5)
+        return self.operate('stop', company, struct.pack('<B', self.announces * ANNOUNCES) + terms.pack()
+                            + struct.pack('<q', ended_at) + text(call_id))
 
     def read_stop(self, r, reply):
         reply['metered_ms'], reply['accrued'], reply['available'], replayed = r.take(6, -8, -8, 1)
         reply['replayed'] = bool(replayed)
 
     def settle(self, company, call_id, duration_ms=None, started_at=0, ended_at=0, basis=REPORTED,
-               resource='', destination='', price=None, meta=b'', asked=False, terms=UNKNOWN_TERMS):
-        flags = (duration_ms is None) | asked << 1 | (price is not None) << 2
+               resource='', destination='', price=None, meta=b'', asked=False, terms=UNKNOWN_TERMS,
+               assumed=None):
+        flags = (duration_ms is None) | asked << 1 | (price is not None) << 2 | (assumed is not None) * IS_ASSUMED
         return self.operate('settle', company, struct.pack('<B', flags) + terms.pack()
                             + struct.pack('<qqqB', duration_ms or 0, started_at, ended_at, basis)
-                            + (price or NO_PRICE).pack() + text(call_id) + text(resource)
-                            + text(destination) + text(meta, 2))
+                            + (price or NO_PRICE).pack() + struct.pack('<qI', *(assumed or (0, 0)))
+                            + text(call_id) + text(resource) + text(destination) + text(meta, 2))
 
     def read_settle(self, r, reply):
         reply['cost'], reply['billed_ms'], reply['balance'], reply['available'], flags = \
             r.take(-8, 4, -8, -8, 1)
         reply['duration_ms'], reply['basis'] = r.take(4, 1)
-        reply.update(price=r.price(), replayed=bool(flags & 2), late=bool(flags & 4))
+        reply.update(price=r.price(), replayed=bool(flags & 2), late=bool(flags & 4),
+                     is_correction=bool(flags & 8))
         reply['corrected'], epoch, n = r.take(-8, 8, 8)
         reply['entry'] = (epoch, n)
 
     def cancel(self, company, call_id, terms=UNKNOWN_TERMS):
-        return self.operate('cancel', company, terms.pack() + text(call_id), 5)
+        return self.operate('cancel', company, struct.pack('<B', self.announces * ANNOUNCES) + terms.pack()
+                            + text(call_id))
 
     def read_cancel(self, r, reply):
         reply['released'], reply['available'], replayed = r.take(-8, -8, 1)
@@ -254,8 +265,9 @@ class Partition:
 
     read_charge = read_credit
 
-    def load(self, company, posted=0, version=0, terms=Terms()):
-        return self.operate('load', company, terms.pack() + struct.pack('<qQ', posted, version), 5)
+    def load(self, company, posted=0, version=0, terms=Terms(), announces=False):
+        return self.operate('load', company, terms.pack() + struct.pack('<qQB', posted, version,
+                                                                        announces * ANNOUNCES))
 
     def read_load(self, r, reply):
         pass
@@ -336,17 +348,70 @@ class Partition:
 
     @staticmethod
     def read_entry(entry_id, r):
-        assert r.take(1) == 1
+        assert r.take(1) == 2
         entry = Reply(id=entry_id, company=r.bytes(16))
         names = ['version', 'type', 'amount', 'balance_after', 'at', 'flags', 'quantity']
         entry.update(zip(names, r.take(8, 1, -8, -8, 6, 1, -8)))
         entry.update(price=r.price(), currency=r.bytes(3))
         names = ['duration_ms', 'billed_ms', 'basis', 'authorized_at', 'started_at', 'ended_at']
         entry.update(zip(names, r.take(4, 4, 1, 6, 6, 6)))
+        entry.update(zip(['available', 'exhausts_at'], r.take(-8, 6)))
         entry.update(reference=r.text().decode(), description=r.text(2), resource=r.text().decode(),
-                     destination=r.text().decode(), meta=r.text(2))
+                     destination=r.text().decode(), meta=r.text(2), shadow=None)
+        if entry.flags & 8:
+            decision, cut_at, saved = r.take(1, 6, -8)
+            entry['shadow'] = (DECISIONS[decision], cut_at, saved)
         r.end()
         return entry
+
+    def tick(self, *companies, keep=10_000):
+        keys = [self.key(name) for name in (b'head', b'due', b'ended:0', b'ended:1', b'ledger', b'events')]
+        r = Reader(self.fcall('tick', keys + [self.wallet_key(c) for c in companies],
+                              struct.pack('<QI', self.epoch, keep)))
+        done, _, now, worked = r.take(1, 1, -8, 4)
+        event, entry = tuple(r.take(8, 8)), tuple(r.take(8, 8))
+        due = [(r.bytes(16), r.take(-8)) for _ in range(r.take(4))]
+        r.end()
+        return Reply(now=now, worked=worked, event=event, entry=entry, due=due)
+
+    def tick_all(self):
+        """As the sidecar does: whatever is due, until nothing is."""
+        answer = self.tick()
+        while due := [company for company, at in answer.due if at <= answer.now]:
+            answer = self.tick(*due)
+        return answer
+
+    def events(self, after_event=(0, 0), after_entry=(0, 0), most=1000, from_now=False):
+        r = Reader(self.fcall('events', [self.key(b'head'), self.key(b'ledger'), self.key(b'events')],
+                              struct.pack('<QBQQQQI', self.epoch, from_now, *after_event, *after_entry, most)))
+        outcome, _, now = r.take(1, 1, -8)
+        if outcome:
+            r.end()
+            return Reply(outcome=OUTCOMES[outcome], now=now)
+        event, entry = tuple(r.take(8, 8)), tuple(r.take(8, 8))
+        more_events, more_entries, event_count, entry_count = r.take(1, 1, 4, 4)
+        found, booked = [], []
+        for _ in range(event_count):
+            *event_id, size = r.take(8, 8, 4)
+            found.append(self.read_event(tuple(event_id), Reader(r.bytes(size))))
+        for _ in range(entry_count):
+            *entry_id, size = r.take(8, 8, 4)
+            booked.append(self.read_entry(tuple(entry_id), Reader(r.bytes(size))))
+        r.end()
+        return Reply(outcome='DONE', now=now, event=event, entry=entry, more=(bool(more_events), bool(more_entries)),
+                     events=found, entries=booked)
+
+    @staticmethod
+    def read_event(event_id, r):
+        assert r.take(1) == 1
+        event = Reply(id=event_id, type=EVENTS[r.take(1)], company=r.bytes(16), at=r.take(6),
+                      after=tuple(r.take(8, 8)))
+        names = ['amount', 'available', 'exhausts_at', 'repeat', 'decision', 'shadow_decision', 'shadow']
+        event.update(zip(names, r.take(-8, -8, 6, 4, 1, 1, 1)))
+        event.update(decision=DECISIONS[event.decision], shadow_decision=DECISIONS[event.shadow_decision],
+                     call_id=r.text().decode(), meta=r.text(2))
+        r.end()
+        return event
 
     def trim(self, upto, margin_ms=0, keep_ms=172800000, keep_max=500000, epoch=0):
         reader = Reader(self.fcall('trim', self.partition_keys(), struct.pack(
@@ -358,14 +423,17 @@ class Partition:
 
 WALLET_FIELDS = ['layout', 'posted', 'held', 'burn', 'accrued', 'rem', 'as_of', 'calls', 'version',
                  'exhausted_at', 'due']
-SELDOM_FIELDS = ['generation', 'cursor', 'cursor_due', 'notices', 'terms']
+SELDOM_FIELDS = ['generation', 'calls_due', 'cursor', 'cursor_due', 'phase', 'arm', 'low_armed', 'denied_at',
+                 'denied_count', 'denied_verdict', 'terms']
+SELDOM_SHAPE = '<4dBHB6sIB44s'
 
 
 def take_record(fields):
     """A wallet's record out of its hash; what is left are its calls."""
     record = Reply(zip(WALLET_FIELDS, struct.unpack('<B10d', fields.pop(b''))))
-    record.update(zip(SELDOM_FIELDS, struct.unpack('<3d32s40s', fields.pop(b'\0'))))
-    for name in WALLET_FIELDS[1:] + SELDOM_FIELDS[:3]:
+    record.update(zip(SELDOM_FIELDS, struct.unpack(SELDOM_SHAPE, fields.pop(b'\0'))))
+    record['denied_at'] = int.from_bytes(record.denied_at, 'little')
+    for name in WALLET_FIELDS[1:] + SELDOM_FIELDS[:4]:
         assert record[name] == int(record[name])
         record[name] = int(record[name])
     return record
