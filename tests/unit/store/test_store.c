@@ -171,7 +171,7 @@ static void destroy_store(struct fixture *f)
 /* Operations live on the stacks of tests: what still was under way would end in nowhere. */
 static void expect_nothing_under_way(const struct cg_store *store)
 {
-	assert_true(cg_list_is_empty(&store->refused));
+	assert_false(cg_store__has_refused(store));
 	for (uint64_t n = store->ring.first; n != store->ring.next; n++) {
 		assert_int_equal(store->ring.slots[n & store->ring.mask].kind, CG_SLOT_OVER);
 	}

@@ -1,9 +1,9 @@
 /*
  * Goal: C and the function library mean the same bytes, and no reply can do harm.
  *
- * Method: the commands of a short life of a wallet are compared with those that the Python
- * mirror encodes, the real library's replies are decoded; then every reply is cut at every
- * length, lengthened, and changed byte by byte.
+ * Method: the commands of a short life of a wallet are compared with golden bytes, and golden
+ * replies are decoded; then every reply is cut at every length, lengthened, and changed byte by
+ * byte.  Ticks and events: test_events.c.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -16,11 +16,15 @@
 #include <cmocka.h>
 
 #include "store/wire.h"
+#include "wire_bytes.h"
 #include "wire_golden.h"
 
 #define PARTITION 7
 #define EPOCH     3
 #define NOW_MS    INT64_C(1700000000000)
+
+/* Behind outcome, state, instant, currency, cost, billed, balance and available. */
+#define SETTLE_REPLY_FLAGS 41
 
 static const struct cg_wire_config config = {
     .partition_count = 16, .ended_max = 500000, .ended_keep_ms = 172800000};
@@ -32,25 +36,9 @@ static const struct cg_wallet_terms terms = {
     .low_balance = {-7},
     .low_balance_remaining_ms = 1,
     .cut_warning_ms = 2,
+    .cut_repeat_ms = 5000,
     .currency = {"usd"},
 };
-
-struct bytes {
-	size_t len;
-	char data[1024];
-};
-
-static struct bytes bytes_of(const char *hex)
-{
-	struct bytes bytes = {0};
-
-	for (; hex[0] != '\0'; hex += 2) {
-		char digits[3] = {hex[0], hex[1], '\0'};
-		assert_true(bytes.len < sizeof bytes.data);
-		bytes.data[bytes.len++] = (char)strtoul(digits, NULL, 16);
-	}
-	return bytes;
-}
 
 static struct cg_store_op op_of(enum cg_store_verb verb)
 {
@@ -91,7 +79,8 @@ static void test_load_and_balance(void **state)
 	struct cg_store_op op = op_of(CG_STORE_LOAD);
 	struct bytes reply;
 
-	op.in.load = (struct cg_store_load_in){.posted = {1000000000}, .version = 2};
+	op.in.load =
+	    (struct cg_store_load_in){.posted = {1000000000}, .version = 2, .announces = true};
 	assert_command(&op, load_command);
 	decode(&op, &reply, load_reply);
 
@@ -111,6 +100,7 @@ static void test_authorize(void **state)
 	struct bytes reply;
 
 	op.not_after_ms = NOW_MS + 1;
+	op.announces = true;
 	op.in.authorize = (struct cg_store_authorize_in){
 	    .call_id = CG_VIEW_LITERAL("call-1"),
 	    .resource_type = CG_VIEW_LITERAL("voice_outbound"),
@@ -134,6 +124,61 @@ static void test_authorize(void **state)
 	assert_false(op.out.authorize.replayed);
 }
 
+static void test_start_stop_and_cancel(void **state)
+{
+	(void)state;
+	struct cg_store_op op = op_of(CG_STORE_START);
+
+	op.announces = true;
+	op.not_after_ms = NOW_MS + 1;
+	op.in.start.call_id = CG_VIEW_LITERAL("call-1");
+	op.in.start.started_at_ms = NOW_MS - 5;
+	assert_command(&op, start_command);
+
+	op = op_of(CG_STORE_STOP);
+	op.announces = true;
+	op.in.stop.call_id = CG_VIEW_LITERAL("call-1");
+	op.in.stop.ended_at_ms = NOW_MS - 6;
+	assert_command(&op, stop_command);
+
+	op = op_of(CG_STORE_CANCEL);
+	op.announces = true;
+	op.in.cancel.call_id = CG_VIEW_LITERAL("call-1");
+	assert_command(&op, cancel_command);
+}
+
+static void test_a_correction_is_said_by_its_flag(void **state)
+{
+	(void)state;
+	struct cg_store_op op = op_of(CG_STORE_SETTLE);
+	struct bytes reply = bytes_of(settle_reply);
+
+	reply.data[SETTLE_REPLY_FLAGS] = 2 | 4 | 8;
+	cg_wire_decode(&op, PARTITION, (struct cg_view){reply.data, reply.len});
+	assert_int_equal(op.status, CG_OK);
+	assert_true(op.out.settle.is_correction);
+	assert_true(op.out.settle.replayed);
+	assert_true(op.out.settle.late);
+	reply.data[SETTLE_REPLY_FLAGS] = 4;
+	cg_wire_decode(&op, PARTITION, (struct cg_view){reply.data, reply.len});
+	assert_false(op.out.settle.is_correction);
+}
+
+static void test_an_abandoned_call_is_answered(void **state)
+{
+	(void)state;
+	struct cg_store_op op = op_of(CG_STORE_GET_CALL);
+	struct bytes reply = bytes_of(get_call_reply);
+
+	/* The state stands twice: before the reply and in the call. */
+	reply.data[1] = CG_CALL_ABANDONED;
+	reply.data[13] = CG_CALL_ABANDONED;
+	cg_wire_decode(&op, PARTITION, (struct cg_view){reply.data, reply.len});
+	assert_int_equal(op.status, CG_OK);
+	assert_int_equal(op.state, CG_CALL_ABANDONED);
+	assert_int_equal(op.out.call.state, CG_CALL_ABANDONED);
+}
+
 static void test_settle_and_get_call(void **state)
 {
 	(void)state;
@@ -151,6 +196,9 @@ static void test_settle_and_get_call(void **state)
 	    .has_price = true,
 	    .price = {{1}, {2}, 3, 4},
 	    .meta = {{"\1z\0\0", 4}},
+	    .is_assumed = true,
+	    .assumed_cost = {180005},
+	    .assumed_billed_ms = 120000,
 	};
 	assert_command(&op, settle_command);
 	decode(&op, &reply, settle_reply);
@@ -160,6 +208,7 @@ static void test_settle_and_get_call(void **state)
 	assert_int_equal(op.out.settle.entry_id.partition, PARTITION);
 	assert_int_equal(op.out.settle.entry_id.epoch, EPOCH);
 	assert_int_equal(op.out.settle.entry_id.n, 0);
+	assert_false(op.out.settle.is_correction);
 
 	op = op_of(CG_STORE_GET_CALL);
 	op.in.get_call = CG_VIEW_LITERAL("call-1");
@@ -212,6 +261,20 @@ static struct cg_view decode_partition(
 	return view;
 }
 
+static void assert_correction(const struct cg_ledger_entry_body *body)
+{
+	assert_int_equal(body->type, CG_ENTRY_ADJUSTMENT);
+	assert_true(body->is_correction);
+	assert_int_equal(body->quantity, -30000);
+	assert_int_equal(body->billed_ms, 30000);
+	assert_true(cg_view_equal(body->reference_id, CG_VIEW_LITERAL("correction:call-0")));
+	assert_true(cg_view_equal(body->destination, CG_VIEW_LITERAL("+4912345")));
+	assert_true(body->has_shadow);
+	assert_int_equal(body->shadow_decision, CG_DECISION_INSUFFICIENT_FUNDS);
+	assert_int_equal(body->shadow_cut_at_ms, NOW_MS + 9);
+	assert_int_equal(body->shadow_saved.micros, 33);
+}
+
 static void test_read_trim_and_hello(void **state)
 {
 	(void)state;
@@ -223,14 +286,20 @@ static void test_read_trim_and_hello(void **state)
 	op.in.read.entries_max = 10;
 	assert_partition_command(&op, read_command);
 	decode_partition(&op, &reply, read_reply);
-	assert_int_equal(op.out.read.count, 2);
+	assert_int_equal(op.out.read.count, 3);
 	assert_false(op.out.read.more);
 	assert_int_equal(entries[0].version, 3);
+	assert_int_equal(entries[0].body.available.micros, 999910495);
+	assert_false(entries[0].body.is_correction);
+	assert_false(entries[0].body.has_shadow);
 	assert_int_equal(entries[0].body.amount.micros, -90005);
 	assert_int_equal(entries[0].body.started_at_ms, NOW_MS - 1000);
 	assert_int_equal(entries[1].id.n, 1);
 	assert_int_equal(entries[1].body.type, CG_ENTRY_BONUS);
 	assert_true(cg_view_equal(entries[1].body.description, CG_VIEW_LITERAL("thanks")));
+	assert_int_equal(entries[1].body.available.micros, 999922840);
+	assert_int_equal(entries[1].body.exhausts_at_ms, NOW_MS + 777);
+	assert_correction(&entries[2].body);
 
 	op = (struct cg_partition_op){.verb = CG_PARTITION_TRIM, .partition = PARTITION};
 	op.in.trim.upto_epoch = EPOCH;
@@ -262,8 +331,8 @@ static void test_known_epoch_goes_before_the_one_in_force(void **state)
 	op.known_epoch = 0x0102;
 	op.in.cancel.call_id = CG_VIEW_LITERAL("c");
 	cg_wire_encode(&op, PARTITION, EPOCH, &config, &out);
-	/* The argument: the epoch, 40 bytes of terms, the id. */
-	assert_memory_equal(out.data + out.len - 52, "\2\1\0\0\0\0\0\0", 8);
+	/* The argument: the epoch, flags, 44 bytes of terms, the id, and the line's end. */
+	assert_memory_equal(out.data + out.len - 57, "\2\1\0\0\0\0\0\0", 8);
 }
 
 static void test_a_refused_epoch_is_recovering(void **state)
@@ -395,7 +464,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_load_and_balance),
 	    cmocka_unit_test(test_authorize),
+	    cmocka_unit_test(test_start_stop_and_cancel),
 	    cmocka_unit_test(test_settle_and_get_call),
+	    cmocka_unit_test(test_a_correction_is_said_by_its_flag),
+	    cmocka_unit_test(test_an_abandoned_call_is_answered),
 	    cmocka_unit_test(test_credit),
 	    cmocka_unit_test(test_read_trim_and_hello),
 	    cmocka_unit_test(test_known_epoch_goes_before_the_one_in_force),
