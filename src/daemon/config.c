@@ -82,6 +82,23 @@ static const struct setting settings[] = {
     {"receipts-max", NUMBER, AT(receipts_max), NULL, 64, 1, 1024, "receipts applied again at once"},
     {"wallets-max", NUMBER, AT(wallets_max), NULL, 100000, 16, 10000000,
         "companies whose terms are cached"},
+    {"tick-ms", NUMBER, AT(tick_ms), NULL, 100, 1, 1000,
+        "how long due work (cut-offs, leases) of a partition may wait unseen"},
+    {"watchers-max", NUMBER, AT(watchers_max), NULL, 10000, 1, 100000,
+        "watches at once; more are refused RESOURCE_EXHAUSTED"},
+    {"watch-kept", NUMBER, AT(watch_kept), NULL, 8192, 64, 1048576,
+        "latest events kept for watchers, of all partitions together"},
+    {"watch-kept-bytes", NUMBER, AT(watch_kept_bytes), NULL, 16777216, 1048576, 1073741824,
+        "and the bytes they may take"},
+    {"watch-slow-ms", NUMBER, AT(watch_slow_ms), NULL, 30000, 100, 600000,
+        "a watcher that takes longer over one message is ended"},
+    {"heartbeat-ms", NUMBER, AT(heartbeat_ms), NULL, 5000, 100, 5000,
+        "a watcher hears from us at least this often"},
+    {"events-keep", NUMBER, AT(events_keep), NULL, 10000, 100, 10000000,
+        "events of a partition kept in the store, for watchers that resume"},
+    {"lifecycle-events", NUMBER, AT(lifecycle_events), NULL, 0, 0, 1,
+        "1: also tell of calls authorized, started, stopped and cancelled; a write each on their "
+        "path"},
 };
 
 static void env_name_of(const struct setting *s, char name[64])

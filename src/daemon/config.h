@@ -43,6 +43,14 @@ struct cg_config {
 	int64_t receipt_after_ms;
 	int64_t receipts_max;
 	int64_t wallets_max;
+	int64_t tick_ms;
+	int64_t watchers_max;
+	int64_t watch_kept;
+	int64_t watch_kept_bytes;
+	int64_t watch_slow_ms;
+	int64_t heartbeat_ms;
+	int64_t events_keep;
+	int64_t lifecycle_events;
 
 	/* Read out of redis_url. */
 	char redis_address[CG_CONFIG_TEXT_BYTES];  /* "unix:/path" or "host:port" */

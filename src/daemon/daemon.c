@@ -4,7 +4,8 @@
  * ANSWERING waits for gRPC: accepted requests are answered, those that are not within
  * drain_ms are cancelled.  The store and the flush go on meanwhile, since COMMITTED
  * answers wait for them.  FLUSHING waits for the ledger, at most drain_ms: what stays
- * behind is in the store, and any other sidecar flushes it.
+ * behind is in the store, and any other sidecar flushes it.  Watchers are told at the signal
+ * to go elsewhere; due work goes on until all is answered, and is then left to the others.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "events/events.h"
 #include "gate/gate.h"
 #include "ledger/ledger.h"
 #include "loop/loop.h"
@@ -27,6 +29,7 @@ struct daemon {
 	struct cg_store *store;
 	struct cg_ledger *ledger;
 	struct cg_gate *gate;
+	struct cg_events *events;
 	struct cg_rpc_server *server;
 	struct cg_timer *tick;
 	struct cg_timer *soon; /* the gate's: answers that need no port, and not to wait */
@@ -101,6 +104,7 @@ static void on_server_closed(void *owner)
 	struct daemon *d = owner;
 
 	d->server = NULL; /* Freed when this returns; the tick goes on until the flush is done. */
+	cg_events_close(d->events);
 	cg_log(CG_LOG_INFO, "requests answered", NULL);
 	cg_ledger_drain(d->ledger, cg_loop_now_ms(d->loop) + d->drain_ms, on_drained, d);
 }
@@ -117,6 +121,21 @@ static void on_end_signal(void *owner)
 	    CG_LOG_INFO, "ending", "inflight", cg_log_int(cg_gate_inflight_count(d->gate)), NULL);
 	cg_rpc_server_drain(d->server);
 	cg_rpc_server_close(d->server, d->drain_ms, on_server_closed, d);
+}
+
+static struct cg_events *create_events(struct daemon *d, const struct cg_config *config)
+{
+	struct cg_events_config events = {
+	    .tick_ms = (uint32_t)config->tick_ms,
+	    .kept_max = (uint32_t)config->watch_kept,
+	    .kept_bytes = (uint32_t)config->watch_kept_bytes,
+	    .events_keep = (uint32_t)config->events_keep,
+	    .watchers_max = (uint32_t)config->watchers_max,
+	    .heartbeat_ms = (uint32_t)config->heartbeat_ms,
+	    .slow_ms = (uint32_t)config->watch_slow_ms,
+	};
+
+	return cg_events_create(d->loop, &events, cg_store_events_port(d->store));
 }
 
 static void create_rooms(struct daemon *d, const struct cg_config *config)
@@ -149,6 +168,7 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 	    .store_timeout_ms = (uint32_t)config->store_timeout_ms,
 	    .ledger_timeout_ms = (uint32_t)config->ledger_timeout_ms,
 	    .receipts_max = (uint32_t)config->receipts_max,
+	    .lifecycle_events = config->lifecycle_events != 0,
 	    .wake = wake_gate,
 	    .wake_owner = d,
 	};
@@ -159,6 +179,7 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 	d->ledger = cg_ledger_create(d->loop, &ledger, cg_store_partition_port(d->store));
 	d->gate =
 	    cg_gate_create(&gate, cg_store_port(d->store), cg_ledger_port(d->ledger), &d->clock);
+	d->events = create_events(d, config);
 
 	struct cg_partition_listener of_store = cg_ledger_partition_listener(d->ledger);
 	struct cg_ledger_listener of_ledger = cg_gate_listener(d->gate);
@@ -175,10 +196,11 @@ static enum cg_status open_server(
 	    .message_bytes_max = (uint32_t)config->message_bytes_max,
 	    .metadata_bytes_max = (uint32_t)config->metadata_bytes_max,
 	    .streams_max = (uint32_t)config->streams_max,
+	    .watchers_max = (uint32_t)config->watchers_max,
 	    .deadline_max_ms = (uint32_t)config->deadline_max_ms,
 	    .waits_in_thread = strcmp(config->grpc_wait, "thread") == 0,
 	};
-	return cg_rpc_server_open(d->loop, &rpc, d->gate, &d->server, err);
+	return cg_rpc_server_open(d->loop, &rpc, d->gate, d->events, &d->server, err);
 }
 
 static void start(struct daemon *d, const struct cg_config *config)
@@ -186,6 +208,7 @@ static void start(struct daemon *d, const struct cg_config *config)
 	cg_store_start(d->store);
 	cg_ledger_start(d->ledger);
 	cg_gate_start(d->gate);
+	cg_events_start(d->events);
 	d->tick = cg_timer_create(d->loop, on_tick, d);
 	d->terminate = cg_signal_create(d->loop, SIGTERM, on_end_signal, d);
 	d->interrupt = cg_signal_create(d->loop, SIGINT, on_end_signal, d);
@@ -204,6 +227,7 @@ static void destroy_rooms(struct daemon *d)
 	cg_store_close(d->store);
 	cg_loop_destroy(d->loop);
 	cg_gate_destroy(d->gate);
+	cg_events_destroy(d->events);
 	cg_ledger_destroy(d->ledger);
 	cg_store_destroy(d->store);
 }
@@ -222,6 +246,8 @@ enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *er
 		cg_timer_close(d.tick);
 		cg_signal_close(d.terminate);
 		cg_signal_close(d.interrupt);
+	} else {
+		cg_events_close(d.events); /* Else the end of the server has closed it. */
 	}
 	destroy_rooms(&d);
 	return status;

@@ -29,6 +29,12 @@
 /* As many events gRPC takes from epoll at once. */
 #define EVENTS_MAX 100
 
+/*
+ * Reported at once, before everything else has its turn: a watch that catches up sends its
+ * next message as soon as one has left, for as long as there are any.
+ */
+#define REPLIES_PER_TURN 256
+
 struct event {
 	struct cg_rpc_op *op;
 	bool ok;
@@ -112,10 +118,14 @@ static void *wait_for_grpc(void *owner)
 	return NULL;
 }
 
-/* Reports the answers that have finished. */
+/* Reports the answers that have finished; where there are many, the rest in the next turn. */
 static void take_replies(struct cg_rpc_bridge *bridge)
 {
-	while (bridge->replies_count > 0) {
+	for (uint32_t taken = 0; bridge->replies_count > 0; taken++) {
+		if (taken == REPLIES_PER_TURN) {
+			cg_hook_request(bridge->hook);
+			break;
+		}
 		grpc_event event = grpc_completion_queue_next(
 		    bridge->replies, gpr_inf_past(GPR_CLOCK_REALTIME), NULL);
 		if (event.type != GRPC_OP_COMPLETE) {

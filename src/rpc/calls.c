@@ -9,12 +9,12 @@
 #include "rpc/encode.h"
 #include "rpc/rpc_internal.h"
 
-static void fail(struct cg_rpc_slot *slot, enum cg_status status, enum cg_reason reason)
+void cg_slot__refuse(struct cg_rpc_slot *slot, enum cg_status status, enum cg_reason reason)
 {
 	cg_slot__fail(slot, &(struct cg_rpc_failure){.status = status, .reason = reason});
 }
 
-static void fail_field(struct cg_rpc_slot *slot, const char *field, const char *bound)
+void cg_slot__refuse_field(struct cg_rpc_slot *slot, const char *field, const char *bound)
 {
 	cg_slot__fail(slot,
 	    &(struct cg_rpc_failure){.status = CG_INVALID,
@@ -73,18 +73,18 @@ static void answer(struct cg_rpc_slot *slot)
 		return;
 	}
 	if (body->listing.too_large) {
-		fail_field(
+		cg_slot__refuse_field(
 		    slot, "page_size", "smaller: the calls of this page are more than 4 MiB");
 		return;
 	}
 	if (body->listing.no_room) {
 		cg_server__note_refusal(slot->server, CG_REFUSAL_LISTING);
-		fail(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
+		cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
 		return;
 	}
 	const ProtobufCMessage *message = cg_rpc_encode(&body->req, &slot->server->decoder.arena);
 	if (message == NULL) {
-		fail(slot, CG_INTERNAL, CG_REASON_NONE);
+		cg_slot__refuse(slot, CG_INTERNAL, CG_REASON_NONE);
 		return;
 	}
 	cg_slot__reply(slot,
@@ -139,7 +139,7 @@ static void submit(struct cg_rpc_slot *slot)
 	    cg_rpc_decode(&server->decoder, slot->line->method, bytes, &text, &body->req, &fault);
 	grpc_slice_unref(whole);
 	if (!good) {
-		fail_field(slot, fault.field, fault.bound);
+		cg_slot__refuse_field(slot, fault.field, fault.bound);
 		drop_body(slot);
 		return;
 	}
@@ -165,23 +165,36 @@ static bool take_body(struct cg_rpc_slot *slot)
 	return true;
 }
 
-void cg_calls__on_request(struct cg_rpc_slot *slot)
+bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, const char *message_name)
 {
 	struct cg_rpc_server *server = slot->server;
 
 	server->request_at_ms = cg_loop_now_ms(server->loop);
 	if (server->draining) {
 		cg_server__note_refusal(server, CG_REFUSAL_CLOSING);
-		fail(slot, CG_CLOSING, CG_REASON_SHUTTING_DOWN);
+		cg_slot__refuse(slot, CG_CLOSING, CG_REASON_SHUTTING_DOWN);
 	} else if (slot->payload == NULL) {
-		fail_field(slot, cg_rpc_decode_message(slot->line->method)->short_name,
-		    "sent: the call ended without its message");
+		cg_slot__refuse_field(
+		    slot, message_name, "sent: the call ended without its message");
 	} else if (slot->payload->data.raw.compression != GRPC_COMPRESS_NONE) {
 		cg_server__note_refusal(server, CG_REFUSAL_COMPRESSED);
 		fail_unimplemented(slot);
-	} else if (!take_body(slot)) {
+	} else {
+		return false;
+	}
+	return true;
+}
+
+void cg_calls__on_request(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_server *server = slot->server;
+
+	if (cg_calls__refuse_unread(slot, cg_rpc_decode_message(slot->line->method)->short_name)) {
+		return;
+	}
+	if (!take_body(slot)) {
 		cg_server__note_refusal(server, CG_REFUSAL_IN_FLIGHT);
-		fail(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
+		cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
 	} else if (!set_deadline(slot, slot->body)) {
 		cg_slot__fail(
 		    slot, &(struct cg_rpc_failure){.status = CG_TIMEOUT, .deadline_passed = true});
@@ -193,6 +206,6 @@ void cg_calls__on_request(struct cg_rpc_slot *slot)
 
 void cg_calls__on_unknown(struct cg_rpc_slot *slot)
 {
-	/* Session and Watch among them: answered without waiting for a message. */
+	/* Session among them: answered without waiting for a message. */
 	fail_unimplemented(slot);
 }

@@ -35,7 +35,9 @@ void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_
 
 	add(args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, clamp(config->message_bytes_max));
 	add(args, GRPC_ARG_MAX_METADATA_SIZE, clamp(config->metadata_bytes_max));
-	add(args, GRPC_ARG_MAX_CONCURRENT_STREAMS, clamp(config->streams_max));
+	/* All watches may come over one connection, and leave its requests their share. */
+	add(args, GRPC_ARG_MAX_CONCURRENT_STREAMS,
+	    clamp(config->streams_max + config->watchers_max));
 
 	/* The receive limit is looked at before inflating: 54 KB of gzip became 57 MB. */
 	add(args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);

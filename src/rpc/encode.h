@@ -8,6 +8,7 @@
 
 #include <callgate/v1/callgate.pb-c.h>
 
+#include "events/events.h"
 #include "gate/request.h"
 #include "rpc/arena.h"
 
@@ -21,5 +22,12 @@ const ProtobufCMessage *cg_rpc_encode(const struct cg_request *req, struct cg_ar
 const ProtobufCMessage *cg_rpc_encode_call(const struct cg_call *call, struct cg_arena *arena);
 Callgate__V1__SettleResponse *cg_rpc_encode_settle(
     const struct cg_settle_out *out, struct cg_arena *arena);
+
+/*
+ * What a watcher is told.  Meta that does not fit in the arena is left out (at 64 KiB of
+ * pairs a byte each, it would not); the rest always fits.
+ */
+const ProtobufCMessage *cg_rpc_encode_watch(
+    const struct cg_watch_message *told, struct cg_arena *arena);
 
 #endif /* CG_RPC_ENCODE_H */

@@ -7,8 +7,8 @@
 
 #define DETAIL_TYPE "type.googleapis.com/callgate.v1.ErrorDetail"
 
-_Static_assert(
-    (int)CALLGATE__V1__ERROR_REASON__ERROR_REASON_SHUTTING_DOWN == (int)CG_REASON_SHUTTING_DOWN,
+_Static_assert((int)CALLGATE__V1__ERROR_REASON__ERROR_REASON_WATCHER_TOO_SLOW ==
+        (int)CG_REASON_WATCHER_TOO_SLOW,
     "reasons differ");
 
 static grpc_status_code code_when_full(enum cg_reason reason)
@@ -80,6 +80,10 @@ static const char *sentence_of(const struct cg_rpc_failure *failure)
 	        "the company's partition is being recovered; retry with the same key",
 	    [CG_REASON_SHUTTING_DOWN] =
 	        "the sidecar is shutting down; retry elsewhere with the same key",
+	    [CG_REASON_TOKEN_TOO_OLD] =
+	        "what follows this resume token is not kept any more; watch from now on",
+	    [CG_REASON_WATCHER_TOO_SLOW] =
+	        "the watcher reads too slowly; resume with the last token received",
 	};
 
 	if (failure->unimplemented) {

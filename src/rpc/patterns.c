@@ -20,17 +20,19 @@ static bool is_alnum(char c)
 	return is_lower(c) || is_digit(c) || (c >= 'A' && c <= 'Z');
 }
 
-bool cg_is_key(struct cg_view text)
+static bool is_printable(struct cg_view text)
 {
-	if (text.len < 1 || text.len > CG_CALL_ID_MAX_BYTES) {
-		return false;
-	}
 	for (size_t i = 0; i < text.len; i++) {
 		if (text.data[i] < 0x21 || text.data[i] > 0x7E) {
 			return false;
 		}
 	}
 	return true;
+}
+
+bool cg_is_key(struct cg_view text)
+{
+	return text.len >= 1 && text.len <= CG_CALL_ID_MAX_BYTES && is_printable(text);
 }
 
 bool cg_is_reserved(struct cg_view text)
@@ -109,6 +111,11 @@ bool cg_is_plan(struct cg_view text)
 bool cg_is_page_token(struct cg_view text)
 {
 	return text.len <= CG_PAGE_TOKEN_MAX_BYTES;
+}
+
+bool cg_is_resume_token(struct cg_view text)
+{
+	return text.len <= CG_RESUME_TOKEN_MAX_BYTES && is_printable(text);
 }
 
 bool cg_is_currency(struct cg_view text)

@@ -1,13 +1,15 @@
 /*
- * The server's inside, shared by server.c, slots.c, health.c and listing.c.
+ * The server's inside, shared by server.c, slots.c, watches.c, health.c and listing.c.
  *
  * A slot is a call as gRPC sees it, a body what the gate needs for one:
  *
  *   FREE --post--> POSTED --a request came--> SERVING --answered--> REPLYING --sent--> FREE
- *                    '---the server ends-----------------------------------------------^
+ *                    |                           '---it became a watch---------------^
+ *                    '---the server ends---------------------------------------------^
  *
  * POSTED waits for `arrivals`, SERVING for the gate (and has a body), REPLYING for
- * `replies`.  There are always slots left to refuse with: refusing takes no body.
+ * `replies`.  There are always slots left to refuse with: refusing takes no body, and a
+ * watch, which may last for days, takes its call along and leaves the slot.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -27,6 +29,9 @@
 
 /* A peer that does not read its answer for this long is cut off. */
 #define CG_REPLY_MAX_MS 10000
+
+/* A watch that ends may say why for this long, behind the message that is under way. */
+#define CG_WATCH_ENDING_MAX_MS 1000
 
 /*
  * gRPC answers what arrives while it shuts down with CANCELLED, which callers do not retry.
@@ -54,8 +59,9 @@ struct cg_rpc_line {
 };
 
 #define CG_LINE_HEALTH  CG_METHOD_COUNT
-#define CG_LINE_UNKNOWN (CG_METHOD_COUNT + 1)
-#define CG_LINE_COUNT   (CG_METHOD_COUNT + 2)
+#define CG_LINE_WATCH   (CG_METHOD_COUNT + 1)
+#define CG_LINE_UNKNOWN (CG_METHOD_COUNT + 2)
+#define CG_LINE_COUNT   (CG_METHOD_COUNT + 3)
 
 /* A page of calls as it grows. */
 struct cg_rpc_listing {
@@ -98,6 +104,30 @@ struct cg_rpc_slot {
 	struct cg_list link; /* in free_slots, or in replying */
 };
 
+/* See watches.c. */
+enum cg_watch_state {
+	CG_WATCH_OPEN,
+	CG_WATCH_ENDING,
+	CG_WATCH_LEAVING,
+	CG_WATCH_GONE,
+};
+
+struct cg_rpc_watch {
+	struct cg_rpc_op closed;
+	struct cg_rpc_op sent;
+	enum cg_watch_state state;
+	bool has_begun;  /* the answer's headers have been sent */
+	bool is_sending; /* `sent` is under way: a message, or the status */
+	bool is_closed;  /* `closed` has come */
+	struct cg_rpc_server *server;
+	grpc_call *call;
+	struct cg_watcher *watcher; /* OPEN */
+	enum cg_watch_end why;      /* ENDING */
+	uint64_t ending_at_ms;
+	int cancelled;       /* written by core when the call ends */
+	struct cg_list link; /* in watches_ending, or in none */
+};
+
 enum cg_server_state {
 	CG_SERVER_OPEN,
 	CG_SERVER_LINGERING, /* refuses until nothing is in flight and callers have turned away */
@@ -110,12 +140,14 @@ enum cg_refusal {
 	CG_REFUSAL_COMPRESSED,
 	CG_REFUSAL_CLOSING,
 	CG_REFUSAL_LISTING,
+	CG_REFUSAL_WATCHERS,
 	CG_REFUSAL_COUNT
 };
 
 struct cg_rpc_server {
 	struct cg_loop *loop;
 	struct cg_gate *gate;
+	struct cg_events *events; /* NULL: Watch is not served */
 	struct cg_rpc_config config;
 	struct cg_rpc_listener *listener;
 	struct cg_rpc_bridge *bridge;
@@ -133,6 +165,8 @@ struct cg_rpc_server {
 	struct cg_list free_slots;
 	struct cg_list replying; /* oldest first */
 	struct cg_slab bodies;
+	struct cg_slab watches;
+	struct cg_list watches_ending; /* oldest first */
 	struct cg_rpc_decoder decoder;
 	size_t listings_bytes;
 	struct cg_log_limit refusals[CG_REFUSAL_COUNT];
@@ -154,12 +188,44 @@ void cg_slots__post(struct cg_rpc_server *server);
 /* Cuts off peers that do not read. */
 void cg_slots__cancel_stuck(struct cg_rpc_server *server);
 
+/* What a call ends with where it fails; `op` points into the rest until deinit. */
+struct cg_rpc_ending {
+	grpc_slice message;
+	grpc_metadata trailer;
+	grpc_op op;
+};
+
+void cg_ending__init(
+    struct cg_rpc_ending *ending, const struct cg_rpc_failure *failure, struct cg_arena *arena);
+void cg_ending__deinit(struct cg_rpc_ending *ending);
+
 /* The one answer of a slot; nothing may follow that touches its call.  Takes `message`. */
 void cg_slot__reply(struct cg_rpc_slot *slot, grpc_slice message);
 void cg_slot__fail(struct cg_rpc_slot *slot, const struct cg_rpc_failure *failure);
 
+/*
+ * The call, for good: it is the caller's, who answers and unreferences it, and the slot goes
+ * back, its payload with it.
+ */
+grpc_call *cg_slot__hand_over(struct cg_rpc_slot *slot);
+
 /* The request's bytes in one piece; *ret_whole is to be unreferenced after use. */
 struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole);
+
+/* Failures in words of their own. */
+void cg_slot__refuse(struct cg_rpc_slot *slot, enum cg_status status, enum cg_reason reason);
+void cg_slot__refuse_field(struct cg_rpc_slot *slot, const char *field, const char *bound);
+
+/*
+ * Notes that a request came, and refuses it where that needs no look inside: the server
+ * drains, there is no message (of the type that is named), or it is compressed.
+ */
+bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, const char *message_name);
+
+/* watches.c */
+void cg_watches__on_request(struct cg_rpc_slot *slot);
+/* Cuts off watches that end and whose peer does not read. */
+void cg_watches__cancel_stuck(struct cg_rpc_server *server);
 
 /* calls.c, health.c */
 void cg_calls__on_request(struct cg_rpc_slot *slot);

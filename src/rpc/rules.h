@@ -11,6 +11,7 @@
 #include "rpc/decode.h"
 
 #define CG_BOUND_COMPANY           "a UUID of 36 characters"
+#define CG_BOUND_COMPANY_OR_EMPTY  "empty or a UUID of 36 characters"
 #define CG_BOUND_KEY               "1..128 bytes of printable ASCII"
 #define CG_BOUND_RESERVED          "free of the reserved prefixes correction:, dup: and undo:"
 #define CG_BOUND_RESOURCE          "[a-z][a-z0-9_]{0,63}"
@@ -27,6 +28,12 @@
 #define CG_BOUND_META_KEY          "a key of [A-Za-z0-9_.:-]{1,64}"
 #define CG_BOUND_META_TWICE        "without a key that stands twice"
 #define CG_BOUND_DURABILITY        "DURABILITY_ACCEPTED or DURABILITY_COMMITTED"
+
+#define CG_BOUND_RESUME_TOKEN "0..4096 bytes of printable ASCII, as it was answered"
+#define CG_BOUND_WATCH_TYPES  "at most 64 known types, none of them UNSPECIFIED"
+
+#define CG_RESUME_TOKEN_MAX_BYTES 4096
+#define CG_WATCH_TYPES_MAX        64
 
 #define CG_AT_MAX_MS INT64_C(999999999999999)
 
@@ -121,6 +128,7 @@ bool cg_is_description(struct cg_view text);
 bool cg_is_plan(struct cg_view text);
 bool cg_is_plan_or_empty(struct cg_view text);
 bool cg_is_page_token(struct cg_view text);
+bool cg_is_resume_token(struct cg_view text);
 bool cg_is_currency(struct cg_view text);
 bool cg_is_meta_key(struct cg_view text);
 

@@ -13,6 +13,7 @@
 #include "rpc/rpc_internal.h"
 
 #define HEALTH_PATH "/grpc.health.v1.Health/Check"
+#define WATCH_PATH  "/callgate.v1.Wallets/Watch"
 
 /* On the path of live calls, and not: how many requests wait inside gRPC for a burst. */
 #define POSTED_HOT  64
@@ -53,6 +54,7 @@ void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refus
 	    [CG_REFUSAL_COMPRESSED] = "requests refused: compressed",
 	    [CG_REFUSAL_CLOSING] = "requests refused: shutting down",
 	    [CG_REFUSAL_LISTING] = "listings refused: too many are in flight",
+	    [CG_REFUSAL_WATCHERS] = "watches refused: there are too many",
 	};
 	uint64_t held_back = 0;
 
@@ -79,6 +81,12 @@ static void set_up_lines(struct cg_rpc_server *server)
 	    .path = HEALTH_PATH,
 	    .posted_wanted = POSTED_HOT,
 	    .on_request = cg_health__on_request,
+	};
+	server->lines[CG_LINE_WATCH] = (struct cg_rpc_line){
+	    .server = server,
+	    .path = WATCH_PATH,
+	    .posted_wanted = POSTED_HOT,
+	    .on_request = server->events != NULL ? cg_watches__on_request : cg_calls__on_unknown,
 	};
 	server->lines[CG_LINE_UNKNOWN] = (struct cg_rpc_line){
 	    .server = server,
@@ -143,6 +151,7 @@ static void on_stopped(void *owner)
 
 	cg_slots__deinit(server);
 	cg_slab_deinit(&server->bodies);
+	cg_slab_deinit(&server->watches);
 	cg_rpc_decoder_deinit(&server->decoder);
 	cg_rpc_listener_close(server->listener);
 	cg_timer_close(server->closing);
@@ -199,12 +208,14 @@ static void on_turn(void *owner)
 	struct cg_rpc_server *server = owner;
 
 	cg_slots__cancel_stuck(server);
+	cg_watches__cancel_stuck(server);
 	if (server->state == CG_SERVER_LINGERING && has_lingered(server)) {
 		shut_down(server);
 	}
-	/* Every connection is gone, every slot is back, and so is every body. */
+	/* Every connection is gone, every slot is back, and so is every body and every watch. */
 	if (server->state == CG_SERVER_CLOSING && server->connections_ended &&
-	    server->free_count == server->slot_count) {
+	    server->free_count == server->slot_count &&
+	    cg_slab_taken_count(&server->watches) == 0) {
 		server->state = CG_SERVER_STOPPING;
 		grpc_server_destroy(server->grpc);
 		cg_rpc_bridge_stop(server->bridge, on_stopped);
@@ -215,7 +226,7 @@ static bool check_config(const struct cg_rpc_config *config, struct cg_error *er
 {
 	if (config->listen == NULL || config->calls_max == 0 || config->message_bytes_max == 0 ||
 	    config->metadata_bytes_max == 0 || config->streams_max == 0 ||
-	    config->deadline_max_ms == 0) {
+	    config->watchers_max == 0 || config->deadline_max_ms == 0) {
 		cg_error_set(err, "listen: an address, and limits above 0, are needed");
 		return false;
 	}
@@ -223,7 +234,8 @@ static bool check_config(const struct cg_rpc_config *config, struct cg_error *er
 }
 
 enum cg_status cg_rpc_server_open(struct cg_loop *loop, const struct cg_rpc_config *config,
-    struct cg_gate *gate, struct cg_rpc_server **ret_server, struct cg_error *err)
+    struct cg_gate *gate, struct cg_events *events, struct cg_rpc_server **ret_server,
+    struct cg_error *err)
 {
 	struct cg_rpc_listener *listener;
 
@@ -239,11 +251,15 @@ enum cg_status cg_rpc_server_open(struct cg_loop *loop, const struct cg_rpc_conf
 	CG_ASSERT(server != NULL);
 	server->loop = loop;
 	server->gate = gate;
+	server->events = events;
 	server->config = *config;
 	server->config.listen = NULL; /* The caller's, and not needed any more. */
 	server->listener = listener;
 	status = cg_slab_init(&server->bodies, sizeof(struct cg_rpc_body), config->calls_max);
 	CG_ASSERT(status == CG_OK);
+	status = cg_slab_init(&server->watches, sizeof(struct cg_rpc_watch), config->watchers_max);
+	CG_ASSERT(status == CG_OK);
+	cg_list_init(&server->watches_ending);
 	cg_rpc_decoder_init(&server->decoder, cg_loop_clock_ns() ^ (uintptr_t)server);
 	server->closing = cg_timer_create(loop, on_closing_timer, server);
 
@@ -273,7 +289,12 @@ void cg_rpc_server_set_serving(struct cg_rpc_server *server, bool serving)
 
 void cg_rpc_server_drain(struct cg_rpc_server *server)
 {
+	bool begins = !server->draining;
+
 	server->draining = true;
+	if (begins && server->events != NULL) {
+		cg_events_end_watchers(server->events);
+	}
 }
 
 void cg_rpc_server_close(
@@ -282,7 +303,7 @@ void cg_rpc_server_close(
 	CG_ASSERT(server->state == CG_SERVER_OPEN);
 	server->on_closed = on_closed;
 	server->owner = owner;
-	server->draining = true;
+	cg_rpc_server_drain(server);
 	server->state = CG_SERVER_LINGERING;
 	server->linger_until_ms = cg_loop_now_ms(server->loop) + CG_LINGER_MAX_MS;
 	server->grace_until_ms = cg_loop_now_ms(server->loop) + grace_ms;

@@ -2,9 +2,10 @@
  * The contract, served: gRPC in, requests to the gate, answers out.
  *
  * Everything happens on the loop thread, which watches gRPC's descriptor beside its own;
- * where that cannot be found, a thread waits for gRPC and notes down what arrived.  Every accepted request is answered exactly once, or its
- * connection is gone.  A request whose caller hung up goes on in the gate: only its answer
- * is dropped.
+ * where that cannot be found, a thread waits for gRPC and notes down what arrived.  Every
+ * accepted request is answered exactly once, or its connection is gone.  A request whose
+ * caller hung up goes on in the gate: only its answer is dropped.  A watch takes nothing
+ * from the requests' limits.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -12,6 +13,7 @@
 #define CG_RPC_SERVER_H
 
 #include "base/base.h"
+#include "events/events.h"
 #include "gate/gate.h"
 #include "loop/loop.h"
 
@@ -21,7 +23,8 @@ struct cg_rpc_config {
 	uint32_t calls_max;          /* requests in flight; beyond: RESOURCE_EXHAUSTED */
 	uint32_t message_bytes_max;  /* 64 KiB */
 	uint32_t metadata_bytes_max; /* 8 KiB */
-	uint32_t streams_max;        /* per connection */
+	uint32_t streams_max;        /* per connection, beside its watches */
+	uint32_t watchers_max;       /* of all connections; beyond: RESOURCE_EXHAUSTED */
 	uint32_t deadline_max_ms;    /* where the caller set none, or a later one: 30 000 */
 	bool waits_in_thread;        /* for gRPC, instead of in the loop: slower; for comparison */
 };
@@ -34,10 +37,11 @@ struct cg_rpc_server;
  * A unix socket is 0660, and its path is held by a lock on "<path>.lock" for as long as
  * the server lives: CG_WRONG_STATE where another server holds it.  A plaintext TCP address
  * that is not loopback is CG_INVALID.  The health check answers NOT_SERVING until
- * cg_rpc_server_set_serving().
+ * cg_rpc_server_set_serving().  `events`: where Watch listens; NULL: it is UNIMPLEMENTED.
  */
 enum cg_status cg_rpc_server_open(struct cg_loop *loop, const struct cg_rpc_config *config,
-    struct cg_gate *gate, struct cg_rpc_server **ret_server, struct cg_error *err);
+    struct cg_gate *gate, struct cg_events *events, struct cg_rpc_server **ret_server,
+    struct cg_error *err);
 
 /* The port that was bound; 0 for a unix socket. */
 uint16_t cg_rpc_server_port(const struct cg_rpc_server *server);
@@ -45,13 +49,16 @@ uint16_t cg_rpc_server_port(const struct cg_rpc_server *server);
 /* What the health check answers. */
 void cg_rpc_server_set_serving(struct cg_rpc_server *server, bool serving);
 
-/* NOT_SERVING in health; new requests are refused UNAVAILABLE/SHUTTING_DOWN. */
+/*
+ * NOT_SERVING in health; new requests are refused UNAVAILABLE/SHUTTING_DOWN, and every watch
+ * is ended so.
+ */
 void cg_rpc_server_drain(struct cg_rpc_server *server);
 
 /*
  * Stops accepting, lets accepted requests be answered until `grace_ms`, cancels the rest,
  * drains the queues, joins the thread; then on_closed, once, and the server is gone.  It
- * waits for every request that the gate has: the gate must be alive until then.
+ * waits for every request that the gate has: gate and events must be alive until then.
  */
 void cg_rpc_server_close(
     struct cg_rpc_server *server, uint32_t grace_ms, void (*on_closed)(void *owner), void *owner);

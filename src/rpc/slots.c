@@ -10,7 +10,7 @@
 static const unsigned allowed[] = {
     [CG_SLOT_FREE] = 1u << CG_SLOT_POSTED,
     [CG_SLOT_POSTED] = 1u << CG_SLOT_SERVING | 1u << CG_SLOT_FREE,
-    [CG_SLOT_SERVING] = 1u << CG_SLOT_REPLYING,
+    [CG_SLOT_SERVING] = 1u << CG_SLOT_REPLYING | 1u << CG_SLOT_FREE,
     [CG_SLOT_REPLYING] = 1u << CG_SLOT_FREE,
 };
 
@@ -89,10 +89,35 @@ static void on_arrived(struct cg_rpc_op *op, bool ok)
 	line->on_request(slot);
 }
 
+/* Its call is somebody else's, or ended: the slot is for the next one. */
+static void empty(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_server *server = slot->server;
+	bool some_missing = server->free_count == 0;
+
+	if (slot->payload != NULL) {
+		grpc_byte_buffer_destroy(slot->payload);
+		slot->payload = NULL;
+	}
+	slot->call = NULL;
+	give_back(slot);
+	if (some_missing) {
+		cg_slots__post(server);
+	}
+}
+
+grpc_call *cg_slot__hand_over(struct cg_rpc_slot *slot)
+{
+	grpc_call *call = slot->call;
+
+	CG_ASSERT(slot->body == NULL);
+	empty(slot);
+	return call;
+}
+
 static void on_replied(struct cg_rpc_op *op, bool ok)
 {
 	struct cg_rpc_slot *slot = CG_CONTAINER_OF(op, struct cg_rpc_slot, op);
-	struct cg_rpc_server *server = slot->server;
 
 	/*
 	 * Whether the answer reached the caller is not looked at: what was decided stays, and
@@ -103,19 +128,9 @@ static void on_replied(struct cg_rpc_op *op, bool ok)
 		grpc_slice_unref(slot->details.method);
 		grpc_slice_unref(slot->details.host);
 	}
-	if (slot->payload != NULL) {
-		grpc_byte_buffer_destroy(slot->payload);
-		slot->payload = NULL;
-	}
 	grpc_call_unref(slot->call);
-	slot->call = NULL;
 	cg_list_remove(&slot->link);
-
-	bool some_missing = server->free_count == 0;
-	give_back(slot);
-	if (some_missing) {
-		cg_slots__post(server);
-	}
+	empty(slot);
 }
 
 /* The one place from which a call is answered. */
@@ -149,34 +164,47 @@ void cg_slot__reply(struct cg_rpc_slot *slot, grpc_slice message)
 	grpc_slice_unref(message);
 }
 
-void cg_slot__fail(struct cg_rpc_slot *slot, const struct cg_rpc_failure *failure)
+void cg_ending__init(
+    struct cg_rpc_ending *ending, const struct cg_rpc_failure *failure, struct cg_arena *arena)
 {
 	char text[CG_FAILURE_MESSAGE_BYTES];
 
 	cg_rpc_failure_message(failure, text);
-	struct cg_view details = cg_rpc_failure_details(failure, &slot->server->decoder.arena);
-	grpc_slice message = grpc_slice_from_copied_string(text);
-	grpc_metadata trailer = {
+	struct cg_view details = cg_rpc_failure_details(failure, arena);
+	ending->message = grpc_slice_from_copied_string(text);
+	ending->trailer = (grpc_metadata){
 	    .key = grpc_slice_from_static_string("grpc-status-details-bin"),
 	    .value = grpc_slice_from_copied_buffer(details.data, details.len),
 	};
+	ending->op = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
+	    .data.send_status_from_server = {
+	        .status = cg_rpc_failure_code(failure),
+	        .status_details = &ending->message,
+	        .trailing_metadata_count = details.len > 0 ? 1 : 0,
+	        .trailing_metadata = &ending->trailer,
+	    }};
+}
+
+void cg_ending__deinit(struct cg_rpc_ending *ending)
+{
+	grpc_slice_unref(ending->trailer.value);
+	grpc_slice_unref(ending->message);
+}
+
+void cg_slot__fail(struct cg_rpc_slot *slot, const struct cg_rpc_failure *failure)
+{
+	struct cg_rpc_ending ending;
+
+	cg_ending__init(&ending, failure, &slot->server->decoder.arena);
 	grpc_op ops[] = {
 	    {.op = GRPC_OP_SEND_INITIAL_METADATA},
-	    {.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
-	        .data.send_status_from_server =
-	            {
-	                .status = cg_rpc_failure_code(failure),
-	                .status_details = &message,
-	                .trailing_metadata_count = details.len > 0 ? 1 : 0,
-	                .trailing_metadata = &trailer,
-	            }},
+	    ending.op,
 	    {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
 	        .data.recv_close_on_server.cancelled = &slot->cancelled},
 	};
 
 	start_reply(slot, ops, CG_COUNT_OF(ops));
-	grpc_slice_unref(trailer.value);
-	grpc_slice_unref(message);
+	cg_ending__deinit(&ending);
 }
 
 struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole)

@@ -39,15 +39,24 @@ def pb(tmp_path_factory):
     return importlib.import_module("callgate.v1.callgate_pb2")
 
 
+def measured_environment():
+    """For tests that look at memory: AddressSanitizer holds back little of what is freed."""
+    given = os.environ.get("ASAN_OPTIONS", "")
+    return {**os.environ, "ASAN_OPTIONS": f"{given}:quarantine_size_mb=1"}
+
+
 class Server:
-    def __init__(self, listen=None, calls_max=256, grace_ms=2000):
+    def __init__(self, listen=None, calls_max=256, grace_ms=2000, watchers_max=4000,
+                 measured=False):
         self.folder = tempfile.TemporaryDirectory(prefix="cg-rpc-")
         self.path = os.path.join(self.folder.name, "gate.sock")
         self.listen = listen or f"unix:{self.path}"
         program = os.path.join(os.environ.get("CG_BIN", ROOT / "build/dev/bin"), "fake_gate_server")
         self.log = open(os.path.join(self.folder.name, "log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            [program, self.listen, str(calls_max), str(grace_ms), *WAITS_IN],
+            [program, self.listen, str(calls_max), str(grace_ms), str(watchers_max),
+             *WAITS_IN],
+            env=measured_environment() if measured else None,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline().split()
         self.port = int(line[1]) if line else None
@@ -57,6 +66,24 @@ class Server:
         self.log.flush()
         with open(self.log.name, encoding="utf-8") as log:
             return log.read()
+
+    def say(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def tell(self, kind, company=COMPANY, meta_bytes=0, count=1):
+        """That many events of a type happen."""
+        self.say(f"tell {kind} {company} {meta_bytes} {count}")
+
+    def counts(self):
+        """How many watchers there are, and how many messages have left for them."""
+        self.say("counts")
+        words = self.process.stdout.readline().split()
+        assert words[0] == "counts"
+        return int(words[1]), int(words[2])
+
+    def watcher_count(self):
+        return self.counts()[0]
 
     def drain(self):
         self.process.send_signal(signal.SIGUSR1)
@@ -125,6 +152,14 @@ def method(channel, pb, path):
     return channel.unary_unary(
         path, getattr(pb, f"{name}Request").SerializeToString,
         getattr(pb, f"{name}Response").FromString)
+
+
+def watch(channel, pb, timeout=None, **fields):
+    """A stream of WatchResponses."""
+    send = channel.unary_stream(
+        "/callgate.v1.Wallets/Watch", pb.WatchRequest.SerializeToString,
+        pb.WatchResponse.FromString)
+    return send(pb.WatchRequest(**fields), timeout=timeout)
 
 
 def authorize(channel, pb):

@@ -1,10 +1,16 @@
 /*
- * The rpc room with a gate that decides nothing, as a program: what tests/rpc/ talks to.
+ * The rpc room with a gate that decides nothing and an events room in which happens what
+ * stdin says, as a program: what tests/rpc/ talks to.
  *
- *   fake_gate_server LISTEN CALLS_MAX GRACE_MS [thread]
+ *   fake_gate_server LISTEN CALLS_MAX GRACE_MS WATCHERS_MAX [thread]
  *
  * Prints "ready PORT" when it serves; SIGUSR1 drains, SIGTERM or the end of stdin closes.
- * Its last line says how many requests the gate was given and has answered.
+ * Its last line says how many requests the gate was given and has answered.  On stdin:
+ *
+ *   tell TYPE COMPANY META_BYTES COUNT   that many events (see fake_events.h)
+ *   beat                                 a heartbeat to all
+ *   end WHY                              every watcher, by the number of enum cg_watch_end
+ *   counts                               prints "counts WATCHERS SENT"
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -14,18 +20,22 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "fake_events.h"
 #include "fake_gate.h"
 #include "rpc/server.h"
 
 struct program {
 	struct cg_loop *loop;
 	struct cg_gate *gate;
+	struct cg_events *events;
 	struct cg_rpc_server *server;
 	struct cg_signal *drain;
 	struct cg_signal *term;
 	struct cg_watch *input;
 	uint32_t grace_ms;
 	bool closing;
+	char line[256]; /* of stdin, as far as it has come */
+	size_t line_len;
 };
 
 static void on_closed(void *owner)
@@ -57,15 +67,48 @@ static void close_server(void *owner)
 	}
 }
 
+static void obey(struct program *p, const char *line)
+{
+	char company_text[64];
+	struct cg_uuid company;
+	unsigned type = 0;
+	unsigned bytes = 0;
+	unsigned count = 0;
+
+	if (sscanf(line, "tell %u %63s %u %u", &type, company_text, &bytes, &count) == 4) {
+		CG_ASSERT(cg_uuid_parse(cg_view_of(company_text), &company));
+		fake_events_tell(p->events, (enum cg_event_type)type, &company, bytes, count);
+	} else if (sscanf(line, "end %u", &type) == 1) {
+		fake_events_end(p->events, (enum cg_watch_end)type);
+	} else if (strcmp(line, "beat") == 0) {
+		fake_events_beat(p->events);
+	} else if (strcmp(line, "counts") == 0) {
+		(void)printf("counts %" PRIu32 " %" PRIu64 "\n",
+		    fake_events_watcher_count(p->events), fake_events_sent_count(p->events));
+		(void)fflush(stdout);
+	}
+}
+
 static void on_input(void *owner, unsigned events)
 {
 	struct program *p = owner;
 	char bytes[64];
 
 	(void)events;
-	if (read(STDIN_FILENO, bytes, sizeof bytes) <= 0) {
+	ssize_t len = read(STDIN_FILENO, bytes, sizeof bytes);
+	if (len <= 0) {
 		cg_watch_set(p->input, 0);
 		close_server(p);
+		return;
+	}
+	for (ssize_t i = 0; i < len; i++) {
+		if (bytes[i] == '\n') {
+			p->line[p->line_len] = '\0';
+			p->line_len = 0;
+			obey(p, p->line);
+		} else if (p->line_len < sizeof p->line - 1) {
+			p->line[p->line_len++] = bytes[i];
+		}
 	}
 }
 
@@ -74,8 +117,9 @@ int main(int argc, char **argv)
 	struct program p = {0};
 	struct cg_error err;
 
-	if (argc < 4) {
-		(void)fprintf(stderr, "usage: %s LISTEN CALLS_MAX GRACE_MS [thread]\n", argv[0]);
+	if (argc < 5) {
+		(void)fprintf(
+		    stderr, "usage: %s LISTEN CALLS_MAX GRACE_MS WATCHERS_MAX [thread]\n", argv[0]);
 		return 2;
 	}
 	struct cg_rpc_config config = {
@@ -85,14 +129,17 @@ int main(int argc, char **argv)
 	    .metadata_bytes_max = 8 * 1024,
 	    .streams_max = 1024,
 	    .deadline_max_ms = 30000,
-	    .waits_in_thread = argc > 4,
+	    .watchers_max = (uint32_t)strtoul(argv[4], NULL, 10),
+	    .waits_in_thread = argc > 5,
 	};
 	p.grace_ms = (uint32_t)strtoul(argv[3], NULL, 10);
 	(void)signal(SIGPIPE, SIG_IGN);
 	p.loop = cg_loop_create();
 	p.gate = fake_gate_create(p.loop);
-	if (cg_rpc_server_open(p.loop, &config, p.gate, &p.server, &err) != CG_OK) {
+	p.events = fake_events_create(p.loop, config.watchers_max);
+	if (cg_rpc_server_open(p.loop, &config, p.gate, p.events, &p.server, &err) != CG_OK) {
 		(void)fprintf(stderr, "%s\n", err.text);
+		fake_events_destroy(p.events);
 		fake_gate_destroy(p.gate);
 		cg_loop_destroy(p.loop);
 		return 1;
@@ -109,6 +156,7 @@ int main(int argc, char **argv)
 	cg_signal_close(p.drain);
 	cg_signal_close(p.term);
 	cg_watch_close(p.input);
+	fake_events_destroy(p.events);
 	fake_gate_destroy(p.gate);
 	cg_loop_destroy(p.loop);
 	return 0;
