@@ -69,6 +69,9 @@ static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 		req->out.call.billed_ms = row->corrected_billed_ms;
 		req->out.call.duration_ms = row->corrected_duration_ms;
 		req->out.call.basis = row->corrected_basis;
+		if (row->started_at_ms > 0) {
+			req->out.call.ended_at_ms = row->started_at_ms + row->corrected_duration_ms;
+		}
 		req->out.call.entry_id = row->correction_id;
 	}
 	cg_answer__ok(req);

@@ -227,7 +227,7 @@ static void take_row(struct cg_request *req, const struct cg_ledger_row *row)
 	            .price = row->price,
 	            .entry_id = row->entry_id,
 	        },
-	    .state = CG_CALL_SETTLED,
+	    .state = cg_answer__state_of(row),
 	    .currency = row->currency,
 	};
 	if (row->is_corrected) {
@@ -250,7 +250,12 @@ static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 		cg_answer__refused(req, CG_STORE_KEY_REUSED, CG_CALL_NONE);
 		return;
 	}
-	if (cg_answer__state_of(row) == CG_CALL_ABANDONED) {
+	/*
+	 * Where the store was told of this row already, it has a charge of its own under the
+	 * call, which the flush took back: nothing is left to correct, and the row stands.
+	 */
+	bool was_told = req->work.is_asked && req->work.is_assumed;
+	if (cg_answer__state_of(row) == CG_CALL_ABANDONED && !was_told) {
 		correct(req, row);
 		return;
 	}

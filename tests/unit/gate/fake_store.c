@@ -168,7 +168,7 @@ static bool settle_abandoned(struct world *world, struct cg_store_op *op)
 	struct world_entry *correction = world_find_correction(world, &op->company, in->call_id);
 	struct world_entry *entry =
 	    world_find_entry(world, &op->company, CG_ENTRY_USAGE, in->call_id);
-	bool is_held = entry != NULL && entry->is_key_known && entry->is_assumed;
+	bool is_known = entry != NULL && entry->is_key_known;
 
 	if (correction != NULL && correction->is_key_known) {
 		bool is_same = in->as_metered || in->duration_ms == correction->duration_ms;
@@ -177,11 +177,11 @@ static bool settle_abandoned(struct world *world, struct cg_store_op *op)
 		op->outcome = is_same ? CG_STORE_DONE : CG_STORE_KEY_REUSED;
 		return true;
 	}
-	if (is_held) {
+	if (is_known && entry->is_assumed) {
 		correct(world, op, -entry->amount, entry->rate);
 		return true;
 	}
-	if (op->asked && in->is_assumed) {
+	if (!is_known && op->asked && in->is_assumed) {
 		correct(world, op, in->assumed_cost.micros, in->price.rate_per_minute.micros);
 		return true;
 	}

@@ -176,6 +176,8 @@ static void test_corrected_call_is_told_by_both_rows(void **state)
 		assert_int_equal(a.req.out.call.cost.micros, rows[i].duration_ms);
 		assert_int_equal(a.req.out.call.billed_ms, rows[i].duration_ms);
 		assert_int_equal(a.req.out.call.duration_ms, rows[i].duration_ms);
+		assert_int_equal(a.req.out.call.ended_at_ms, 4711 + rows[i].duration_ms);
+		assert_int_equal(a.req.out.call.entry_id.n, 2);
 		assert_int_equal(a.req.out.call.basis, CG_BASIS_REPORTED);
 		fixture_end(&f);
 	}
@@ -342,6 +344,42 @@ static void test_correction_under_another_entry_is_answered_from_the_rows(void *
 	fixture_end(&f);
 }
 
+/*
+ * A store that forgot the abandoned call, authorized and settled its id anew: the flush took
+ * that charge back, and the call stays as the ledger has it.
+ */
+static void test_charge_beside_an_abandoned_call_is_answered_from_the_row(void **state)
+{
+	(void)state;
+
+	for (int is_other_duration = 0; is_other_duration < 2; is_other_duration++) {
+		struct fixture f;
+		struct asked a;
+
+		start_with_wallet(&f);
+		(void)world_add_call(&f.world, 1, "k", 5);
+		asked_settle(&a, &f, 5000 + is_other_duration);
+		a.req.in.settle.durability = CG_DURABILITY_COMMITTED;
+		asked_submit(&a, &f);
+		while (a.dones == 0) {
+			/* What the store takes for its own is to the ledger the abandoned call's. */
+			struct world_entry *entry = &f.world.entries[0];
+			bool is_row = world_next_is_ledger(&f.world, CG_LEDGER_KEY_READ);
+			entry->is_assumed = is_row;
+			entry->duration_ms = 5000 + (is_row ? 0 : is_other_duration);
+			entry->id.n += world_next_is_ledger(&f.world, CG_LEDGER_AWAIT) ? 100 : 0;
+			assert_true(world_step(&f.world));
+		}
+		assert_int_equal(f.world.read_count[CG_LEDGER_AWAIT], 2);
+		assert_int_equal(f.world.entry_count, 1);
+		assert_int_equal(a.req.status, is_other_duration ? CG_KEY_REUSED : CG_OK);
+		assert_int_equal(a.req.has_settled, is_other_duration);
+		assert_int_equal(a.req.out.settle.state, CG_CALL_ABANDONED);
+		assert_int_equal(a.req.out.settle.store.basis, CG_BASIS_ASSUMED);
+		fixture_end(&f);
+	}
+}
+
 /* A recovery between the row and its use: the row is read again, and holds only as it is then. */
 static void test_row_before_a_recovery_proves_nothing_after_it(void **state)
 {
@@ -443,6 +481,7 @@ int main(void)
 	    cmocka_unit_test(test_committed_correction_waits_for_its_own_row),
 	    cmocka_unit_test(test_longest_call_id_is_corrected),
 	    cmocka_unit_test(test_correction_under_another_entry_is_answered_from_the_rows),
+	    cmocka_unit_test(test_charge_beside_an_abandoned_call_is_answered_from_the_row),
 	    cmocka_unit_test(test_row_before_a_recovery_proves_nothing_after_it),
 	    cmocka_unit_test(test_lifecycle_is_announced_where_configured),
 	};
