@@ -67,6 +67,23 @@ class Flusher:
             setattr(entry, name, value)
         return entry
 
+    def correction(self, company, call_id, amount, quantity, billed_ms, **shadow):
+        """Of a call that entry() made: the difference in cost and in billed milliseconds."""
+        entry = self.entry(company, "adjustment", amount, f"correction:{call_id}",
+                           resource="voice_outbound", quantity=quantity)
+        entry.meta = json.dumps({"entry_id": entry.id, "call_id": call_id, "correction": True,
+                                 "billed_ms": billed_ms, **shadow})
+        return entry
+
+    def shadow(self, company, decision, saved, cut_at_ms=None, **more):
+        """A call of shadow mode, as the room says it."""
+        entry = self.entry(company, **more)
+        meta = {**json.loads(entry.meta), "shadow_decision": decision, "shadow_saved_micros": saved}
+        if cut_at_ms is not None:
+            meta["shadow_cut_at_ms"] = cut_at_ms
+        entry.meta = json.dumps(meta)
+        return entry
+
     def flush(self, *entries, mode=0, trimmed=(0, 0), raw=None, reason=None):
         columns = [[getattr(e, f.name) for e in entries] for f in dataclasses.fields(Entry)]
         (row,) = self.sql(FLUSH, PARTITION, self.epoch, *self.last, *trimmed, mode, *columns, raw, reason)

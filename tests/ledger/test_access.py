@@ -40,7 +40,8 @@ def test_customers_touch_no_table(attempt, role, table, statement):
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
 @pytest.mark.parametrize("statement", [
     "select * from callgate.receipts", "select callgate.wallet_read(gen_random_uuid())",
-    "select callgate.epoch_take(0, 0, 1)", "select callgate.deployment_read(16)"])
+    "select callgate.epoch_take(0, 0, 1)", "select callgate.deployment_read(16)",
+    "select * from callgate.shadow_calls", "select * from callgate.shadow_report('-infinity', 'infinity', null)"])
 def test_the_schema_callgate_is_closed_to_supabases_roles(attempt, role, statement):
     with pytest.raises(REFUSED):
         attempt(role, statement)
@@ -62,7 +63,8 @@ def test_service_role_reads_money_and_does_not_write_it(attempt, statement):
     "insert into callgate.receipts (type) values ('top_up')", "update callgate.plans set calls_max = 1",
     "update callgate.rates set minimum_ms = 1", "select nextval('callgate.terms_version')",
     "select callgate.set_aside(0, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',"
-    " '{}', null, null)", "insert into companies values (gen_random_uuid())", "select * from callgate.quarantine"])
+    " '{}', null, null)", "insert into companies values (gen_random_uuid())", "select * from callgate.quarantine",
+    "select * from callgate.shadow_calls", "select * from callgate.shadow_report('-infinity', 'infinity', null)"])
 def test_the_sidecar_has_its_functions_and_nothing_else(attempt, statement):
     with pytest.raises(REFUSED):
         attempt("callgate_sidecar", statement)
@@ -92,7 +94,9 @@ def test_the_sidecar_can_work(attempt, statement):
     "delete from callgate.rates where plan_id = 'growth' and prefix = '+91'",
     "insert into callgate.rates values ('growth', 'eur', 'voice_outbound', '', 1)",
     "select * from wallets", "select * from usage_logs", "select * from wallet_transactions",
-    "select * from callgate.quarantine", "select * from callgate.receipts", "select * from companies"])
+    "select * from callgate.quarantine", "select * from callgate.receipts", "select * from companies",
+    "update callgate.plans set cut_repeat_ms = 7000 where plan_id = 'growth'", "select * from callgate.shadow_calls",
+    "select * from callgate.shadow_report('-infinity', 'infinity', null)"])
 def test_the_operator_sets_terms_and_reads(attempt, statement):
     attempt("callgate_operator", statement)
 
@@ -100,7 +104,7 @@ def test_the_operator_sets_terms_and_reads(attempt, statement):
 @pytest.mark.parametrize("statement", [
     "update wallets set balance = 1", "delete from wallet_transactions", "delete from callgate.plans",
     "insert into callgate.receipts (type) values ('top_up')", "select callgate.epoch_take(0, 0, 1)",
-    "update callgate.terms set plans_version = 0"])
+    "update callgate.terms set plans_version = 0", "delete from callgate.shadow_calls"])
 def test_the_operator_does_not_touch_money(attempt, statement):
     with pytest.raises(REFUSED):
         attempt("callgate_operator", statement)

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from flusher import FLUSH, PARTITION, Entry, Flusher
+from support.invariants import MISCORRECTED, UNLOGGED
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def test_a_receipt_is_applied_by_its_entry(sql, flusher):
 def test_a_key_is_read_with_what_the_caller_said(sql, flusher):
     company = flusher.wallet()
     flusher.flush(flusher.entry(company, reference="call-1"),
-                  flusher.entry(company, "adjustment", -7, "correction:call-1"))
+                  flusher.correction(company, "call-1", -7, 0, 62000))
     (row,) = sql("select amount_micros, at_ms, pairs, corrected_micros, meta ->> 'billed_ms'"
                  " from callgate.key_read(%s, 'usage', 'call-1')", company)
     city = "Łódź".encode()
@@ -215,3 +216,40 @@ def test_a_key_is_read_with_what_the_caller_said(sql, flusher):
                    b"\x01k\x00\x00" + b"\x04city" + bytes([len(city), 0]) + city, -7, "62000") or \
         row[2] == b"\x04city" + bytes([len(city), 0]) + city + b"\x01k\x00\x00"
     assert sql("select * from callgate.key_read(%s, 'usage', 'call-2')", company) == []
+
+
+def test_a_correction_is_logged_with_the_difference(sql, flusher):
+    company = flusher.wallet()
+    flusher.flush(flusher.entry(company, reference="call-1"))
+    assert flusher.flush(flusher.correction(company, "call-1", 31500, -21000, 41000))[4:] == (0, 0)
+    assert counts(sql) == (2, 2, 2, 0)
+    assert sql("select quantity, cost from usage_logs order by created_at")[1] == (Decimal("-0.35"), Decimal("-3.15"))
+    assert sql("select sum(quantity), sum(cost) from usage_logs") == [(Decimal("0.683333333333"), Decimal("6.15"))]
+    # Once more, of a history that was lost: booked, taken back, and not logged.
+    assert flusher.flush(flusher.correction(company, "call-1", 31500, -21000, 41000))[4:] == (0, 1)
+    assert counts(sql) == (3, 2, 3, 0)
+
+
+@pytest.mark.parametrize("change, statement", [
+    ({}, None),
+    ({"resource": ""}, UNLOGGED),  # not logged at all
+    ({"amount": 31501, "balance": -61499, "meta": None}, UNLOGGED),  # not said to be a correction
+    ({"reference": "correction:call-2"}, UNLOGGED),  # of another call than its row says
+    ({"quantity": -20999}, MISCORRECTED),
+])
+def test_the_shared_invariants_see_a_wrong_correction(sql, flusher, change, statement):
+    company = flusher.wallet()
+    flusher.flush(flusher.entry(company, reference="call-1"))
+    correction = flusher.correction(company, "call-1", 31500, -21000, 41000)
+    for name, value in change.items():
+        setattr(correction, name, value)
+    assert flusher.flush(correction)[4:] == (0, 0)
+    for invariant in (UNLOGGED, MISCORRECTED):
+        assert bool(sql(invariant)) == (invariant is statement), invariant
+
+
+def test_the_shared_invariants_want_a_call_for_a_correction(sql, flusher):
+    company = flusher.wallet()
+    flusher.flush(flusher.correction(company, "call-9", 31500, -21000, 41000))
+    assert sql(UNLOGGED) == []
+    assert sql(MISCORRECTED) == [("call-9",)]

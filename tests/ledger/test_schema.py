@@ -77,6 +77,17 @@ def test_a_price_out_of_bounds_is_refused(sql, change):
             " and resource_type = 'voice_inbound' and currency = 'usd'")
 
 
+@pytest.mark.parametrize("repeat_ms, fits", [(999, False), (1000, True), (3600000, True), (3600001, False)])
+def test_a_cut_off_is_repeated_within_bounds(sql, repeat_ms, fits):
+    assert sql("select distinct cut_repeat_ms from callgate.plans") == [(5000,)]
+    change = f"update callgate.plans set cut_repeat_ms = {repeat_ms} where plan_id = 'starter'"
+    if fits:
+        sql(change)
+    else:
+        with pytest.raises(psycopg.errors.CheckViolation):
+            sql(change)
+
+
 @pytest.mark.parametrize("table", ["wallet_transactions", "usage_logs", "callgate.keys"])
 @pytest.mark.parametrize("attempt", ["delete from {}", "update {} set created_at = now()", "truncate {} cascade"])
 def test_ledger_tables_are_append_only_for_their_owner_too(sql, table, attempt):

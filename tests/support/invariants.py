@@ -68,13 +68,28 @@ KEYLESS = """
      where t.entry_id is null
 """
 
-# A usage entry has one row in usage_logs, with what it cost.
+# A usage entry has one row in usage_logs, with what it cost; a correction one with the difference.
 UNLOGGED = """
     select coalesce(t.entry_id, u.meta->>'entry_id')
-      from (select * from wallet_transactions where type = 'usage') t
+      from (select *, type = 'adjustment' as corrects from wallet_transactions
+             where type = 'usage'
+                or (type = 'adjustment' and starts_with(reference_id, 'correction:'))) t
       full join usage_logs u on u.meta->>'entry_id' = t.entry_id
      where t.entry_id is null or u.id is null or u.cost <> -t.amount
-        or u.company_id <> t.company_id
+        or u.company_id <> t.company_id or u.meta ? 'correction' <> t.corrects
+        or (not u.meta ? 'is_charge'
+            and t.reference_id <> case when t.corrects then 'correction:' else '' end
+                                  || (u.meta->>'call_id'))
+"""
+
+# What was billed of a call, correction included, is what its last row says; there is one call.
+MISCORRECTED = """
+    select c.meta->>'call_id' from usage_logs c
+      left join usage_logs u on u.company_id = c.company_id
+       and u.meta->>'call_id' = c.meta->>'call_id' and not u.meta ? 'correction'
+     where c.meta ? 'correction'
+       and (u.id is null or abs((u.quantity + c.quantity) * 60000
+              - (c.meta->>'billed_ms')::numeric) > 0.000001)
 """
 
 UNAPPLIED = "select type, reference_id from callgate.receipts where entry_id is null"
@@ -137,6 +152,8 @@ def _ledger(stack, quarantine):
         yield f"{entry}: ledger and keys differ"
     for (entry,) in stack.sql(UNLOGGED):
         yield f"{entry}: ledger and usage_logs differ"
+    for (call_id,) in stack.sql(MISCORRECTED):
+        yield f"{call_id}: was billed otherwise than its correction says"
     for kind, entry, reason in stack.sql(QUARANTINED):
         if not any(known in reason for known in quarantine):
             yield f"{entry} is in quarantine ({kind}): {reason}"

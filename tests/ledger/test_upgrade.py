@@ -1,0 +1,81 @@
+"""The migrations of a later version under the sidecars of the one before, which go on flushing.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+
+import psycopg
+import pytest
+
+from conftest import MIGRATIONS
+from flusher import FLUSH, PARTITION, Flusher
+
+FIRST_VERSION_ENDS = "20261122100900"
+
+# What a sidecar of the first version asks, in its own words.
+KEY = ("select r.entry_id, r.amount_micros, r.corrected_micros, r.meta ->> 'billed_ms'"
+       " from callgate.key_read(%s, 'usage', %s) r")
+PLANS = "select plan_id, version, shadow, guard_ms, cut_warning_ms from callgate.plans order by plan_id"
+RECEIPT = "select callgate.receipt_write(%s, 'top_up', %s, %s, '', 'x')"
+
+
+def apply(connection, later):
+    for path in MIGRATIONS:
+        if (path.name.split("_")[0] > FIRST_VERSION_ENDS) == later:
+            connection.execute(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def url(postgres):
+    postgres.execute("create database upgraded")
+    with psycopg.connect(postgres.url("upgraded")) as connection:
+        apply(connection, later=False)
+    yield postgres.url("upgraded")
+    postgres.drop_database("upgraded")
+
+
+def test_a_sidecar_of_the_first_version_goes_on(url):
+    with psycopg.connect(url, autocommit=True) as old, psycopg.connect(url) as migration:
+        def sql(statement, *values):
+            # Prepared, so that its plans outlive the migration as a sidecar's do.
+            cursor = old.execute(statement, values, prepare=True)
+            return cursor.fetchall() if cursor.description else []
+
+        def work(number):
+            sql(RECEIPT, company, 1000, f"pay-{number}")
+            top_up = flusher.entry(company, "top_up", 1000, f"pay-{number}")
+            call = flusher.entry(company, reference=f"call-{number}")
+            again = flusher.entry(company, reference=f"call-{number}")
+            assert flusher.flush(top_up, call, again)[4:] == (0, 1)
+            (row,) = sql(KEY, company, call.reference)
+            assert row == (call.id, -93000, 0, "62000")
+            assert len(sql(PLANS)) == 5
+
+        flusher = Flusher(sql)
+        company = flusher.wallet()
+        work(1)
+        apply(migration, later=True)
+        migration.commit()
+        work(2)
+        assert sql("select count(*) from usage_logs") == [(2,)]
+        assert sql("select count(*) from callgate.shadow_calls") == [(0,)]
+        assert sql("select distinct cut_repeat_ms from callgate.plans") == [(5000,)]
+
+
+def test_a_batch_under_way_holds_no_migration_up(url):
+    """The migration does not wait for a flush that has not committed."""
+    with psycopg.connect(url, autocommit=True) as setup, psycopg.connect(url) as flushing, \
+            psycopg.connect(url) as migration:
+        flusher = Flusher(lambda statement, *values: [*setup.execute(statement, values)]
+                          if statement.startswith("select") else setup.execute(statement, values))
+        company = flusher.wallet()
+        entry = flusher.entry(company)
+        columns = [[value] for value in vars(entry).values()]
+        row = flushing.execute(FLUSH, (PARTITION, 1, 0, 0, 0, 0, 0, *columns, None, None)).fetchone()
+        assert row[0] == "done"
+        migration.execute("set lock_timeout = '5s'")
+        apply(migration, later=True)
+        migration.commit()
+        flushing.commit()
+        flusher.last = row[2], row[3]
+        assert flusher.flush(flusher.shadow(company, "allowed", 1, 1787300000000))[0] == "done"
+        assert setup.execute("select count(*) from callgate.shadow_calls").fetchone() == (1,)
