@@ -88,6 +88,8 @@ struct callgate_options {
 	uint32_t retries_max; /* further attempts on UNAVAILABLE; 0: none; default 4 */
 	uint32_t backoff_ms; /* before the first retry, doubled for each, with jitter; default 25 */
 	uint32_t in_flight_max; /* operations accepted and not yet called back; default 1 024 */
+	/* Of a watch's server, until it is asked again; default 15 000: three heartbeats. */
+	uint32_t watch_silence_ms;
 	/*
 	 * No thread: answers are read inside callgate_client_dispatch() and _wait(), and
 	 * the descriptor is -1.  For programs that do nothing but wait, such as a load
@@ -185,6 +187,9 @@ CALLGATE_OPERATION(charge)
  * then see an event twice (drop by its id).  Every other end is final: OUT_OF_RANGE (the
  * token is older than what is kept), RESOURCE_EXHAUSTED (too slow), UNAUTHENTICATED, ...
  *
+ * The next message is read once the one before was delivered: a caller that does not
+ * dispatch holds up its server, never fills its own memory.
+ *
  * Not counted by in_flight_max.  Its callbacks run where those of operations run.
  */
 struct callgate_watch;
@@ -193,7 +198,10 @@ typedef void (*callgate_watch_on_message)(
 /* The last callback; the watch is gone when it returns. */
 typedef void (*callgate_watch_on_end)(void *context, const struct callgate_error *error);
 
-/* *ret_watch is set where the answer is CALLGATE_ACCEPTED. */
+/*
+ * *ret_watch is set where the answer is CALLGATE_ACCEPTED; CALLGATE_FULL where there is no
+ * memory.  The error's `attempts` are the streams that were begun.
+ */
 CALLGATE_API enum callgate_submit callgate_watch_open(struct callgate_client *client,
     const struct callgate_watch_request *request, callgate_watch_on_message on_message,
     callgate_watch_on_end on_end, void *context, struct callgate_watch **ret_watch);
@@ -201,7 +209,7 @@ CALLGATE_API enum callgate_submit callgate_watch_open(struct callgate_client *cl
 /* The last token received; "" before the first.  Valid until the next callback. */
 CALLGATE_API const char *callgate_watch_token(const struct callgate_watch *watch);
 
-/* No callback runs for it any more.  Allowed inside its own on_message. */
+/* No callback runs for it any more.  Allowed inside any callback, also its own. */
 CALLGATE_API void callgate_watch_close(struct callgate_watch *watch);
 
 #ifdef __cplusplus

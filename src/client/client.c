@@ -22,12 +22,11 @@ int64_t cg_client__now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-bool cg_client__push_due_locked(struct cg_op *op)
+bool cg_client__push_due_locked(struct callgate_client *client, struct cg_due *due)
 {
-	bool was_empty = cg_list_is_empty(&op->client->due);
+	bool was_empty = cg_list_is_empty(&client->due);
 
-	op->state = CG_OP_DUE;
-	cg_list_append(&op->client->due, &op->link);
+	cg_list_append(&client->due, &due->link);
 	return was_empty;
 }
 
@@ -39,6 +38,31 @@ void cg_client__wake(struct callgate_client *client)
 	if (client->descriptor >= 0) {
 		(void)!write(client->descriptor, &one, sizeof(one));
 	}
+}
+
+void cg_client__release(struct cg_op *op)
+{
+	cg_arena_reset(&op->arena);
+	grpc_slice_unref(op->request);
+	cg_slab_give(&op->client->ops, op);
+}
+
+/* Counted out first: the callback may submit the next operation in its place. */
+static void deliver_op(struct cg_due *due)
+{
+	struct cg_op *op = CG_CONTAINER_OF(due, struct cg_op, due);
+	struct callgate_client *client = op->client;
+
+	cg_list_remove(&op->live_link);
+	client->in_flight_count--;
+	op->delivered = true;
+	if (op->kept) {
+		return;
+	}
+	client->in_callback = true;
+	op->method->deliver(op);
+	client->in_callback = false;
+	cg_client__release(op);
 }
 
 enum callgate_submit cg_client__submit(struct callgate_client *client,
@@ -64,35 +88,13 @@ enum callgate_submit cg_client__submit(struct callgate_client *client,
 	op->deadline_at_ms = cg_client__now_ms() + client->options.deadline_ms;
 	op->deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
 	    gpr_time_from_millis(client->options.deadline_ms, GPR_TIMESPAN));
-	cg_list_init(&op->link);
+	op->tag.completed = cg_call__completed;
+	op->due.deliver = deliver_op;
+	cg_list_init(&op->due.link);
 	cg_list_append(&client->live, &op->live_link);
 	client->in_flight_count++;
 	*ret_op = op;
 	return CALLGATE_ACCEPTED;
-}
-
-void cg_client__release(struct cg_op *op)
-{
-	cg_arena_reset(&op->arena);
-	grpc_slice_unref(op->request);
-	cg_slab_give(&op->client->ops, op);
-}
-
-/* Counted out first: the callback may submit the next operation in its place. */
-static void deliver(struct cg_op *op)
-{
-	struct callgate_client *client = op->client;
-
-	cg_list_remove(&op->live_link);
-	client->in_flight_count--;
-	op->delivered = true;
-	if (op->kept) {
-		return;
-	}
-	client->in_callback = true;
-	op->method->deliver(op);
-	client->in_callback = false;
-	cg_client__release(op);
 }
 
 /* Everything in `due`, so that what callbacks bring about waits for the next dispatch. */
@@ -109,7 +111,9 @@ static size_t deliver_due(struct callgate_client *client)
 	}
 	(void)pthread_mutex_unlock(&client->lock);
 	while ((link = cg_list_pop(&batch)) != NULL) {
-		deliver(CG_CONTAINER_OF(link, struct cg_op, link));
+		struct cg_due *due = CG_CONTAINER_OF(link, struct cg_due, link);
+
+		due->deliver(due);
 		count++;
 	}
 	return count;
@@ -125,7 +129,7 @@ static bool poll_once(struct callgate_client *client, gpr_timespec until)
 	if (event.type != GRPC_OP_COMPLETE) {
 		return false;
 	}
-	cg_call__end(event.tag);
+	((struct cg_tag *)event.tag)->completed(event.tag);
 	return true;
 }
 
@@ -135,7 +139,9 @@ size_t callgate_client_dispatch(struct callgate_client *client)
 
 	CG_ASSERT(!client->in_callback);
 	if (client->options.poll_inline) {
-		size_t polls_left = client->in_flight_count;
+		/* Of a watch its next message and its end. */
+		size_t polls_left =
+		    client->in_flight_count + (size_t)2 * atomic_load(&client->watch_count);
 
 		while (polls_left > 0 && poll_once(client, gpr_time_0(GPR_CLOCK_MONOTONIC))) {
 			polls_left--;
@@ -172,7 +178,7 @@ size_t callgate_client_wait(struct callgate_client *client, int timeout_ms)
 	struct pollfd readable = {.fd = client->descriptor, .events = POLLIN, .revents = 0};
 
 	CG_ASSERT(!client->in_callback);
-	if (client->in_flight_count == 0) {
+	if (client->in_flight_count == 0 && cg_list_is_empty(&client->watches)) {
 		return 0;
 	}
 	if (client->options.poll_inline) {
@@ -206,6 +212,7 @@ static void cancel_all(struct callgate_client *client)
 			(void)grpc_call_cancel(op->call, NULL);
 		}
 	}
+	cg_watch__cancel_all_locked(client);
 	(void)pthread_mutex_unlock(&client->lock);
 }
 
@@ -220,15 +227,19 @@ static void drain(struct callgate_client *client)
 	}
 }
 
-/* Those between two attempts end with the error of their last one. */
+/* Operations between two attempts end with the error of their last one. */
 static void give_up_waiting(struct callgate_client *client)
 {
 	struct cg_list *link;
 
 	(void)pthread_mutex_lock(&client->lock);
 	while ((link = cg_list_pop(&client->waiting)) != NULL) {
-		(void)cg_client__push_due_locked(CG_CONTAINER_OF(link, struct cg_op, link));
+		struct cg_op *op = CG_CONTAINER_OF(link, struct cg_op, due.link);
+
+		op->state = CG_OP_DUE;
+		(void)cg_client__push_due_locked(client, &op->due);
 	}
+	cg_watch__end_all_locked(client);
 	(void)pthread_mutex_unlock(&client->lock);
 }
 
@@ -242,7 +253,8 @@ void callgate_client_close(struct callgate_client *client)
 	drain(client);
 	give_up_waiting(client);
 	(void)deliver_due(client);
-	CG_ASSERT(client->in_flight_count == 0);
+	CG_ASSERT(client->in_flight_count == 0 && cg_list_is_empty(&client->watches));
+	CG_ASSERT(atomic_load(&client->watch_count) == 0);
 	if (client->kept != NULL) {
 		cg_client__release(client->kept);
 	}

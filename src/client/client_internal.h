@@ -4,8 +4,9 @@
  * Two threads meet here.  The caller's submits (it starts the gRPC batch itself, so that a
  * request reaches the socket without a hand-over), dispatches and closes.  The poller
  * waits for gRPC's completions, decodes, and tries again what may be tried again.  What
- * both touch is guarded by `lock`: `due`, `waiting`, `closing`, and each operation's
- * `call`.  An operation belongs to the poller from submit until it is in `due`.
+ * both touch is guarded by `lock`: `due`, `waiting`, `closing`, each operation's `call`,
+ * and the watches (watch.c).  An operation belongs to the poller from submit until it is in
+ * `due`.
  *
  *              submit               completion
  *   (free) -----------> CALLING ------------------> DUE --dispatch--> (free)
@@ -20,6 +21,7 @@
 #define CG_CLIENT_CLIENT_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include <callgate/client.h>
 #include <grpc/grpc.h>
@@ -28,7 +30,40 @@
 #include "client/arena.h"
 #include "client/codec.h"
 
+/*
+ * What is handed to gRPC passes from thread to thread through its queue, which
+ * ThreadSanitizer does not see, gRPC being built without it.  This says what the queue
+ * guarantees.
+ */
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#define CG_HAND_OVER(what) __tsan_release(what)
+#define CG_TAKE_OVER(what) __tsan_acquire(what)
+#else
+#define CG_HAND_OVER(what) ((void)(what))
+#define CG_TAKE_OVER(what) ((void)(what))
+#endif
+
 struct cg_op;
+
+/* What gRPC's queue gives back when a batch has completed; in its owner. */
+struct cg_tag {
+	void (*completed)(struct cg_tag *tag);
+};
+
+/* What waits for dispatch: an operation that has ended, or a watch with something to say. */
+struct cg_due {
+	struct cg_list link; /* in `due`; an operation's is in `waiting` before */
+	void (*deliver)(struct cg_due *due);
+};
+
+/* How gRPC says that a call ended: where its batch puts it. */
+struct cg_call_end {
+	grpc_metadata_array initial_metadata;
+	grpc_metadata_array trailing_metadata;
+	grpc_status_code code;
+	grpc_slice code_details;
+};
 
 /* What the machinery needs to know of a method; of the contract's, and of a bench's. */
 struct cg_method {
@@ -53,7 +88,8 @@ enum cg_op_state {
 };
 
 struct cg_op {
-	struct cg_list link;      /* in `due` or `waiting` */
+	struct cg_tag tag;
+	struct cg_due due;
 	struct cg_list live_link; /* in `live`; the caller's thread alone */
 	struct callgate_client *client;
 	const struct cg_method *method;
@@ -72,11 +108,8 @@ struct cg_op {
 
 	/* One attempt; `call` is NULL between attempts. */
 	grpc_call *call;
-	grpc_metadata_array initial_metadata;
-	grpc_metadata_array trailing_metadata;
+	struct cg_call_end end;
 	grpc_byte_buffer *answer;
-	grpc_status_code code;
-	grpc_slice code_details;
 
 	/* How it ended; in the arena. */
 	const void *response;
@@ -104,7 +137,10 @@ struct callgate_client {
 	pthread_mutex_t lock;
 	struct cg_list due;
 	struct cg_list waiting; /* by retry_at_ms */
+	struct cg_list watches; /* open and not ended; only the caller's thread changes it */
 	bool closing;
+
+	atomic_uint watch_count; /* those whose memory is not free yet, closed or not */
 };
 
 int64_t cg_client__now_ms(void);
@@ -126,8 +162,8 @@ void cg_operations__register(struct callgate_client *client);
 /* Gives a delivered operation back to the slab. */
 void cg_client__release(struct cg_op *op);
 
-/* Puts an ended operation into `due` and says whether the caller must be woken for it. */
-bool cg_client__push_due_locked(struct cg_op *op);
+/* Puts it into `due` and says whether the caller must be woken for it. */
+bool cg_client__push_due_locked(struct callgate_client *client, struct cg_due *due);
 
 /* Makes the descriptor readable. */
 void cg_client__wake(struct callgate_client *client);
@@ -139,7 +175,37 @@ void cg_client__wake(struct callgate_client *client);
 void cg_call__start(struct cg_op *op);
 
 /* The attempt's batch has completed: from here the operation is DUE or WAITING. */
-void cg_call__end(struct cg_op *op);
+void cg_call__completed(struct cg_tag *tag);
+
+/* The operations that begin a call with one message and await its end, told in `end`. */
+#define CG_CALL_BEGIN_OPS 5
+void cg_call__begin_ops(struct callgate_client *client, struct cg_call_end *end,
+    grpc_byte_buffer *message, grpc_op ops[CG_CALL_BEGIN_OPS]);
+void cg_call__free_end(struct cg_call_end *end);
+
+/* Reads an end other than OK; the texts go into the arena. */
+void cg_call__read_error(
+    const struct cg_call_end *end, struct cg_arena *arena, struct callgate_error *error);
+
+/* The message's bytes in one piece, to be given back; false where they are compressed. */
+bool cg_call__read_bytes(grpc_byte_buffer *message, grpc_slice *ret_bytes);
+
+/* A pause before an attempt after `failures` (>= 1) of them, with jitter.  The poller's. */
+int64_t cg_call__backoff_ms(
+    struct callgate_client *client, uint32_t failures, const struct callgate_error *error);
+
+/* The packed request; false where it is beyond any bound. */
+bool cg_operations__pack(enum cg_codec codec, const void *request, grpc_slice *ret_slice);
+
+/*
+ * Under the lock, on the poller's thread: starts the attempts whose pause is over and ends
+ * those that have been silent for too long.  Until when nothing of that is to be done.
+ */
+int64_t cg_watch__poll_locked(struct callgate_client *client, int64_t now_ms);
+
+/* Closing, under the lock: first what has a call is cancelled, later what has none ends. */
+void cg_watch__cancel_all_locked(struct callgate_client *client);
+void cg_watch__end_all_locked(struct callgate_client *client);
 
 /* The poller's thread; `argument` is its client. */
 void *cg_poll__run(void *argument);

@@ -19,7 +19,7 @@
 
 enum cg_codec {
 #define X(name, NAME, Type, service) CG_CODEC_##NAME,
-	OPERATIONS(X)
+	METHODS(X)
 #undef X
 	CG_CODEC_COUNT
 };

@@ -23,6 +23,8 @@ enum {
 	BACKOFF_MS_MAX = 60 * 1000,
 	IN_FLIGHT = 1024,
 	IN_FLIGHT_MAX = 1024 * 1024,
+	WATCH_SILENCE_MS = 15 * 1000, /* three of the contract's heartbeats */
+	WATCH_SILENCE_MS_MAX = 3600 * 1000,
 
 	/* A listing of 1 000 calls, each with 4 096 bytes of meta, and some. */
 	ANSWER_BYTES_MAX = 8 * 1024 * 1024,
@@ -43,6 +45,7 @@ void callgate_options_init(struct callgate_options *options)
 	    .retries_max = RETRIES,
 	    .backoff_ms = BACKOFF_MS,
 	    .in_flight_max = IN_FLIGHT,
+	    .watch_silence_ms = WATCH_SILENCE_MS,
 	};
 }
 
@@ -77,6 +80,9 @@ static bool options_are_valid(const struct callgate_options *options, struct cg_
 		cg_error_set(err, "backoff_ms: must be 1..%d", BACKOFF_MS_MAX);
 	} else if (options->in_flight_max < 1 || options->in_flight_max > IN_FLIGHT_MAX) {
 		cg_error_set(err, "in_flight_max: must be 1..%d", IN_FLIGHT_MAX);
+	} else if (options->watch_silence_ms < 1 ||
+	    options->watch_silence_ms > WATCH_SILENCE_MS_MAX) {
+		cg_error_set(err, "watch_silence_ms: must be 1..%d", WATCH_SILENCE_MS_MAX);
 	} else {
 		return true;
 	}
@@ -183,6 +189,8 @@ static struct callgate_client *create(const struct callgate_options *options, st
 	cg_list_init(&client->live);
 	cg_list_init(&client->due);
 	cg_list_init(&client->waiting);
+	cg_list_init(&client->watches);
+	atomic_init(&client->watch_count, 0);
 	CG_ASSERT(pthread_mutex_init(&client->lock, NULL) == 0);
 	cg_random_init(&client->random,
 	    (uint64_t)cg_client__now_ms() ^ (uint64_t)getpid() << 32 ^ (uintptr_t)client);

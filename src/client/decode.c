@@ -12,6 +12,8 @@
 #define LAST_DECISION       CALLGATE_DECISION_DENIED_BARRED
 #define LAST_CALL_STATE     CALLGATE_CALL_STATE_STOPPED
 #define LAST_DURATION_BASIS CALLGATE_DURATION_BASIS_ASSUMED
+#define LAST_ENTRY_TYPE     CALLGATE_ENTRY_TYPE_USAGE
+#define LAST_EVENT_TYPE     CALLGATE_EVENT_TYPE_CALL_OVERDUE
 #define LAST_ERROR_REASON   CALLGATE_ERROR_REASON_WATCHER_TOO_SLOW
 
 /* A value that this version does not know counts as UNSPECIFIED, which is 0 everywhere. */
@@ -20,6 +22,7 @@ static unsigned known(int64_t value, int64_t last)
 	return value >= 0 && value <= last ? (unsigned)value : 0;
 }
 
+/* protoc-c's entry types are all of one layout; each map below asserts its own. */
 typedef Callgate__V1__Call__MetaEntry meta_entry;
 
 static bool decode_meta(struct cg_arena *arena, meta_entry *const *entries, size_t count,
@@ -55,6 +58,7 @@ static void decode_low_balance(const Callgate__V1__Wallet *from, struct callgate
 
 #define TEXT(name)        to->name = from->name;
 #define INT(name)         to->name = from->name;
+#define SMALL(name)       to->name = from->name;
 #define BOOL(name)        to->name = from->name != 0;
 #define KNOWN(name, TYPE) to->name = known((int64_t)from->name, LAST_##TYPE);
 #define LOW_BALANCE       decode_low_balance(from, to);
@@ -73,7 +77,9 @@ static void decode_low_balance(const Callgate__V1__Wallet *from, struct callgate
 #define SETTLED  INNER(settled, fill_settle_response)
 
 #define META(Type, message)                                                                        \
-	if (!decode_meta(arena, from->meta, from->n_meta, &to->meta)) {                            \
+	_Static_assert(sizeof(Callgate__V1__##Type##__MetaEntry) == sizeof(meta_entry), "layout"); \
+	if (!decode_meta(                                                                          \
+	        arena, (meta_entry *const *)(void *)from->meta, from->n_meta, &to->meta)) {        \
 		return false;                                                                      \
 	}                                                                                          \
 	to->meta_count = from->n_meta;
@@ -83,6 +89,11 @@ static void decode_low_balance(const Callgate__V1__Wallet *from, struct callgate
 		return false;                                                                      \
 	}                                                                                          \
 	to->calls_count = from->n_calls;
+
+#define EVENT                                                                                      \
+	if (from->event != NULL && !decode_event(from->event, &to->event, arena)) {                \
+		return false;                                                                      \
+	}
 
 #define FILL(name, NAME, Type)                                                                     \
 	static bool fill_##name(                                                                   \
@@ -116,8 +127,22 @@ static bool decode_calls(Callgate__V1__Call *const *from, size_t count,
 	return true;
 }
 
+FILL(event, EVENT, Event)
+
+static bool decode_event(const Callgate__V1__Event *from, const struct callgate_event **ret_event,
+    struct cg_arena *arena)
+{
+	struct callgate_event *event = cg_arena_take(arena, 1, sizeof(*event));
+
+	if (event == NULL || !fill_event(from, event, arena)) {
+		return false;
+	}
+	*ret_event = event;
+	return true;
+}
+
 #define X(name, NAME, Type, service) FILL(name##_response, NAME##_RESPONSE, Type##Response)
-OPERATIONS(X)
+METHODS(X)
 #undef X
 
 FILL(error_detail, ERROR_DETAIL, ErrorDetail)
@@ -135,14 +160,14 @@ FILL(error_detail, ERROR_DETAIL, ErrorDetail)
 		}                                                                                  \
 		return to;                                                                         \
 	}
-OPERATIONS(X)
+METHODS(X)
 #undef X
 
 const void *cg_codec_decode(enum cg_codec codec, struct cg_view bytes, struct cg_arena *arena)
 {
 	static const void *(*const decoders[])(struct cg_view, struct cg_arena *) = {
 #define X(name, NAME, Type, service) [CG_CODEC_##NAME] = decode_##name,
-	    OPERATIONS(X)
+	    METHODS(X)
 #undef X
 	};
 

@@ -88,6 +88,23 @@ static void encode_wallet_changes(
 	}
 }
 
+static bool encode_types(const struct callgate_watch_request *from, Callgate__V1__WatchRequest *to,
+    struct cg_arena *arena)
+{
+	if (from->type_count == 0) {
+		return true;
+	}
+	to->types = cg_arena_take(arena, from->type_count, sizeof(*to->types));
+	if (to->types == NULL) {
+		return false;
+	}
+	for (size_t i = 0; i < from->type_count; i++) {
+		to->types[i] = (unsigned)from->types[i];
+	}
+	to->n_types = from->type_count;
+	return true;
+}
+
 #define TEXT(name)      to->name = text(from->name);
 #define INT(name)       to->name = from->name;
 #define SMALL(name)     to->name = from->name;
@@ -95,6 +112,10 @@ static void encode_wallet_changes(
 #define ENUM(name)      to->name = (unsigned)from->name;
 #define SETTLE_DURATION encode_settle_duration(from, to);
 #define WALLET_CHANGES  encode_wallet_changes(from, to);
+#define TYPES                                                                                      \
+	if (!encode_types(from, to, arena)) {                                                      \
+		return NULL;                                                                       \
+	}
 #define META(Type, message)                                                                        \
 	_Static_assert(sizeof(Callgate__V1__##Type##__MetaEntry) == sizeof(meta_entry), "layout"); \
 	if (!encode_meta(arena, &callgate__v1__##message##__meta_entry__descriptor, from->meta,    \
@@ -115,7 +136,7 @@ static void encode_wallet_changes(
 		callgate__v1__##name##_request__init(to);                                          \
 		FIELDS_##NAME##_REQUEST return &to->base;                                          \
 	}
-OPERATIONS(X)
+METHODS(X)
 #undef X
 
 const ProtobufCMessage *cg_codec_encode(
@@ -123,7 +144,7 @@ const ProtobufCMessage *cg_codec_encode(
 {
 	static const ProtobufCMessage *(*const encoders[])(const void *, struct cg_arena *) = {
 #define X(name, NAME, Type, service) [CG_CODEC_##NAME] = encode_##name,
-	    OPERATIONS(X)
+	    METHODS(X)
 #undef X
 	};
 

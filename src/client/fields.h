@@ -9,7 +9,8 @@
  *   META   key/value pairs
  *   PRICE, WALLET, ONE_CALL, SETTLED  a message inside, with its `has_`
  *   SETTLE_DURATION, WALLET_CHANGES, LOW_BALANCE  a oneof, written out beside the codec
- *   CALLS  repeated
+ *   CALLS, TYPES  repeated
+ *   EVENT  a message inside, NULL where it is not there
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -59,6 +60,8 @@
 	TEXT(reference_id) TEXT(description) META(ChargeRequest, charge_request) \
 	ENUM(durability)
 
+#define FIELDS_WATCH_REQUEST TEXT(company_id) TEXT(resume_token) TYPES
+
 #define FIELDS_PRICE \
 	INT(rate_micros_per_minute) INT(connect_fee_micros) INT(minimum_ms) \
 	INT(increment_ms) TEXT(currency)
@@ -73,6 +76,13 @@
 	TEXT(company_id) TEXT(destination) INT(expires_at_ms) \
 	KNOWN(shadow_decision, DECISION) INT(ended_at_ms) INT(cost_micros) INT(billed_ms) \
 	INT(duration_ms) KNOWN(basis, DURATION_BASIS) BOOL(late) TEXT(ledger_id)
+
+#define FIELDS_EVENT \
+	TEXT(id) INT(at_ms) TEXT(company_id) TEXT(call_id) KNOWN(type, EVENT_TYPE) \
+	INT(amount_micros) INT(available_micros) META(Event, event) INT(remaining_ms) \
+	INT(exhausts_at_ms) SMALL(repeat) KNOWN(decision, DECISION) \
+	KNOWN(shadow_decision, DECISION) BOOL(shadow) TEXT(ledger_id) INT(billed_ms) \
+	KNOWN(basis, DURATION_BASIS) KNOWN(entry_type, ENTRY_TYPE) TEXT(reference_id)
 
 #define FIELDS_AUTHORIZE_RESPONSE \
 	KNOWN(decision, DECISION) KNOWN(state, CALL_STATE) PRICE INT(held_micros) \
@@ -122,6 +132,8 @@
 #define FIELDS_CHARGE_RESPONSE \
 	INT(balance_micros) INT(available_micros) BOOL(replayed) TEXT(ledger_id)
 
+#define FIELDS_WATCH_RESPONSE EVENT TEXT(resume_token) INT(as_of_ms)
+
 #define FIELDS_ERROR_DETAIL \
 	KNOWN(reason, ERROR_REASON) TEXT(field) TEXT(bound) KNOWN(state, CALL_STATE) SETTLED \
 	INT(retry_after_ms)
@@ -144,5 +156,8 @@
 	X(list_calls, LIST_CALLS, ListCalls, "Wallets")                                            \
 	X(credit, CREDIT, Credit, "Wallets")                                                       \
 	X(charge, CHARGE, Charge, "Wallets")
+
+/* The stream too: its answers are its messages. */
+#define METHODS(X) OPERATIONS(X) X(watch, WATCH, Watch, "Wallets")
 
 #endif /* CG_CLIENT_FIELDS_H */

@@ -30,6 +30,11 @@ static const char *const reasons[] = {"unspecified", "invalid_field", "no_wallet
     "store_unavailable", "ledger_unavailable", "recovering", "shutting_down", "token_too_old",
     "watcher_too_slow"};
 
+static const char *const event_types[] = {"unspecified", "call_authorized", "call_started",
+    "call_settled", "call_cancelled", "call_expired", "call_abandoned", "cut_off", "balance_low",
+    "credited", "cut_warning", "call_corrected", "call_denied", "call_adopted", "charged",
+    "wallet_updated", "call_stopped", "call_overdue"};
+
 /* A value that is none of the enum's is the caller's slip, and named as such. */
 #define NAME(names, value)                                                                         \
 	((size_t)(value) < CG_COUNT_OF(names) ? (names)[(size_t)(value)] : "invalid")
@@ -67,6 +72,11 @@ const char *callgate_entry_type_name(enum callgate_entry_type type)
 const char *callgate_error_reason_name(enum callgate_error_reason reason)
 {
 	return NAME(reasons, reason);
+}
+
+const char *callgate_event_type_name(enum callgate_event_type type)
+{
+	return NAME(event_types, type);
 }
 
 enum callgate_entry_type callgate_entry_type_of(const char *name)

@@ -26,6 +26,7 @@ static const struct cg_method methods[CG_CODEC_COUNT] = {
 	    "/callgate.v1." service "/" #Type, decode, deliver_##name, CG_CODEC_##NAME},
     OPERATIONS(X)
 #undef X
+        [CG_CODEC_WATCH] = {"/callgate.v1.Wallets/Watch", NULL, NULL, CG_CODEC_WATCH},
 };
 
 void cg_operations__register(struct callgate_client *client)
@@ -36,8 +37,7 @@ void cg_operations__register(struct callgate_client *client)
 	}
 }
 
-/* The packed request; false where its maps are beyond any bound. */
-static bool pack(enum cg_codec codec, const void *request, grpc_slice *ret_slice)
+bool cg_operations__pack(enum cg_codec codec, const void *request, grpc_slice *ret_slice)
 {
 	struct cg_arena arena;
 	const ProtobufCMessage *message;
@@ -58,7 +58,7 @@ static enum callgate_submit submit(
 	grpc_slice packed;
 	enum callgate_submit submitted;
 
-	if (!pack(codec, request, &packed)) {
+	if (!cg_operations__pack(codec, request, &packed)) {
 		return CALLGATE_FULL;
 	}
 	submitted =

@@ -16,11 +16,11 @@ static struct cg_op *take_ripe(struct callgate_client *client, int64_t now_ms)
 	if (cg_list_is_empty(&client->waiting)) {
 		return NULL;
 	}
-	op = CG_CONTAINER_OF(client->waiting.next, struct cg_op, link);
+	op = CG_CONTAINER_OF(client->waiting.next, struct cg_op, due.link);
 	if (op->retry_at_ms > now_ms) {
 		return NULL;
 	}
-	cg_list_remove(&op->link);
+	cg_list_remove(&op->due.link);
 	return op;
 }
 
@@ -28,6 +28,7 @@ static struct cg_op *take_ripe(struct callgate_client *client, int64_t now_ms)
 static int64_t start_ripe_locked(struct callgate_client *client)
 {
 	int64_t now_ms = cg_client__now_ms();
+	int64_t next_at_ms;
 	struct cg_op *op;
 
 	if (client->closing) {
@@ -36,10 +37,12 @@ static int64_t start_ripe_locked(struct callgate_client *client)
 	while ((op = take_ripe(client, now_ms)) != NULL) {
 		cg_call__start(op);
 	}
-	if (cg_list_is_empty(&client->waiting)) {
-		return -1;
+	next_at_ms = cg_watch__poll_locked(client, now_ms);
+	if (!cg_list_is_empty(&client->waiting)) {
+		op = CG_CONTAINER_OF(client->waiting.next, struct cg_op, due.link);
+		next_at_ms = op->retry_at_ms < next_at_ms ? op->retry_at_ms : next_at_ms;
 	}
-	return CG_CONTAINER_OF(client->waiting.next, struct cg_op, link)->retry_at_ms - now_ms;
+	return next_at_ms == INT64_MAX ? -1 : next_at_ms - now_ms;
 }
 
 gpr_timespec cg_poll__retry(struct callgate_client *client, gpr_timespec latest)
@@ -48,7 +51,7 @@ gpr_timespec cg_poll__retry(struct callgate_client *client, gpr_timespec latest)
 	int64_t pause_ms;
 
 	/* Only this thread fills the list, so that finding it empty needs no lock. */
-	if (cg_list_is_empty(&client->waiting)) {
+	if (cg_list_is_empty(&client->waiting) && atomic_load(&client->watch_count) == 0) {
 		return latest;
 	}
 	(void)pthread_mutex_lock(&client->lock);
@@ -62,19 +65,33 @@ gpr_timespec cg_poll__retry(struct callgate_client *client, gpr_timespec latest)
 	return gpr_time_cmp(next, latest) < 0 ? next : latest;
 }
 
+/*
+ * Nobody wakes this thread when a watch is opened or reads on.  It need not be: it looks
+ * around at least once per silence that a watch may keep, so that it is there before any
+ * that began meanwhile is over.
+ */
+static gpr_timespec next_look(const struct callgate_client *client)
+{
+	return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+	    gpr_time_from_millis(client->options.watch_silence_ms, GPR_TIMESPAN));
+}
+
 void *cg_poll__run(void *argument)
 {
 	struct callgate_client *client = argument;
+	gpr_timespec look = next_look(client);
 
 	for (;;) {
-		gpr_timespec until = cg_poll__retry(client, gpr_inf_future(GPR_CLOCK_MONOTONIC));
+		gpr_timespec until = cg_poll__retry(client, look);
 		grpc_event event = grpc_completion_queue_next(client->queue, until, NULL);
 
 		if (event.type == GRPC_QUEUE_SHUTDOWN) {
 			return NULL;
 		}
 		if (event.type == GRPC_OP_COMPLETE) {
-			cg_call__end(event.tag);
+			((struct cg_tag *)event.tag)->completed(event.tag);
+		} else {
+			look = next_look(client);
 		}
 	}
 }

@@ -15,6 +15,7 @@
 enum call_state {
 	ASKED,     /* waits for a call to come */
 	READING,   /* waits for its message */
+	STREAMING, /* waits until a message of its stream is gone */
 	ANSWERING, /* waits for its end */
 };
 
@@ -26,6 +27,8 @@ struct served {
 	grpc_metadata_array metadata;
 	grpc_byte_buffer *message;
 	int cancelled;
+	struct fake_reply reply;
+	size_t sent_count;
 };
 
 struct fake_server {
@@ -34,6 +37,7 @@ struct fake_server {
 	fake_script script;
 	void *context;
 	atomic_uint count;
+	atomic_uint sent;
 	bool is_stopped; /* the queue takes no more batches; the thread's own */
 	pthread_t thread;
 };
@@ -90,8 +94,11 @@ static void send_reply(struct served *served, const struct fake_reply *reply)
 	ops[count++].op = GRPC_OP_RECV_CLOSE_ON_SERVER;
 	ops[0].data.recv_close_on_server.cancelled = &served->cancelled;
 	if (!reply->silent) {
-		ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
-		if (reply->code == GRPC_STATUS_OK && !reply->no_answer) {
+		if (served->sent_count == 0) {
+			ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
+		}
+		if (reply->code == GRPC_STATUS_OK && !reply->no_answer &&
+		    reply->message_count == 0) {
 			ops[count].op = GRPC_OP_SEND_MESSAGE;
 			ops[count++].data.send_message.send_message = buffer;
 		}
@@ -110,10 +117,41 @@ static void send_reply(struct served *served, const struct fake_reply *reply)
 	grpc_slice_unref(detail.value);
 }
 
+static void send_next(struct served *served)
+{
+	const struct fake_bytes *next = &served->reply.messages[served->sent_count];
+	grpc_op ops[2] = {0};
+	size_t count = 0;
+	grpc_slice bytes = grpc_slice_from_copied_buffer(next->data, next->bytes);
+	grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&bytes, 1);
+
+	if (served->sent_count++ == 0) {
+		ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
+	}
+	ops[count].op = GRPC_OP_SEND_MESSAGE;
+	ops[count++].data.send_message.send_message = buffer;
+	served->state = STREAMING;
+	start(served, ops, count);
+	grpc_byte_buffer_destroy(buffer);
+	grpc_slice_unref(bytes);
+}
+
+/* What could not be sent is not followed by more. */
+static void on_sent(struct served *served, bool success)
+{
+	if (success) {
+		atomic_fetch_add(&served->server->sent, 1);
+	}
+	if (success && served->sent_count < served->reply.message_count) {
+		send_next(served);
+	} else {
+		send_reply(served, &served->reply);
+	}
+}
+
 static void on_message(struct served *served)
 {
 	struct fake_server *server = served->server;
-	struct fake_reply reply = {0};
 	grpc_slice bytes = grpc_empty_slice();
 	char *path = text_of(served->details.method);
 	char *authorization = NULL;
@@ -136,8 +174,12 @@ static void on_message(struct served *served)
 	call.request = GRPC_SLICE_START_PTR(bytes);
 	call.request_bytes = GRPC_SLICE_LENGTH(bytes);
 	call.number = atomic_fetch_add(&server->count, 1) + 1;
-	server->script(server->context, &call, &reply);
-	send_reply(served, &reply);
+	server->script(server->context, &call, &served->reply);
+	if (served->reply.message_count > 0) {
+		send_next(served);
+	} else {
+		send_reply(served, &served->reply);
+	}
 	grpc_slice_unref(bytes);
 	free(authorization);
 	free(path);
@@ -172,6 +214,9 @@ static void on_event(struct served *served, bool success)
 		return;
 	case READING:
 		on_message(served);
+		return;
+	case STREAMING:
+		on_sent(served, success);
 		return;
 	case ANSWERING:
 		forget(served);
@@ -233,4 +278,9 @@ void fake_server_stop(struct fake_server *server)
 unsigned fake_server_count(struct fake_server *server)
 {
 	return atomic_load(&server->count);
+}
+
+unsigned fake_server_sent(struct fake_server *server)
+{
+	return atomic_load(&server->sent);
 }

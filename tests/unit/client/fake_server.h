@@ -15,6 +15,11 @@
 
 struct fake_server;
 
+struct fake_bytes {
+	const void *data;
+	size_t bytes;
+};
+
 struct fake_reply {
 	grpc_status_code code;
 	const char *message; /* NULL: none */
@@ -24,6 +29,10 @@ struct fake_reply {
 	size_t detail_bytes;
 	bool silent;    /* never answered: until the client gives up, or fake_server_stop() */
 	bool no_answer; /* OK without any message */
+
+	/* A stream: sent one after another before that end; kept by the script until the stop. */
+	const struct fake_bytes *messages;
+	size_t message_count;
 };
 
 struct fake_call {
@@ -45,5 +54,8 @@ void fake_server_stop(struct fake_server *server);
 
 /* Calls received so far. */
 unsigned fake_server_count(struct fake_server *server);
+
+/* Messages of streams that flow control has let pass so far. */
+unsigned fake_server_sent(struct fake_server *server);
 
 #endif /* CG_TESTS_FAKE_SERVER_H */

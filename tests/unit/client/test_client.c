@@ -729,6 +729,8 @@ static void test_options_out_of_bounds_are_refused(void **state)
 	refuse(&bad, &good, "callgate client: backoff_ms");
 	bad.in_flight_max = 0;
 	refuse(&bad, &good, "callgate client: in_flight_max");
+	bad.watch_silence_ms = 0;
+	refuse(&bad, &good, "callgate client: watch_silence_ms");
 	callgate_client_close(NULL);
 }
 

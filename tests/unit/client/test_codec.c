@@ -37,6 +37,8 @@ static void free_packed(struct cg_view bytes)
 
 /* --- Requests: filled here by the lists, judged by the descriptors. --- */
 
+static const enum callgate_event_type two_types[] = {
+    CALLGATE_EVENT_TYPE_CUT_OFF, CALLGATE_EVENT_TYPE_CALL_OVERDUE};
 static const struct callgate_meta two_entries[] = {{"city", "Lagos"}, {"agent", "b-7"}};
 static int64_t serial = 7000000000;
 static char texts[32][64];
@@ -58,6 +60,9 @@ static const char *next_text(const char *name)
 #define META(Type, message)                                                                        \
 	request.meta = two_entries;                                                                \
 	request.meta_count = 2;
+#define TYPES                                                                                      \
+	request.types = two_types;                                                                 \
+	request.type_count = 2;
 #define SETTLE_DURATION                                                                            \
 	request.duration =                                                                         \
 	    member == 0 ? CALLGATE_SETTLE_DURATION_MS : CALLGATE_SETTLE_DURATION_AS_METERED;       \
@@ -81,7 +86,7 @@ static const char *next_text(const char *name)
 		(void)member;                                                                      \
 		FIELDS_##NAME##_REQUEST return request;                                            \
 	}
-OPERATIONS(X)
+METHODS(X)
 #undef X
 #undef TEXT
 #undef INT
@@ -89,6 +94,7 @@ OPERATIONS(X)
 #undef BOOL
 #undef ENUM
 #undef META
+#undef TYPES
 #undef SETTLE_DURATION
 #undef WALLET_CHANGES
 
@@ -128,7 +134,11 @@ static void compare_duration(
 #define BOOL(name)      assert_int_equal(ours->name, theirs->name);
 #define ENUM(name)      assert_int_equal(ours->name, theirs->name);
 #define SETTLE_DURATION compare_duration(ours, theirs);
-#define WALLET_CHANGES  compare_changes(ours, theirs);
+#define TYPES                                                                                      \
+	assert_int_equal(theirs->n_types, 2);                                                      \
+	assert_int_equal(theirs->types[0], ours->types[0]);                                        \
+	assert_int_equal(theirs->types[1], ours->types[1]);
+#define WALLET_CHANGES compare_changes(ours, theirs);
 #define META(Type, message)                                                                        \
 	assert_int_equal(ours->meta_count, theirs->n_meta);                                        \
 	for (size_t i = 0; i < theirs->n_meta; i++) {                                              \
@@ -151,7 +161,7 @@ static void compare_duration(
 		    theirs, NULL);                                                                 \
 		free_packed(bytes);                                                                \
 	}
-OPERATIONS(X)
+METHODS(X)
 #undef X
 
 static void test_every_field_of_a_request_arrives(void **state)
@@ -159,7 +169,7 @@ static void test_every_field_of_a_request_arrives(void **state)
 	(void)state;
 	for (int member = 0; member < 2; member++) {
 #define X(name, NAME, Type, service) check_request_##name(member);
-		OPERATIONS(X)
+		METHODS(X)
 #undef X
 	}
 }
@@ -175,13 +185,14 @@ static void test_an_empty_request_has_no_bytes(void **state)
 		                     cg_codec_encode(CG_CODEC_##NAME, &request, &arena)),          \
 		    0);                                                                            \
 	}
-	OPERATIONS(X)
+	METHODS(X)
 #undef X
 }
 
 #undef META
 #undef TEXT
 #undef INT
+#undef SMALL
 #undef BOOL
 
 /* --- Answers: filled by the descriptors, compared by the lists, and the lists counted. --- */
@@ -199,6 +210,14 @@ static unsigned compared; /* fields of the outermost message */
 		assert_string_equal(ours->meta[i].value, theirs->meta[i]->value);                  \
 	}                                                                                          \
 	compared++;
+#define SMALL(name) assert_int_equal(ours->name, theirs->name), compared++;
+#define EVENT                                                                                      \
+	{                                                                                          \
+		unsigned outer = compared;                                                         \
+		assert_non_null(ours->event);                                                      \
+		compare_event(ours->event, theirs->event);                                         \
+		compared = outer + 1;                                                              \
+	}
 #define LOW_BALANCE compare_low_balance(ours, theirs), compared++;
 #define INNER(name, comparer)                                                                      \
 	{                                                                                          \
@@ -242,9 +261,10 @@ static void compare_low_balance(
 COMPARE(price, PRICE, Price)
 COMPARE(wallet, WALLET, Wallet)
 COMPARE(call, CALL, Call)
+COMPARE(event, EVENT, Event)
 
 #define X(name, NAME, Type, service) COMPARE(name##_response, NAME##_RESPONSE, Type##Response)
-OPERATIONS(X)
+METHODS(X)
 #undef X
 COMPARE(error_detail, ERROR_DETAIL, ErrorDetail)
 
@@ -266,14 +286,14 @@ COMPARE(error_detail, ERROR_DETAIL, ErrorDetail)
 		free_packed(bytes);                                                                \
 		fake_message_free(theirs);                                                         \
 	}
-OPERATIONS(X)
+METHODS(X)
 #undef X
 
 static void test_every_field_of_an_answer_arrives(void **state)
 {
 	(void)state;
 #define X(name, NAME, Type, service) check_response_##name(0), check_response_##name(1);
-	OPERATIONS(X)
+	METHODS(X)
 #undef X
 }
 
@@ -284,8 +304,16 @@ static void test_an_empty_answer_has_no_null_text(void **state)
 	    cg_codec_decode(CG_CODEC_SETTLE, nothing, &arena);
 	const struct callgate_list_calls_response *calls =
 	    cg_codec_decode(CG_CODEC_LIST_CALLS, nothing, &arena);
+	const struct callgate_watch_response *heartbeat =
+	    cg_codec_decode(CG_CODEC_WATCH, nothing, &arena);
+	const struct callgate_watch_response *bare =
+	    cg_codec_decode(CG_CODEC_WATCH, CG_VIEW_LITERAL("\x0a\x00"), &arena);
 
 	(void)state;
+	assert_null(heartbeat->event);
+	assert_string_equal(heartbeat->resume_token, "");
+	assert_string_equal(bare->event->call_id, "");
+	assert_string_equal(bare->event->reference_id, "");
 	assert_string_equal(settled->ledger_id, "");
 	assert_false(settled->has_price);
 	assert_int_equal(calls->calls_count, 0);
@@ -336,6 +364,7 @@ static void check_names(
 	X(durability, Durability, "DURABILITY_")                                                   \
 	X(duration_basis, DurationBasis, "DURATION_BASIS_")                                        \
 	X(entry_type, EntryType, "ENTRY_TYPE_")                                                    \
+	X(event_type, EventType, "EVENT_TYPE_")                                                    \
 	X(error_reason, ErrorReason, "ERROR_REASON_")
 
 #define X(name, Type, prefix)                                                                      \
