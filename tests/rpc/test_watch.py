@@ -304,8 +304,8 @@ def test_who_does_not_read_is_ended_and_holds_up_nobody(pb, start_server):
 
 
 def test_a_status_overtakes_what_is_stuck(pb, start_server):
-    server = start_server(grace_ms=30000)
-    with connect(server, [("grpc.http2.bdp_probe", 0)]) as channel:
+    server = start_server(watchers_max=1)
+    with connect(server, [("grpc.http2.bdp_probe", 0)]) as channel, connect(server) as other:
         stuck = watch(channel, pb, timeout=60)
         next(stuck)
         server.tell(pb.EVENT_TYPE_CUT_OFF, meta_bytes=4096, count=1000)
@@ -319,11 +319,19 @@ def test_a_status_overtakes_what_is_stuck(pb, start_server):
         wait_until(nothing_leaves_any_more)
         assert before[-1] < 100  # the window is 64 KiB
         server.say("end 1")
+
+        def has_left_room():
+            try:
+                next(watch(other, pb, timeout=5))
+            except grpc.RpcError as refused:
+                assert refused.code() == Code.RESOURCE_EXHAUSTED
+                return False
+            return True
+
         began = time.monotonic()
-        server.term()
-        server.wait()
-        assert time.monotonic() - began < 5
-        # It was told before the server went, and finds it when it reads at last.
+        wait_until(has_left_room)
+        assert time.monotonic() - began < 3
+        # It was cut off without having read, and finds out why when it reads at last.
         error = Reader(stuck).ended()
         assert error.code() == Code.RESOURCE_EXHAUSTED
         assert "too slowly" in error.details()
