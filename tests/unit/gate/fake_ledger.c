@@ -156,6 +156,7 @@ static void create_wallet(struct world *world, struct world_wallet *wallet, stru
 		wallet = world_add_wallet(world, 0, 0);
 		wallet->ledger.company = op->company;
 		wallet->ledger.currency = op->in.wallet_create.currency;
+		wallet->ledger.terms_version = 0; /* As every new one: the plan's is greater. */
 	}
 	op->out.wallet = wallet->ledger;
 }
