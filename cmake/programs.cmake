@@ -24,6 +24,13 @@ add_executable(callgate-bench bench/load.c bench/load_make.c bench/load_run.c be
 target_link_libraries(callgate-bench PRIVATE cg_flags cg_client cg_client_headers cg_base_headers
   cg_contract PkgConfig::GRPC)
 
+# callgate-sim: companies that speak the domain with running sidecars.
+add_executable(callgate-sim bench/sim.c bench/sim_run.c bench/sim_call.c bench/sim_ask.c
+  bench/sim_watch.c bench/sim_check.c bench/sim_print.c bench/sim_schedule.c bench/sim_model.c
+  bench/sim_timers.c bench/histogram.c)
+target_link_libraries(callgate-sim PRIVATE cg_flags cg_base_headers libcallgate
+  $<LINK_ONLY:cg_base> m)
+
 # callgate-bench-store: the authorize function alone, straight against a Redis of its own.
 add_executable(callgate-bench-store bench/store_floor.c bench/load_print.c bench/histogram.c)
 target_link_libraries(callgate-bench-store PRIVATE cg_flags cg_store cg_store_headers

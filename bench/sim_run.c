@@ -1,0 +1,417 @@
+/*
+ * A simulation: made, its wallets created and watched, run, drained.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#define _GNU_SOURCE /* struct ucred, ppoll */
+#include "sim_internal.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	IN_FLIGHT_MAX = 16384,
+	DEADLINE_MS = 2000,
+	WATCH_WITHIN_MS = 15000,
+	DRAIN_WITHIN_MS = 60000,
+	DRAIN_STEP_MS = 50,
+	TOLD_WITHIN_MS = 5000,
+	SECOND_MS = 1000,
+	SECOND_NS = 1000000000,
+};
+
+int64_t sim_now_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+int64_t sim_store_ms(const struct sim *sim)
+{
+	return sim_clock_store_ns(&sim->clock, sim_now_ns()) / SIM_MILLISECOND_NS;
+}
+
+void sim_after(struct sim *sim, int64_t ms, void (*fire)(void *context), void *context)
+{
+	sim_timers_set(&sim->timers, sim_now_ns() + ms * SIM_MILLISECOND_NS, fire, context);
+}
+
+void sim_turn(struct sim *sim, int64_t until_ns)
+{
+	struct pollfd watched[SIM_ADDRESSES_MAX];
+	int64_t next_ns = sim_timers_next_ns(&sim->timers);
+	int64_t left_ns;
+	struct timespec timeout;
+
+	next_ns = next_ns < until_ns ? next_ns : until_ns;
+	left_ns = next_ns - sim_now_ns();
+	left_ns = left_ns > 0 ? left_ns : 0;
+	timeout = (struct timespec){left_ns / SECOND_NS, left_ns % SECOND_NS};
+	for (unsigned i = 0; i < sim->options.address_count; i++) {
+		watched[i] = (struct pollfd){
+		    .fd = callgate_client_descriptor(sim->clients[i]), .events = POLLIN};
+	}
+	(void)ppoll(watched, sim->options.address_count, &timeout, NULL);
+	/* Answers first: a CUT_OFF that came is older than a timer that is due only now. */
+	for (unsigned i = 0; i < sim->options.address_count; i++) {
+		(void)callgate_client_dispatch(sim->clients[i]);
+	}
+	sim_timers_fire(&sim->timers, sim_now_ns());
+}
+
+static bool open_clients(struct sim *sim)
+{
+	for (unsigned i = 0; i < sim->options.address_count; i++) {
+		struct callgate_options client;
+		char why[128];
+
+		callgate_options_init(&client);
+		client.address = sim->options.addresses[i];
+		client.token = sim->options.token;
+		client.in_flight_max = IN_FLIGHT_MAX;
+		client.deadline_ms = DEADLINE_MS;
+		client.retries_max = 0; /* tried again at another sidecar instead */
+		sim->clients[i] = callgate_client_create(&client, why, sizeof(why));
+		if (sim->clients[i] == NULL) {
+			(void)fprintf(stderr, "callgate-sim: %s: %s\n", client.address, why);
+			return false;
+		}
+	}
+	return true;
+}
+
+/*
+ * The ids are this run's alone, so that a seed can be replayed on a stack that has seen it:
+ * everything else about a company comes from the seed.
+ */
+static void name_all(struct sim *sim)
+{
+	struct cg_random random;
+
+	cg_random_init(&random, (uint64_t)sim_now_ns() ^ (uint64_t)getpid() << 40);
+	(void)snprintf(
+	    sim->run, sizeof(sim->run), "s%012" PRIx64, cg_random_next(&random) & 0xffffffffffffu);
+	for (uint32_t i = 0; i < sim->options.habits.companies; i++) {
+		struct sim_wallet *wallet = &sim->wallets[i];
+		struct cg_uuid id;
+
+		for (size_t j = 0; j < sizeof(id.bytes); j++) {
+			id.bytes[j] = (uint8_t)cg_random_next(&random);
+		}
+		cg_uuid_format(&id, wallet->company);
+		wallet->sim = sim;
+		wallet->number = i;
+		cg_list_init(&wallet->live);
+		sim_random_of(&wallet->arrivals, sim->options.habits.seed, i, SIM_ARRIVALS);
+		sim_random_of(&wallet->topups, sim->options.habits.seed, i, SIM_TOPUPS);
+	}
+}
+
+struct sim *sim_create(const struct sim_options *options)
+{
+	static struct sim_result nowhere; /* for what goes wrong before the run */
+	struct sim *sim = calloc(1, sizeof(*sim));
+
+	CG_ASSERT(sim != NULL);
+	sim->options = *options;
+	sim->result = &nowhere;
+	cg_list_init(&sim->asks);
+	sim->wallets = calloc(options->habits.companies, sizeof(*sim->wallets));
+	CG_ASSERT(sim->wallets != NULL);
+	name_all(sim);
+	if (!open_clients(sim)) {
+		sim_destroy(sim);
+		return NULL;
+	}
+	return sim;
+}
+
+void sim_destroy(struct sim *sim)
+{
+	sim->closes = true;
+	for (unsigned i = 0; i < sim->options.address_count; i++) {
+		sim_watch_close(&sim->watches[i]);
+		callgate_client_close(sim->clients[i]);
+	}
+	/* Those that waited to be sent again. */
+	for (struct cg_list *link; (link = cg_list_pop(&sim->asks)) != NULL;) {
+		free(CG_CONTAINER_OF(link, struct sim_ask, link));
+	}
+	for (uint32_t i = 0; i < sim->call_count; i++) {
+		free(sim->calls[i]);
+	}
+	free((void *)sim->calls);
+	free(sim->wallets);
+	sim_timers_deinit(&sim->timers);
+	free(sim);
+}
+
+static bool went_well(const char *what, const struct callgate_error *error)
+{
+	if (error != NULL) {
+		(void)fprintf(stderr, "callgate-sim: %s: %s: %s\n", what,
+		    callgate_status_name(error->status), error->message);
+	}
+	return error == NULL;
+}
+
+/* Uniform, so that some are spent in seconds and some last. */
+static int64_t topup_micros(struct sim_wallet *wallet)
+{
+	uint64_t most = 2 * (uint64_t)wallet->sim->options.habits.topup_mean_micros;
+
+	return 1 + (int64_t)cg_random_below(&wallet->topups, most);
+}
+
+static bool make_wallet(struct sim_wallet *wallet)
+{
+	struct sim *sim = wallet->sim;
+	struct callgate_client *client = sim->clients[0];
+	const struct callgate_error *error;
+	const struct callgate_create_wallet_response *created;
+	const struct callgate_credit_response *credited;
+	const struct callgate_get_balance_response *balance;
+	struct callgate_create_wallet_request create = {
+	    .company_id = wallet->company, .currency = "usd", .plan_id = sim->options.plan};
+	struct callgate_credit_request credit = {.company_id = wallet->company,
+	    .amount_micros = topup_micros(wallet),
+	    .type = CALLGATE_ENTRY_TYPE_TOP_UP,
+	    .reference_id = wallet->company,
+	    .description = "simulated"};
+	int64_t sent_ns;
+
+	(void)callgate_create_wallet_sync(client, &create, &created, &error);
+	if (!went_well("create wallet", error)) {
+		return false;
+	}
+	(void)callgate_credit_sync(client, &credit, &credited, &error);
+	if (!went_well("credit", error)) {
+		return false;
+	}
+	wallet->ledger.credited_micros = credit.amount_micros;
+	sent_ns = sim_now_ns();
+	(void)callgate_get_balance_sync(
+	    client, &(struct callgate_get_balance_request){wallet->company}, &balance, &error);
+	if (!went_well("balance", error)) {
+		return false;
+	}
+	sim_clock_saw(&sim->clock, balance->as_of_ms, sent_ns, sim_now_ns());
+	wallet->ledger.credit_limit_micros = balance->credit_limit_micros;
+	if (balance->credit_unlimited) {
+		(void)fprintf(stderr,
+		    "callgate-sim: plan %s: credit is unlimited, nothing is cut off\n",
+		    sim->options.plan);
+	}
+	return !balance->credit_unlimited;
+}
+
+static bool are_watches_live(const struct sim *sim)
+{
+	for (unsigned i = 0; i < sim->options.address_count; i++) {
+		if (!sim->watches[i].is_live) {
+			return false;
+		}
+	}
+	return true;
+}
+
+bool sim_prepare(struct sim *sim)
+{
+	int64_t end_ns;
+
+	for (uint32_t i = 0; i < sim->options.habits.companies; i++) {
+		if (!make_wallet(&sim->wallets[i])) {
+			return false;
+		}
+	}
+	for (unsigned i = 0; i < sim->options.address_count; i++) {
+		if (!sim_watch_open(sim, i)) {
+			(void)fprintf(stderr, "callgate-sim: a watch is refused\n");
+			return false;
+		}
+	}
+	end_ns = sim_now_ns() + (int64_t)WATCH_WITHIN_MS * SIM_MILLISECOND_NS;
+	while (!are_watches_live(sim) && sim_now_ns() < end_ns) {
+		sim_turn(sim, end_ns);
+	}
+	if (!are_watches_live(sim)) {
+		(void)fprintf(stderr, "callgate-sim: a watch does not begin\n");
+	}
+	return are_watches_live(sim);
+}
+
+static void on_arrival(void *context);
+
+/* Instants count from the one before, not from now: the schedule does not drift. */
+static void set_arrival(struct sim_wallet *wallet, int64_t from_ns)
+{
+	int64_t gap_ms = sim_next_arrival_ms(&wallet->sim->options.habits, &wallet->arrivals);
+	int64_t due_ns = from_ns + gap_ms * SIM_MILLISECOND_NS;
+
+	if (due_ns < wallet->sim->end_ns) {
+		wallet->next_arrival_ns = due_ns;
+		sim_timers_set(&wallet->sim->timers, due_ns, on_arrival, wallet);
+	}
+}
+
+static void on_arrival(void *context)
+{
+	struct sim_wallet *wallet = context;
+
+	sim_call_begin(wallet);
+	set_arrival(wallet, wallet->next_arrival_ns);
+}
+
+static void on_topup(void *context);
+
+static void set_topup(struct sim_wallet *wallet, int64_t from_ns)
+{
+	const struct sim_habits *habits = &wallet->sim->options.habits;
+	int64_t gap_ms = sim_random_exponential(&wallet->topups, (double)habits->topup_mean_ms);
+	int64_t due_ns = from_ns + gap_ms * SIM_MILLISECOND_NS;
+
+	if (due_ns < wallet->sim->end_ns) {
+		wallet->next_topup_ns = due_ns;
+		sim_timers_set(&wallet->sim->timers, due_ns, on_topup, wallet);
+	}
+}
+
+static void on_topup(void *context)
+{
+	struct sim_wallet *wallet = context;
+	bool is_repeated =
+	    sim_random_share(&wallet->topups) < wallet->sim->options.habits.duplicate;
+
+	sim_ask_credit(wallet, topup_micros(wallet), is_repeated);
+	set_topup(wallet, wallet->next_topup_ns);
+}
+
+/* kill -9 for whoever listens on the last address, as the kernel names it. */
+static void on_kill(void *context)
+{
+	struct sim *sim = context;
+	unsigned last = sim->options.address_count - 1;
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	struct ucred peer;
+	socklen_t bytes = sizeof(peer);
+	int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(name.sun_path, sizeof(name.sun_path), "%s",
+	    sim->options.addresses[last] + strlen("unix:"));
+	if (descriptor >= 0 &&
+	    connect(descriptor, (const struct sockaddr *)&name, sizeof(name)) == 0 &&
+	    getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
+	    kill(peer.pid, SIGKILL) == 0) {
+		sim->dead_addresses |= 1u << last;
+	} else {
+		(void)fprintf(stderr, "callgate-sim: %s: cannot be killed\n", name.sun_path);
+	}
+	if (descriptor >= 0) {
+		(void)close(descriptor);
+	}
+}
+
+/* Calls of before the drain, brought to their end one after the other. */
+static void drain(struct sim *sim)
+{
+	int64_t end_ns = sim_now_ns() + (int64_t)DRAIN_WITHIN_MS * SIM_MILLISECOND_NS;
+	uint32_t left_count;
+
+	sim->drains = true;
+	do {
+		int64_t step_ns = sim_now_ns() + (int64_t)DRAIN_STEP_MS * SIM_MILLISECOND_NS;
+
+		left_count = 0;
+		for (uint32_t i = 0; i < sim->call_count; i++) {
+			sim_call_drain(sim->calls[i]);
+			left_count += sim->calls[i]->state != SIM_CALL_ENDED;
+		}
+		while (sim_now_ns() < step_ns) {
+			sim_turn(sim, step_ns);
+		}
+	} while ((left_count > 0 || !cg_list_is_empty(&sim->asks)) && sim_now_ns() < end_ns);
+	if (left_count > 0) {
+		sim_fault(sim, SIM_FAULT_UNFINISHED, "%" PRIu32 " calls after %d s", left_count,
+		    DRAIN_WITHIN_MS / SECOND_MS);
+	}
+}
+
+static bool are_all_told(const struct sim *sim)
+{
+	for (uint32_t i = 0; i < sim->call_count; i++) {
+		if (sim->calls[i]->is_settled && !sim->calls[i]->told_settled) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static void hear_out(struct sim *sim)
+{
+	int64_t end_ns = sim_now_ns() + (int64_t)TOLD_WITHIN_MS * SIM_MILLISECOND_NS;
+
+	while (!are_all_told(sim) && sim_now_ns() < end_ns) {
+		sim_turn(sim, sim_now_ns() + (int64_t)DRAIN_STEP_MS * SIM_MILLISECOND_NS);
+	}
+}
+
+/* What each stream told alike; one may have been killed half way. */
+static void note_streams(struct sim *sim)
+{
+	struct sim_result *result = sim->result;
+
+	for (unsigned i = 0; i < sim->options.address_count; i++) {
+		const struct sim_watch *watch = &sim->watches[i];
+
+		result->repeats =
+		    watch->repeats > result->repeats ? watch->repeats : result->repeats;
+		result->warnings =
+		    watch->warnings > result->warnings ? watch->warnings : result->warnings;
+		result->lows = watch->lows > result->lows ? watch->lows : result->lows;
+		result->expired =
+		    watch->expired > result->expired ? watch->expired : result->expired;
+	}
+}
+
+void sim_run(struct sim *sim, struct sim_result *ret_result)
+{
+	memset(ret_result, 0, sizeof(*ret_result));
+	sim->result = ret_result;
+	sim->begun_ns = sim_now_ns();
+	sim->end_ns = sim->begun_ns + (int64_t)(sim->options.seconds * SECOND_NS);
+	for (uint32_t i = 0; i < sim->options.habits.companies; i++) {
+		set_arrival(&sim->wallets[i], sim->begun_ns);
+		set_topup(&sim->wallets[i], sim->begun_ns);
+	}
+	if (sim->options.kill_second > 0) {
+		sim_after(sim, (int64_t)(sim->options.kill_second * SECOND_MS), on_kill, sim);
+	}
+	sim_check_cuts(sim);
+	while (sim_now_ns() < sim->end_ns) {
+		sim_turn(sim, sim->end_ns);
+	}
+	ret_result->seconds = (double)(sim_now_ns() - sim->begun_ns) / SECOND_NS;
+	drain(sim);
+	hear_out(sim);
+	sim_check_wallets(sim);
+	note_streams(sim);
+}
+
+bool sim_is_sound(const struct sim_result *result)
+{
+	for (unsigned i = 0; i < SIM_FAULT_COUNT; i++) {
+		if (result->faults[i] > 0) {
+			return false;
+		}
+	}
+	return true;
+}
