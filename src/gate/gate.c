@@ -66,6 +66,7 @@ static void prepare(struct cg_gate *gate, struct cg_request *req)
 	work->is_assumed = false;
 	work->may_have_happened = false;
 	work->was_resent = false;
+	work->loaded_by_ms = req->deadline_at_ms;
 	work->wants_balance = false;
 	work->has_terms = false;
 	work->has_price = false;

@@ -277,6 +277,8 @@ struct cg_request {
 		};
 		struct cg_assumed_call assumed;
 		void (*loaded)(struct cg_request *req, const struct cg_loaded *loaded);
+		uint64_t
+		    loaded_by_ms; /* its waiting for `loaded` ends then: its deadline, or earlier */
 		struct cg_store_op store;
 		struct cg_ledger_op ledger;
 		struct cg_list link;

@@ -371,7 +371,7 @@ static void end_waiting(struct cg_terms_cache *cache, uint64_t now_ms, struct cg
 			struct cg_request *req =
 			    CG_CONTAINER_OF(link, struct cg_request, work.link);
 			next = link->next;
-			if (req->deadline_at_ms <= now_ms) {
+			if (req->work.loaded_by_ms <= now_ms) {
 				cg_list_remove(link);
 				cg_list_append(late, link);
 			}

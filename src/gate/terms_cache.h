@@ -61,7 +61,7 @@ const struct cg_wallet *cg_terms_cache__find(struct cg_gate *gate, const struct 
 
 /*
  * Reads the wallet, or joins its reading; req->work.loaded is called when it has ended, at
- * the latest at the tick after the request's deadline.  CG_FULL at once where every
+ * the latest at the tick after req->work.loaded_by_ms.  CG_FULL at once where every
  * cell is being read.
  */
 enum cg_status cg_terms_cache__load(struct cg_gate *gate, struct cg_request *req);

@@ -9,8 +9,7 @@
  * What was created or updated is also told to the store, so that a wallet whose calls are
  * running, or whose balance is looked at, has its new terms, and its new end, before anybody
  * authorizes its next call; and so that those who watch hear of it.  That is a courtesy: the
- * ledger has it, so whatever becomes of the telling, and after one wait for either side at
- * the most two times, the answer is OK.
+ * ledger has it, so whatever becomes of the telling, the answer is OK, after moments.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -58,6 +57,8 @@ static void tell_store(struct cg_request *req)
 {
 	cg_answer__move(req, CG_STEP_WALLET);
 	req->work.rounds++;
+	/* The answer is known: a ledger that is slow now is not waited for as one that has it. */
+	req->work.loaded_by_ms = cg_round__store_deadline(req);
 	req->work.loaded = on_read_again;
 	if (cg_terms_cache__load(req->work.gate, req) != CG_OK) {
 		cg_answer__ok(req);

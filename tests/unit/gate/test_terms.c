@@ -639,6 +639,30 @@ static void test_telling_is_a_courtesy(void **state)
 	}
 }
 
+/* A ledger that took the wallet and then hangs holds the answer up for a moment, no longer. */
+static void test_telling_waits_for_a_moment_only(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct asked a;
+
+	fixture_start(&f);
+	asked_init(&a, &f, CG_METHOD_CREATE_WALLET);
+	memcpy(a.req.in.create_wallet.currency.code, "usd", 4);
+	a.req.in.create_wallet.plan_id = CG_VIEW_LITERAL("starter");
+	asked_submit(&a, &f);
+	(void)world_step(&f.world);
+	assert_true(world_next_is_ledger(&f.world, CG_LEDGER_WALLET_READ));
+	f.world.now_ms += 249;
+	cg_gate_tick(f.gate);
+	assert_int_equal(a.dones, 0);
+	f.world.now_ms += 1;
+	cg_gate_tick(f.gate);
+	assert_int_equal(a.dones, 1);
+	assert_int_equal(a.req.status, CG_OK);
+	fixture_end(&f);
+}
+
 /* The partition recovers between reading and telling: read and told again, once. */
 static void test_telling_survives_a_recovery(void **state)
 {
@@ -715,6 +739,7 @@ int main(void)
 	    cmocka_unit_test(test_wallets_made_and_changed_here_are_told),
 	    cmocka_unit_test(test_other_loads_tell_nobody),
 	    cmocka_unit_test(test_telling_is_a_courtesy),
+	    cmocka_unit_test(test_telling_waits_for_a_moment_only),
 	    cmocka_unit_test(test_telling_survives_a_recovery),
 	    cmocka_unit_test(test_reading_before_the_wallet_is_read_again),
 	};
