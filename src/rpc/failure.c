@@ -97,7 +97,9 @@ static const char *sentence_of(const struct cg_rpc_failure *failure)
 void cg_rpc_failure_message(
     const struct cg_rpc_failure *failure, char text[CG_FAILURE_MESSAGE_BYTES])
 {
-	if (failure->field != NULL) {
+	if (failure->said != NULL) {
+		(void)snprintf(text, CG_FAILURE_MESSAGE_BYTES, "%s", failure->said);
+	} else if (failure->field != NULL) {
 		(void)snprintf(text, CG_FAILURE_MESSAGE_BYTES, "%s: must be %s", failure->field,
 		    failure->bound == NULL ? "within its bound" : failure->bound);
 	} else if (failure->status == CG_WRONG_STATE && failure->state != CG_CALL_NONE) {

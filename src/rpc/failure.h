@@ -19,6 +19,7 @@ struct cg_rpc_failure {
 	enum cg_reason reason;
 	const char *field; /* INVALID_FIELD; else NULL */
 	const char *bound;
+	const char *said; /* the sentence for people, where there is a better one; else NULL */
 	enum cg_call_state state;            /* WRONG_STATE */
 	const struct cg_settle_out *settled; /* KEY_REUSED by Settle; else NULL */
 	bool deadline_passed;                /* the caller's own */

@@ -29,10 +29,11 @@
 #define CG_BOUND_META_TWICE        "without a key that stands twice"
 #define CG_BOUND_DURABILITY        "DURABILITY_ACCEPTED or DURABILITY_COMMITTED"
 
-#define CG_BOUND_RESUME_TOKEN "0..4096 bytes of printable ASCII, as it was answered"
+#define CG_BOUND_RESUME_TOKEN "0..65536 bytes of printable ASCII, as it was answered"
 #define CG_BOUND_WATCH_TYPES  "at most 64 known types, none of them UNSPECIFIED"
 
-#define CG_RESUME_TOKEN_MAX_BYTES 4096
+/* A position per partition: a deployment of a hundred of them needs some 3000 bytes. */
+#define CG_RESUME_TOKEN_MAX_BYTES 65536
 #define CG_WATCH_TYPES_MAX        64
 
 #define CG_AT_MAX_MS INT64_C(999999999999999)

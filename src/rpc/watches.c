@@ -22,6 +22,7 @@
 
 #include "rpc/encode.h"
 #include "rpc/rpc_internal.h"
+#include "rpc/rules.h"
 
 static const unsigned allowed[] = {
     [CG_WATCH_OPEN] = 1u << CG_WATCH_ENDING | 1u << CG_WATCH_GONE,
@@ -176,7 +177,12 @@ static void begin(struct cg_rpc_watch *watch, struct cg_rpc_slot *slot)
 static void refuse(struct cg_rpc_slot *slot, enum cg_status status, const struct cg_error *err)
 {
 	if (status == CG_INVALID) {
-		cg_slot__refuse_field(slot, "resume_token", err->text);
+		cg_slot__fail(slot,
+		    &(struct cg_rpc_failure){.status = status,
+		        .reason = CG_REASON_INVALID_FIELD,
+		        .field = "resume_token",
+		        .bound = CG_BOUND_RESUME_TOKEN,
+		        .said = err->text});
 	} else if (status == CG_FULL) {
 		cg_server__note_refusal(slot->server, CG_REFUSAL_WATCHERS);
 		cg_slot__refuse(slot, status, CG_REASON_TOO_MANY_IN_FLIGHT);

@@ -159,7 +159,7 @@ static enum cg_status read_token(
 	}
 	if (token.data[0] != 't' ||
 	    !cg_view_parse_int((struct cg_view){token.data + 1, token.len - 1}, &after)) {
-		cg_error_set(err, "a token of this deployment");
+		cg_error_set(err, "resume_token: is no resume token");
 		return CG_INVALID;
 	}
 	watcher->next = (uint64_t)after;
