@@ -463,22 +463,18 @@ static void test_from_now_on_there_is_a_position_and_nothing_else(void **state)
 	assert_int_equal(op.status, CG_INTERNAL);
 }
 
-/* What the store does: up to `most` after an id. */
+/* What the store does: up to `most` after an id; where it counted so many, there may be more. */
 static struct list piece_of(const struct list *all, uint64_t after, uint32_t most)
 {
 	struct list piece = {.last = all->last};
 
-	for (uint32_t i = 0; i < all->count; i++) {
-		if (all->n[i] <= after) {
-			continue;
+	for (uint32_t i = 0; i < all->count && piece.count < most; i++) {
+		if (all->n[i] > after) {
+			piece.n[piece.count] = all->n[i];
+			piece.written[piece.count++] = all->written[i];
 		}
-		if (piece.count == most) {
-			piece.goes_on = true;
-			break;
-		}
-		piece.n[piece.count] = all->n[i];
-		piece.written[piece.count++] = all->written[i];
 	}
+	piece.goes_on = piece.count == most;
 	return piece;
 }
 

@@ -2,6 +2,7 @@
 #include "../loop/turn.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "fake_redis.h"
@@ -154,6 +155,25 @@ static enum cg_status ask(struct fixture *f, struct cg_partition_op *op)
 	return op->status;
 }
 
+static void on_events_done(struct cg_events_op *op)
+{
+	(void)op;
+	ended++;
+}
+
+static enum cg_status ask_events(struct fixture *f, struct cg_events_op *op)
+{
+	struct cg_events_port *port = cg_store_events_port(f->store);
+	unsigned wanted = ended + 1;
+
+	op->partition = cg_store_partition_of(&company, PARTITIONS);
+	op->deadline_at_ms = cg_loop_now_ms(f->loop) + 2000;
+	op->done = on_events_done;
+	port->submit(port, op);
+	assert_true(turn_until(f->loop, has_ended, &wanted, WAIT_MS));
+	return op->status;
+}
+
 static enum cg_partition_condition hello(struct fixture *f, uint32_t partition)
 {
 	struct cg_partition_op op = {
@@ -182,8 +202,11 @@ static void take_into_use(struct fixture *f, uint32_t partition, uint64_t epoch)
 
 static void set_terms(struct cg_store_op *op)
 {
-	op->terms = (struct cg_wallet_terms){
-	    .version = 1, .calls_max = 10, .cut_warning_ms = 30000, .currency = {"usd"}};
+	op->terms = (struct cg_wallet_terms){.version = 1,
+	    .calls_max = 10,
+	    .cut_warning_ms = 30000,
+	    .cut_repeat_ms = 5000,
+	    .currency = {"usd"}};
 }
 
 static void load_wallet(struct fixture *f)
@@ -191,6 +214,7 @@ static void load_wallet(struct fixture *f)
 	struct cg_store_op load = {.verb = CG_STORE_LOAD};
 
 	set_terms(&load);
+	load.in.load.announces = true;
 	load.known_epoch = cg_store_port(f->store)->epoch(
 	    cg_store_port(f->store), cg_store_partition_of(&company, PARTITIONS));
 	assert_int_equal(call(f, &load), CG_OK);
@@ -421,6 +445,151 @@ static void test_a_flushed_store_refuses_what_it_knew(void **state)
 	assert_int_equal(hello(f, partition), CG_PARTITION_NO_HEAD);
 }
 
+/* Everything from the first record on, as the types' names; the position where it ends. */
+static struct cg_position read_types(struct fixture *f, uint32_t most, char *text, size_t size)
+{
+	/* The end of a history that had nothing: of epoch 0. */
+	const struct cg_stream_id before = {.epoch = 0, .n = (UINT64_C(1) << 53) - 1};
+	struct cg_event events[16];
+	struct cg_events_op op = {.verb = CG_EVENTS_READ};
+	size_t len = 0;
+
+	op.in.read.after = (struct cg_position){.event = before, .entry = before};
+	op.in.read.events = events;
+	op.in.read.events_max = most;
+	do {
+		assert_int_equal(ask_events(f, &op), CG_OK);
+		for (uint32_t i = 0; i < op.out.read.count; i++) {
+			assert_true(cg_uuid_equal(&events[i].company, &company));
+			len += (size_t)snprintf(
+			    text + len, size - len, "%s ", cg_event_type_name(events[i].type));
+		}
+		op.in.read.after = op.out.read.position;
+	} while (op.out.read.more);
+	return op.in.read.after;
+}
+
+static void prepare(struct fixture *f)
+{
+	fake_redis_start(&f->redis, NULL);
+	connect_store(f);
+	take_into_use(f, cg_store_partition_of(&company, PARTITIONS), 1);
+	load_wallet(f);
+}
+
+static void expect_the_end(struct fixture *f, const struct cg_position *position)
+{
+	struct cg_events_op tick = {.verb = CG_EVENTS_TICK};
+	struct cg_events_op now = {.verb = CG_EVENTS_READ};
+
+	tick.in.tick.events_keep = 1000;
+	assert_int_equal(ask_events(f, &tick), CG_OK);
+	assert_true(cg_position_equal(&tick.out.tick.last, position));
+	assert_true(tick.now_ms > INT64_C(1600000000000));
+	now.in.read.from_now = true;
+	assert_int_equal(ask_events(f, &now), CG_OK);
+	assert_true(cg_position_equal(&now.out.read.position, position));
+}
+
+static void test_what_happened_is_read_in_its_order(void **state)
+{
+	static const char expected[] =
+	    "WALLET_UPDATED CREDITED CALL_AUTHORIZED CALL_STARTED CALL_STOPPED CALL_SETTLED ";
+	struct fixture *f = *state;
+	struct cg_store_op op;
+	char text[256];
+
+	prepare(f);
+	credit(f, 5000000);
+	init_authorize(&op, CG_VIEW_LITERAL("call-1"));
+	op.announces = true;
+	assert_int_equal(call(f, &op), CG_OK);
+	assert_int_equal(op.state, CG_CALL_METERING);
+	op = (struct cg_store_op){.verb = CG_STORE_STOP, .announces = true};
+	op.in.stop.call_id = CG_VIEW_LITERAL("call-1");
+	assert_int_equal(call(f, &op), CG_OK);
+	settle(f, 61001, 93000);
+	for (uint32_t most = 1; most <= 16; most += 5) {
+		struct cg_position end = read_types(f, most, text, sizeof text);
+		assert_string_equal(text, expected);
+		expect_the_end(f, &end);
+	}
+}
+
+static void start_a_call_that_ends_soon(struct fixture *f)
+{
+	struct cg_store_op op;
+
+	/* 9001 are held for the guard; 300 pay for 200 ms. */
+	credit(f, 9301);
+	init_authorize(&op, CG_VIEW_LITERAL("call-1"));
+	op.in.authorize.limits.reserve_ms = 1;
+	assert_int_equal(call(f, &op), CG_OK);
+	assert_int_equal(op.state, CG_CALL_METERING);
+}
+
+static void test_a_tick_cuts_off_at_the_end_of_the_money(void **state)
+{
+	struct fixture *f = *state;
+	struct cg_events_op tick = {.verb = CG_EVENTS_TICK};
+	int64_t next_ms = 0;
+	char text[256];
+
+	prepare(f);
+	start_a_call_that_ends_soon(f);
+	tick.in.tick.events_keep = 1000;
+	assert_int_equal(ask_events(f, &tick), CG_OK);
+	assert_int_equal(tick.out.tick.due_count, 1);
+	assert_true(cg_uuid_equal(&tick.out.tick.due[0].company, &company));
+	tick.in.tick.wallets[0] = tick.out.tick.due[0].company;
+	tick.in.tick.wallet_count = 1;
+	/* First the warning, then the end; after that the next one is the repetition. */
+	for (unsigned rounds = 0; next_ms < 1000; rounds++) {
+		assert_true(rounds < 1000);
+		turn_for(f->loop, 5);
+		assert_int_equal(ask_events(f, &tick), CG_OK);
+		assert_int_equal(tick.out.tick.due_count, 1);
+		next_ms = tick.out.tick.due[0].at_ms - tick.now_ms;
+	}
+	assert_int_equal(tick.out.tick.worked, 1);
+	assert_in_range(next_ms, 4000, 5000);
+	(void)read_types(f, 16, text, sizeof text);
+	assert_string_equal(text, "WALLET_UPDATED CREDITED CUT_WARNING CUT_OFF ");
+}
+
+static void test_a_position_of_another_history_is_out_of_range(void **state)
+{
+	struct fixture *f = *state;
+	struct cg_event events[4];
+	struct cg_events_op op = {.verb = CG_EVENTS_READ};
+
+	prepare(f);
+	op.in.read.events = events;
+	op.in.read.events_max = CG_COUNT_OF(events);
+	assert_int_equal(ask_events(f, &op), CG_OUT_OF_RANGE);
+	assert_true(op.now_ms > INT64_C(1600000000000));
+	op.in.read.after = (struct cg_position){.event = {9, 1}, .entry = {9, 1}};
+	assert_int_equal(ask_events(f, &op), CG_OUT_OF_RANGE);
+	assert_int_equal(f->refused, 0);
+}
+
+static void test_a_tick_under_another_epoch_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct cg_partition_port *port = NULL;
+	struct cg_events_port *events = NULL;
+	struct cg_events_op tick = {.verb = CG_EVENTS_TICK};
+
+	prepare(f);
+	port = cg_store_partition_port(f->store);
+	events = cg_store_events_port(f->store);
+	port->set_epoch(port, cg_store_partition_of(&company, PARTITIONS), 2);
+	assert_int_equal(ask_events(f, &tick), CG_RECOVERING);
+	assert_int_equal(f->refused, 1);
+	assert_int_equal(f->refused_partition, tick.partition);
+	assert_int_equal(events->epoch(events, tick.partition), 0);
+}
+
 #define REDIS_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -432,6 +601,10 @@ int main(void)
 	    REDIS_TEST(test_a_store_that_was_killed_is_another_history),
 	    REDIS_TEST(test_a_library_that_vanished_is_loaded_again),
 	    REDIS_TEST(test_a_flushed_store_refuses_what_it_knew),
+	    REDIS_TEST(test_what_happened_is_read_in_its_order),
+	    REDIS_TEST(test_a_tick_cuts_off_at_the_end_of_the_money),
+	    REDIS_TEST(test_a_position_of_another_history_is_out_of_range),
+	    REDIS_TEST(test_a_tick_under_another_epoch_is_told),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);
