@@ -169,8 +169,8 @@ begin
   -- What is only reported must not hold up money: nothing here is checked or refused.
   insert into callgate.shadow_calls (entry_id, company_id, call_id, is_correction, at, decision, cut_at,
       cost, saved)
-  select p_partition || '-' || e.epoch || '-' || e.n, e.company, e.meta ->> 'call_id',
-         e.meta ? 'correction', callgate.to_instant(e.at_ms), e.meta ->> 'shadow_decision',
+  select p_partition || '-' || e.epoch || '-' || e.n, e.company, e.meta ->> 'call_id', false,
+         callgate.to_instant(e.at_ms), e.meta ->> 'shadow_decision',
          callgate.to_instant((e.meta ->> 'shadow_cut_at_ms')::bigint),
          -e.amount * callgate.units_per_micro(w.currency),
          (e.meta ->> 'shadow_saved_micros')::bigint * callgate.units_per_micro(w.currency)
@@ -179,6 +179,25 @@ begin
     join public.wallets w on w.company_id = e.company
    where e.resource <> '' and e.meta ? 'shadow_decision'
   on conflict do nothing;
+
+  -- A correction of such a call: what it would have cost before it ended stays, the rest is the
+  -- difference's, down to nothing.
+  if 'adjustment' = any (p_types) then
+    insert into callgate.shadow_calls (entry_id, company_id, call_id, is_correction, at, decision, cut_at,
+        cost, saved)
+    select p_partition || '-' || e.epoch || '-' || e.n, e.company, s.call_id, true,
+           callgate.to_instant(e.at_ms), s.decision, s.cut_at,
+           -e.amount * callgate.units_per_micro(w.currency),
+           greatest(-e.amount * callgate.units_per_micro(w.currency), -s.saved)
+      from unnest(p_epochs, p_ns, p_companies, p_types, p_amounts, p_ats, p_resources, p_metas)
+             as e(epoch, n, company, type, amount, at_ms, resource, meta)
+      join public.wallets w on w.company_id = e.company
+      join callgate.keys k on k.company_id = e.company and k.type = 'usage'
+       and k.reference_id = e.meta ->> 'call_id'
+      join callgate.shadow_calls s on s.entry_id = k.entry_id
+     where e.resource <> '' and e.type = 'adjustment'
+    on conflict do nothing;
+  end if;
 
   update callgate.cursors c
      set last_epoch = ret_last_epoch, last_n = ret_last_n, updated_at = now()

@@ -80,7 +80,8 @@ static void put_usage(struct cg_json *json, const struct cg_entry *entry)
 	cg_json__int(json, "authorized_at_ms", body->authorized_at_ms);
 	cg_json__int(json, "started_at_ms", body->started_at_ms);
 	cg_json__int(json, "ended_at_ms", body->ended_at_ms);
-	if (body->has_shadow) {
+	/* Of a correction the flush finds it out, from the call's own. */
+	if (body->has_shadow && !body->is_correction) {
 		put_shadow(json, body);
 	}
 }

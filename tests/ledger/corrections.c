@@ -208,11 +208,11 @@ static void test_what_is_set_aside_is_read_and_kept(void **state)
 	commit(d, &books, CG_ENTRY_USAGE, -1, "before");
 	books.version++; /* a gap */
 	struct cg_entry entry = abandoned_of(&books, "aside");
-	(void)append(d, &entry);
-	entry = correction_of(&books, 7, "correction:aside");
 	entry.body.has_shadow = true;
 	entry.body.shadow_decision = CG_DECISION_SUSPENDED;
-	entry.body.shadow_saved.micros = -7;
+	entry.body.shadow_saved.micros = 93000;
+	(void)append(d, &entry);
+	entry = correction_of(&books, 7, "correction:aside");
 	struct cg_entry_id id = append(d, &entry);
 	expect_await(d, &books.company, id, "correction:aside", CG_LEDGER_OVERTAKEN);
 
@@ -223,12 +223,16 @@ static void test_what_is_set_aside_is_read_and_kept(void **state)
 	assert_int_equal(row.corrected_duration_ms, REPORTED_MS);
 	assert_int_equal(
 	    driver_number(d,
-	        "select count(*) from callgate.quarantine where kind = 'wallet' and quantity = "
-	        "-21000"
-	        " and resource_type = 'voice_outbound' and meta ->> 'call_id' = 'aside'"
-	        " and (meta -> 'correction')::boolean and meta ->> 'billed_ms' = '41000'"
+	        "select count(*) from callgate.quarantine where kind = 'wallet'"
+	        " and quantity = -21000 and resource_type = 'voice_outbound' and meta ->> "
+	        "'call_id' = 'aside'"
+	        " and (meta -> 'correction')::boolean and meta ->> 'billed_ms' = '41000'"),
+	    1);
+	assert_int_equal(
+	    driver_number(d,
+	        "select count(*) from callgate.quarantine where meta ->> 'call_id' = 'aside'"
 	        " and meta ->> 'shadow_decision' = 'denied_suspended'"
-	        " and meta ->> 'shadow_saved_micros' = '-7'"),
+	        " and meta ->> 'shadow_saved_micros' = '93000'"),
 	    1);
 	assert_int_equal(
 	    driver_number(d, "select count(*) from callgate.shadow_calls where call_id = 'aside'"),
@@ -243,17 +247,19 @@ static void test_what_text_cannot_hold_is_kept_whole(void **state)
 	struct books books = {.company = company_of(6)};
 
 	(void)create_wallet(d, &books.company);
-	struct cg_entry entry = correction_of(&books, 7, "correction:\xff");
+	struct cg_entry entry = abandoned_of(&books, "x\xff");
 	entry.body.has_shadow = true;
-	entry.body.shadow_saved.micros = -7;
+	entry.body.shadow_saved.micros = 7;
 	struct cg_entry_id id = append(d, &entry);
-	expect_await(d, &books.company, id, "correction:x", CG_LEDGER_OVERTAKEN);
+	struct cg_ledger_op op = await_of(&books.company, id, CG_ENTRY_USAGE, "x");
+	driver_run(d, &op);
+	assert_int_equal(op.outcome, CG_LEDGER_OVERTAKEN);
 	assert_int_equal(
 	    driver_number(d,
-	        "select count(*) from callgate.quarantine where meta is null and quantity = -21000"
-	        " and position('\"duration_ms\":40500'::bytea in raw) > 0"
-	        " and position('\"shadow_saved_micros\":-7'::bytea in raw) > 0"
-	        " and position('correction:'::bytea || '\\xff'::bytea in raw) > 0"),
+	        "select count(*) from callgate.quarantine where meta is null and quantity = 62000"
+	        " and position('\"duration_ms\":61001'::bytea in raw) > 0"
+	        " and position('\"shadow_saved_micros\":7'::bytea in raw) > 0"
+	        " and position('\"call_id\":\"x'::bytea || '\\xff'::bytea in raw) > 0"),
 	    1);
 	driver_stop(d);
 }
@@ -284,10 +290,16 @@ static void test_shadow_calls_are_noted_beside_the_money(void **state)
 	entry.body.description = cg_view_of("\xff");
 	(void)append(d, &entry);
 	commit(d, &books, CG_ENTRY_USAGE, -93000, "sh-plain");
+	entry = correction_of(&books, 31500, "correction:sh-denied");
+	expect_await(d, &books.company, append(d, &entry), "correction:sh-denied", CG_LEDGER_DONE);
 	assert_int_equal(
 	    driver_number(
 	        d, "select count(*) from callgate.shadow_calls where call_id like 'sh-%'"),
-	    2);
+	    3);
+	assert_int_equal(
+	    driver_number(d,
+	        "select 10000 * sum(saved) from callgate.shadow_calls where call_id = 'sh-denied'"),
+	    REPORTED_COST);
 	assert_int_equal(
 	    driver_number(d,
 	        "select count(*) from callgate.shadow_calls s join wallet_transactions t"

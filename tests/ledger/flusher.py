@@ -67,12 +67,12 @@ class Flusher:
             setattr(entry, name, value)
         return entry
 
-    def correction(self, company, call_id, amount, quantity, billed_ms, **shadow):
+    def correction(self, company, call_id, amount, quantity, billed_ms):
         """Of a call that entry() made: the difference in cost and in billed milliseconds."""
         entry = self.entry(company, "adjustment", amount, f"correction:{call_id}",
                            resource="voice_outbound", quantity=quantity)
         entry.meta = json.dumps({"entry_id": entry.id, "call_id": call_id, "correction": True,
-                                 "billed_ms": billed_ms, **shadow})
+                                 "billed_ms": billed_ms})
         return entry
 
     def shadow(self, company, decision, saved, cut_at_ms=None, **more):

@@ -233,7 +233,8 @@ def test_a_correction_is_logged_with_the_difference(sql, flusher):
 @pytest.mark.parametrize("change, statement", [
     ({}, None),
     ({"resource": ""}, UNLOGGED),  # not logged at all
-    ({"amount": 31501, "balance": -61499, "meta": None}, UNLOGGED),  # not said to be a correction
+    ({"meta": None}, UNLOGGED),  # logged without what it is
+    ({"meta": '{"entry_id": "3-1-2", "call_id": "call-1"}'}, UNLOGGED),  # not said to be a correction
     ({"reference": "correction:call-2"}, UNLOGGED),  # of another call than its row says
     ({"quantity": -20999}, MISCORRECTED),
 ])

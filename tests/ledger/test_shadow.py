@@ -91,10 +91,40 @@ def test_the_report_begins_at_its_first_instant_and_ends_before_its_last(flusher
     assert report(company, calls[2].at_ms + 1) == []
 
 
-def test_a_correction_is_money_and_no_call(flusher, report):
+@pytest.mark.parametrize("in_one_batch", [True, False])
+@pytest.mark.parametrize("decision, saved, amount, saved_after", [
+    (FUNDS, 93000, 31500, 61500),  # denied: all of what it costs
+    (FUNDS, 93000, -500, 93500),
+    (FUNDS, 93000, 0, 93000),
+    ("allowed", 33000, 31500, 1500),  # cut off: what lies behind the cut
+    ("allowed", 33000, -500, 33500),
+    ("allowed", 20000, 31500, 0),  # it ended before
+])
+def test_a_correction_is_money_and_no_call(flusher, report, in_one_batch, decision, saved, amount, saved_after):
     company = flusher.wallet()
-    call = flusher.shadow(company, FUNDS, 93000, reference="call-1")
-    correction = flusher.correction(company, "call-1", 31500, -21000, 41000, shadow_decision=FUNDS,
-                                    shadow_saved_micros=-31500)
-    flusher.flush(call, correction)
-    assert report(company) == [(company, "usd", 1, 61500, 1, 1, 0, 0, 61500, 0, 0)]
+    call = flusher.shadow(company, decision, saved, reference="call-1")
+    correction = flusher.correction(company, "call-1", amount, 0, 62000)
+    if in_one_batch:
+        flusher.flush(call, correction)
+    else:
+        flusher.flush(call)
+        flusher.flush(correction)
+    cost = 93000 - amount
+    if decision == "allowed":
+        assert report(company) == [(company, "usd", 1, cost, 0, 0, 0, 0, 0, 1, saved_after)]
+    else:
+        assert report(company) == [(company, "usd", 1, cost, 1, 1, 0, 0, saved_after, 0, 0)]
+
+
+def test_only_corrections_of_shadow_calls_are_noted(sql, flusher):
+    company = flusher.wallet()
+    shadow = flusher.shadow(company, FUNDS, 93000, reference="call-1")
+    plain = flusher.entry(company, reference="call-2")
+    other = flusher.correction(company, "call-2", 5, 0, 62000)
+    adjustment = flusher.entry(company, "adjustment", 5, "note-1")
+    first = flusher.correction(company, "call-1", 5, 0, 62000)
+    second = flusher.correction(company, "call-1", 5, 0, 62000)
+    assert flusher.flush(shadow, plain, other, adjustment, first, second)[4:] == (0, 1)
+    assert sql("select entry_id, call_id, decision, cost, saved, is_correction from callgate.shadow_calls order by at") \
+        == [(shadow.id, "call-1", FUNDS, Decimal("9.3"), Decimal("9.3"), False),
+            (first.id, "call-1", FUNDS, Decimal("-0.0005"), Decimal("-0.0005"), True)]
