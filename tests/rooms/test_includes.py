@@ -27,9 +27,10 @@ MAY_INCLUDE = {
     "loop": {"base", "gate/ports"},
     "store": {"base", "loop", "gate/ports"},
     "ledger": {"base", "loop", "gate/ports"},
-    "rpc": {"base", "loop", "gate", "gate/ports"},
+    "events": {"base", "loop", "gate/ports"},
+    "rpc": {"base", "loop", "gate", "events", "gate/ports"},
     "client": {"base"},
-    "daemon": {"base", "loop", "gate", "gate/ports", "store", "ledger", "rpc"},
+    "daemon": {"base", "loop", "gate", "gate/ports", "store", "ledger", "events", "rpc"},
 }
 
 # Which room owns which third-party header.

@@ -108,8 +108,12 @@ struct cg_events_op {
 		struct {
 			bool from_now; /* answers the position and no events */
 			struct cg_position after;
-			struct cg_event *events; /* the caller's array */
-			uint32_t events_max;     /* 1 .. 1000 */
+			/*
+			 * The caller's array.  Filled right before `done`, in the same turn:
+			 * several readings may share one.
+			 */
+			struct cg_event *events;
+			uint32_t events_max; /* 1 .. 1000 */
 		} read;
 	} in;
 
