@@ -21,6 +21,7 @@ struct waiting {
 	uint8_t verb;
 	struct cg_call calls[ENTRIES_MAX];
 	struct cg_entry entries[ENTRIES_MAX];
+	struct cg_event events[ENTRIES_MAX];
 	uint64_t sum; /* of every byte that an answer shows: reading them is the test */
 };
 
@@ -92,6 +93,57 @@ static void decode_for_partition(struct waiting *w, struct cg_view content)
 	}
 }
 
+static void read_event(struct waiting *w, const struct cg_event *event)
+{
+	char text[CG_EVENT_ID_TEXT_BYTES];
+
+	CG_ASSERT(cg_event_type_name(event->type) != NULL);
+	cg_event_id_format(event, text);
+	read_view(w, cg_view_of(text));
+	read_view(w, event->call_id);
+	read_view(w, event->reference_id);
+	read_view(w, event->meta.pairs);
+}
+
+/* Every event is further on than the one before it, and nothing is told of what lies ahead. */
+static void read_events(struct waiting *w, const struct cg_events_op *op)
+{
+	struct cg_position at = op->in.read.after;
+
+	CG_ASSERT(op->out.read.count <= op->in.read.events_max);
+	CG_ASSERT(op->out.read.count > 0 || !op->out.read.more);
+	for (uint32_t i = 0; i < op->out.read.count; i++) {
+		const struct cg_position *position = &w->events[i].position;
+		CG_ASSERT(cg_position_reaches(position, &at));
+		CG_ASSERT(!cg_position_equal(position, &at));
+		at = *position;
+		read_event(w, &w->events[i]);
+	}
+	CG_ASSERT(cg_position_reaches(&op->out.read.position, &at));
+}
+
+static void decode_for_events(struct waiting *w, struct cg_view content)
+{
+	struct cg_events_op op = {.verb = (enum cg_events_verb)(w->verb % (CG_EVENTS_READ + 1))};
+
+	if (op.verb == CG_EVENTS_READ) {
+		op.in.read.from_now = (w->verb & 2u) != 0;
+		op.in.read.events = w->events;
+		op.in.read.events_max = 1 + w->verb / 4 % ENTRIES_MAX;
+	}
+	cg_wire_decode_events(&op, content);
+	CG_ASSERT(op.status == CG_OK || op.status == CG_RECOVERING || op.status == CG_INTERNAL ||
+	    (op.status == CG_OUT_OF_RANGE && op.verb == CG_EVENTS_READ));
+	if (op.status == CG_OK && op.verb == CG_EVENTS_READ) {
+		read_events(w, &op);
+	} else if (op.status == CG_OK) {
+		CG_ASSERT(op.out.tick.due_count <= CG_TICK_WALLETS_MAX);
+		for (uint32_t i = 0; i < op.out.tick.due_count; i++) {
+			CG_ASSERT(op.out.tick.due[i].at_ms >= 0);
+		}
+	}
+}
+
 static const char *on_reply(void *owner, const struct cg_resp *reply)
 {
 	struct waiting *w = owner;
@@ -102,8 +154,10 @@ static const char *on_reply(void *owner, const struct cg_resp *reply)
 	}
 	if (reply->kind == CG_RESP_BULK && w->verb < 0x80) {
 		decode_for_store(w, reply->content);
-	} else if (reply->kind == CG_RESP_BULK) {
+	} else if (reply->kind == CG_RESP_BULK && w->verb < 0xC0) {
 		decode_for_partition(w, reply->content);
+	} else if (reply->kind == CG_RESP_BULK) {
+		decode_for_events(w, reply->content);
 	}
 	w->verb++;
 	return NULL;
