@@ -27,6 +27,7 @@ static const char usage[] =
     "  --plan PLAN        their plan; default enterprise\n"
     "  --deadline-ms N    of one operation; default 2000\n"
     "  --committed        a settle is answered once it is in the ledger\n"
+    "  --keep             authorize only: the calls start, and are left running\n"
     "  --bare             against bare_server, the floor: make no wallets\n"
     "  --json             one JSON object instead of a table\n"
     "  --help\n"
@@ -45,6 +46,7 @@ enum flag {
 	FLAG_PLAN,
 	FLAG_DEADLINE_MS,
 	FLAG_COMMITTED,
+	FLAG_KEEP,
 	FLAG_BARE,
 	FLAG_JSON,
 	FLAG_HELP,
@@ -61,6 +63,7 @@ static const struct option flags[] = {
     {"plan", required_argument, NULL, FLAG_PLAN},
     {"deadline-ms", required_argument, NULL, FLAG_DEADLINE_MS},
     {"committed", no_argument, NULL, FLAG_COMMITTED},
+    {"keep", no_argument, NULL, FLAG_KEEP},
     {"bare", no_argument, NULL, FLAG_BARE},
     {"json", no_argument, NULL, FLAG_JSON},
     {"help", no_argument, NULL, FLAG_HELP},
@@ -142,6 +145,9 @@ static void set_flag(struct load_options *options, int flag)
 	case FLAG_COMMITTED:
 		options->committed = true;
 		return;
+	case FLAG_KEEP:
+		options->keep = true;
+		return;
 	case FLAG_BARE:
 		options->bare = true;
 		return;
@@ -177,6 +183,9 @@ static void read_options(int argc, char **argv, struct load_options *ret_options
 	if (optind != argc) {
 		(void)fprintf(stderr, "callgate-bench: %s: unexpected; see --help\n", argv[optind]);
 		exit(2);
+	}
+	if (ret_options->keep && ret_options->op != LOAD_AUTHORIZE) {
+		refuse("keep", "used with --op authorize");
 	}
 	if (ret_options->op == LOAD_SETTLE && ret_options->count == 0) {
 		ret_options->count = 20000;

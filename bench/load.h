@@ -43,6 +43,7 @@ struct load_options {
 	double rate;    /* operations begun per second; 0: closed loop */
 	uint32_t deadline_ms;
 	bool committed; /* settles are answered once they are in the ledger */
+	bool keep;      /* authorized calls start, and stay */
 	bool bare;      /* against bare_server: there are no wallets to make */
 	bool json;
 };

@@ -130,7 +130,7 @@ static enum callgate_submit send_authorize(
 	    .resource_type = "voice_outbound",
 	    .destination = "+447700900123",
 	    .reserve_ms = 60000,
-	    .start = slot->load->op == LOAD_CYCLE,
+	    .start = slot->load->op == LOAD_CYCLE || slot->load->options.keep,
 	    .meta = meta,
 	    .meta_count = CG_COUNT_OF(meta),
 	};
@@ -334,7 +334,7 @@ bool load_run(struct load *load, struct load_result *ret_result)
 	ret_result->seconds = (double)(load_now_ns() - begun_ns) / 1e9;
 	ret_result->cpu_seconds = cpu_seconds() - cpu_before;
 	load->result = NULL;
-	if (load->options.bare) {
+	if (load->options.bare || load->options.keep) {
 		return true;
 	}
 	if (settles) {
