@@ -613,6 +613,25 @@ static void test_an_amount_that_has_no_opposite_is_refused(void **state)
 	assert_int_equal(op.status, CG_INTERNAL);
 }
 
+/* Each with one byte more in its blob than its layout has. */
+static void test_records_that_go_on_are_refused(void **state)
+{
+	(void)state;
+	struct list none = {0};
+	struct list one = list_of("1");
+
+	for (unsigned is_event = 0; is_event < 2; is_event++) {
+		struct cg_events_op op = read_op(2);
+		size_t bytes = is_event != 0 ? EVENT_BYTES : ENTRY_BYTES;
+
+		(void)(is_event != 0 ? reply_of(&one, &none) : reply_of(&none, &one));
+		made.memory[made.out.len - bytes - 4] = (char)(bytes + 1);
+		put_zeros(&made.out, 1);
+		cg_wire_decode_events(&op, cg_buffer_view(&made.out));
+		assert_int_equal(op.status, CG_INTERNAL);
+	}
+}
+
 /* Cut at every length, and lengthened by a byte. */
 static void cut(struct cg_events_op (*make)(void), const struct bytes *reply)
 {
@@ -673,6 +692,7 @@ int main(void)
 	    cmocka_unit_test(test_a_position_too_old_and_a_refused_epoch_are_said),
 	    cmocka_unit_test(test_more_than_was_asked_for_is_not_taken),
 	    cmocka_unit_test(test_an_amount_that_has_no_opposite_is_refused),
+	    cmocka_unit_test(test_records_that_go_on_are_refused),
 	    cmocka_unit_test(test_broken_replies_do_no_harm),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
