@@ -2002,8 +2002,8 @@ local function settle_late(a, e)
 		return answer(OUTCOME.UNKNOWN_CALL, NONE)
 	elseif a.as_metered then
 		return answer_of(OUTCOME.WRONG_STATE, e)
-	elseif a.is_assumed and not (e and e.has_price) then
-		return correct(a, assumed_call(a))
+	elseif a.is_assumed then
+		return correct(a, assumed_call(a)) -- whatever came of the id since the store forgot it
 	elseif not (e and e.has_price) then
 		if not a.has_price then
 			return answer_of(OUTCOME.NO_PRICE, e)
