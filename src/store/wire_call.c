@@ -19,6 +19,8 @@
 		}                                                                                  \
 	}
 
+#define FLAG_ANNOUNCES 8u
+
 static const struct cg_wire_function functions[CG_STORE_VERB_COUNT] = {
     [CG_STORE_AUTHORIZE] = FUNCTION("authorize", 7, WRITING_KEYS),
     [CG_STORE_START] = FUNCTION("start", 7, WRITING_KEYS),
@@ -34,8 +36,6 @@ static const struct cg_wire_function functions[CG_STORE_VERB_COUNT] = {
     [CG_STORE_LIVE_WALLETS] = FUNCTION("live_wallets", 2, CG_WIRE_KEY_HEAD, CG_WIRE_KEY_DUE),
     [CG_STORE_LOAD] = FUNCTION("load", 7, WRITING_KEYS),
 };
-
-#define FLAG_ANNOUNCES 8u
 
 static unsigned bit(bool set, unsigned value)
 {

@@ -557,6 +557,82 @@ static void test_a_tick_cuts_off_at_the_end_of_the_money(void **state)
 	assert_string_equal(text, "WALLET_UPDATED CREDITED CUT_WARNING CUT_OFF ");
 }
 
+/* The last entry of the partition. */
+static struct cg_ledger_entry_body last_entry(struct fixture *f)
+{
+	static struct cg_entry entries[8];
+	struct cg_partition_op read = {.verb = CG_PARTITION_READ};
+
+	read.partition = cg_store_partition_of(&company, PARTITIONS);
+	read.in.read.entries = entries;
+	read.in.read.entries_max = CG_COUNT_OF(entries);
+	assert_int_equal(ask(f, &read), CG_OK);
+	assert_true(read.out.read.count > 0);
+	return entries[read.out.read.count - 1].body;
+}
+
+static void test_a_late_settle_corrects_what_was_assumed(void **state)
+{
+	struct fixture *f = *state;
+	struct cg_store_op op = {.verb = CG_STORE_SETTLE, .asked = true};
+	char text[256];
+
+	prepare(f);
+	credit(f, 5000000);
+	op.known_epoch = 1;
+	op.in.settle = (struct cg_store_settle_in){
+	    .call_id = CG_VIEW_LITERAL("call-1"),
+	    .resource_type = CG_VIEW_LITERAL("voice_outbound"),
+	    .duration_ms = 60000,
+	    .basis = CG_BASIS_REPORTED,
+	    .has_price = true,
+	    .price = {.rate_per_minute = {90000}, .increment_ms = 1000},
+	    .is_assumed = true,
+	    .assumed_cost = {180000},
+	    .assumed_billed_ms = 120000,
+	};
+	assert_int_equal(call(f, &op), CG_OK);
+	assert_int_equal(op.outcome, CG_STORE_DONE);
+	assert_true(op.out.settle.is_correction);
+	assert_int_equal(op.out.settle.cost.micros, 90000);
+	assert_int_equal(op.out.settle.corrected.micros, -90000);
+	assert_int_equal(op.out.settle.balance.micros, 5090000);
+
+	struct cg_ledger_entry_body body = last_entry(f);
+	assert_int_equal(body.type, CG_ENTRY_ADJUSTMENT);
+	assert_true(body.is_correction);
+	assert_int_equal(body.amount.micros, 90000);
+	assert_int_equal(body.quantity, -60000);
+	assert_int_equal(body.billed_ms, 60000);
+	assert_int_equal(body.available.micros, 5090000);
+	(void)read_types(f, 16, text, sizeof text);
+	assert_string_equal(text, "WALLET_UPDATED CREDITED CALL_CORRECTED ");
+}
+
+static void test_shadow_mode_says_what_it_would_have_spared(void **state)
+{
+	struct fixture *f = *state;
+	struct cg_store_op op;
+	char text[256];
+
+	prepare(f);
+	init_authorize(&op, CG_VIEW_LITERAL("call-1"));
+	op.terms.version = 2;
+	op.terms.shadow = true;
+	assert_int_equal(call(f, &op), CG_OK);
+	assert_int_equal(op.out.authorize.decision, CG_DECISION_ALLOWED);
+	assert_int_equal(op.out.authorize.shadow_decision, CG_DECISION_INSUFFICIENT_FUNDS);
+	settle(f, 60000, 90000);
+
+	struct cg_ledger_entry_body body = last_entry(f);
+	assert_int_equal(body.type, CG_ENTRY_USAGE);
+	assert_true(body.has_shadow);
+	assert_int_equal(body.shadow_decision, CG_DECISION_INSUFFICIENT_FUNDS);
+	assert_int_equal(body.shadow_saved.micros, 90000);
+	(void)read_types(f, 16, text, sizeof text);
+	assert_non_null(strstr(text, "CALL_SETTLED"));
+}
+
 static void test_a_position_of_another_history_is_out_of_range(void **state)
 {
 	struct fixture *f = *state;
@@ -603,6 +679,8 @@ int main(void)
 	    REDIS_TEST(test_a_flushed_store_refuses_what_it_knew),
 	    REDIS_TEST(test_what_happened_is_read_in_its_order),
 	    REDIS_TEST(test_a_tick_cuts_off_at_the_end_of_the_money),
+	    REDIS_TEST(test_a_late_settle_corrects_what_was_assumed),
+	    REDIS_TEST(test_shadow_mode_says_what_it_would_have_spared),
 	    REDIS_TEST(test_a_position_of_another_history_is_out_of_range),
 	    REDIS_TEST(test_a_tick_under_another_epoch_is_told),
 	};
