@@ -14,6 +14,9 @@ void fake_client_init(struct fake_client *client)
 
 void fake_client_deinit(struct fake_client *client)
 {
+	if (client->watcher != NULL) {
+		fake_client_close(client);
+	}
 	free(client->numbers);
 	free(client->saved);
 }

@@ -226,7 +226,8 @@ static void submit(struct cg_events_port *self, struct cg_events_op *op)
 	struct fake_store *store = CG_CONTAINER_OF(self, struct fake_store, port);
 	struct fake_part *part = &store->parts[op->partition];
 
-	CG_ASSERT(part->epoch != 0 && op->deadline_at_ms > cg_loop_now_ms(store->loop));
+	CG_ASSERT(
+	    part->epoch != 0 && !part->is_away && op->deadline_at_ms > cg_loop_now_ms(store->loop));
 	if (op->verb == CG_EVENTS_TICK) {
 		part->ticks++;
 		part->empty_ticks += op->in.tick.wallet_count == 0 ? 1 : 0;
@@ -249,7 +250,10 @@ static void submit(struct cg_events_port *self, struct cg_events_op *op)
 
 static uint64_t epoch(struct cg_events_port *self, uint32_t partition)
 {
-	return CG_CONTAINER_OF(self, struct fake_store, port)->parts[partition].epoch;
+	const struct fake_part *part =
+	    &CG_CONTAINER_OF(self, struct fake_store, port)->parts[partition];
+
+	return part->is_away ? 0 : part->epoch;
 }
 
 void fake_store_move(struct fake_store *store, struct cg_loop *loop)

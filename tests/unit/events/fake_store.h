@@ -31,6 +31,7 @@ struct fake_wallet {
 
 struct fake_part {
 	uint64_t epoch;
+	bool is_away; /* not served here, whatever happens elsewhere */
 	struct fake_happened *happened;
 	uint32_t count;
 	uint32_t capacity;

@@ -108,12 +108,12 @@ static void test_a_partition_that_is_not_served_is_only_looked_at(void **state)
 	struct fake_room *room = *state;
 	struct fake_part *part = &room->store.parts[fake_partition(7)];
 
-	part->epoch = 0;
+	part->is_away = true;
 	fake_store_due(&room->store, 7, -5);
 	fake_room_up(room);
 	fake_room_for(room, 100);
 	assert_int_equal(part->ticks, 0);
-	part->epoch = 2;
+	part->is_away = false;
 	assert_true(fake_room_until(room, all_attended, room));
 }
 

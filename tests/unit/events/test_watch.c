@@ -134,7 +134,7 @@ static void test_heartbeats_come_at_once_and_then_regularly(void **state)
 
 	room->config.heartbeat_ms = 40;
 	for (uint32_t i = 0; i < FAKE_PARTITIONS; i++) {
-		room->store.parts[i].epoch = 0; /* Where now is cannot be told yet. */
+		room->store.parts[i].is_away = true; /* Where now is cannot be told yet. */
 	}
 	fake_room_up(room);
 	fake_client_init(&client);
@@ -143,7 +143,7 @@ static void test_heartbeats_come_at_once_and_then_regularly(void **state)
 	assert_true(fake_room_until(room, is_told, &wanted));
 	assert_int_equal(client.token_len, 0);
 	for (uint32_t i = 0; i < FAKE_PARTITIONS; i++) {
-		room->store.parts[i].epoch = 1;
+		room->store.parts[i].is_away = false;
 	}
 	assert_true(fake_room_until(room, has_token, &client));
 	/* After the token nothing is missed. */
