@@ -7,7 +7,6 @@
 #ifndef CG_RPC_DECODE_H
 #define CG_RPC_DECODE_H
 
-#include "events/events.h"
 #include "gate/request.h"
 #include "rpc/arena.h"
 #include "rpc/fault.h"
@@ -37,6 +36,8 @@ const ProtobufCMessageDescriptor *cg_rpc_decode_message(enum cg_method method);
  */
 bool cg_rpc_decode(struct cg_rpc_decoder *decoder, enum cg_method method, struct cg_view bytes,
     struct cg_buffer *text, struct cg_request *req, struct cg_rpc_fault *ret_fault);
+
+struct cg_watch_in; /* events/events.h */
 
 /* A WatchRequest; the token's view lives in the decoder until its next message. */
 bool cg_rpc_decode_watch(struct cg_rpc_decoder *decoder, struct cg_view bytes,

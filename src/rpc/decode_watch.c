@@ -6,6 +6,7 @@
  */
 #include <callgate/v1/callgate.pb-c.h>
 
+#include "events/events.h"
 #include "rpc/decode.h"
 #include "rpc/rules.h"
 #include "rpc/wirecheck.h"

@@ -8,7 +8,6 @@
 
 #include <callgate/v1/callgate.pb-c.h>
 
-#include "events/events.h"
 #include "gate/request.h"
 #include "rpc/arena.h"
 
@@ -22,6 +21,8 @@ const ProtobufCMessage *cg_rpc_encode(const struct cg_request *req, struct cg_ar
 const ProtobufCMessage *cg_rpc_encode_call(const struct cg_call *call, struct cg_arena *arena);
 Callgate__V1__SettleResponse *cg_rpc_encode_settle(
     const struct cg_settle_out *out, struct cg_arena *arena);
+
+struct cg_watch_message; /* events/events.h */
 
 /*
  * What a watcher is told.  Meta that does not fit in the arena is left out (at 64 KiB of

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "events/events.h"
 #include "rpc/encode_internal.h"
 
 _Static_assert((int)CALLGATE__V1__EVENT_TYPE__EVENT_TYPE_CALL_OVERDUE == (int)CG_EVENT_CALL_OVERDUE,

@@ -18,6 +18,7 @@
 
 #include <grpc/grpc.h>
 
+#include "events/events.h"
 #include "rpc/bridge.h"
 #include "rpc/decode.h"
 #include "rpc/failure.h"

@@ -13,7 +13,6 @@
 #define CG_RPC_SERVER_H
 
 #include "base/base.h"
-#include "events/events.h"
 #include "gate/gate.h"
 #include "loop/loop.h"
 
@@ -29,6 +28,7 @@ struct cg_rpc_config {
 	bool waits_in_thread;        /* for gRPC, instead of in the loop: slower; for comparison */
 };
 
+struct cg_events;
 struct cg_rpc_server;
 
 /*

@@ -347,7 +347,7 @@ def test_a_status_overtakes_what_is_stuck(pb, start_server):
 
 def test_a_draining_server_ends_watchers_and_takes_no_more(pb, server):
     with connect(server) as channel:
-        streams = [watch(channel, pb) for _ in range(100)]
+        streams = [watch(channel, pb, timeout=20) for _ in range(100)]
         for stream in streams:
             next(stream)
         server.drain()

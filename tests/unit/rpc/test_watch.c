@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "events/events.h"
 #include "rpc/decode.h"
 #include "rpc/encode.h"
 
