@@ -78,6 +78,47 @@ const char *cg_answers_basis(enum callgate_duration_basis basis)
 	return "DURATION_BASIS_UNSPECIFIED";
 }
 
+const char *cg_answers_event_type(enum callgate_event_type type)
+{
+	static const char *const names[] = {
+	    [CALLGATE_EVENT_TYPE_UNSPECIFIED] = "EVENT_TYPE_UNSPECIFIED",
+	    [CALLGATE_EVENT_TYPE_CALL_AUTHORIZED] = "EVENT_TYPE_CALL_AUTHORIZED",
+	    [CALLGATE_EVENT_TYPE_CALL_STARTED] = "EVENT_TYPE_CALL_STARTED",
+	    [CALLGATE_EVENT_TYPE_CALL_SETTLED] = "EVENT_TYPE_CALL_SETTLED",
+	    [CALLGATE_EVENT_TYPE_CALL_CANCELLED] = "EVENT_TYPE_CALL_CANCELLED",
+	    [CALLGATE_EVENT_TYPE_CALL_EXPIRED] = "EVENT_TYPE_CALL_EXPIRED",
+	    [CALLGATE_EVENT_TYPE_CALL_ABANDONED] = "EVENT_TYPE_CALL_ABANDONED",
+	    [CALLGATE_EVENT_TYPE_CUT_OFF] = "EVENT_TYPE_CUT_OFF",
+	    [CALLGATE_EVENT_TYPE_BALANCE_LOW] = "EVENT_TYPE_BALANCE_LOW",
+	    [CALLGATE_EVENT_TYPE_CREDITED] = "EVENT_TYPE_CREDITED",
+	    [CALLGATE_EVENT_TYPE_CUT_WARNING] = "EVENT_TYPE_CUT_WARNING",
+	    [CALLGATE_EVENT_TYPE_CALL_CORRECTED] = "EVENT_TYPE_CALL_CORRECTED",
+	    [CALLGATE_EVENT_TYPE_CALL_DENIED] = "EVENT_TYPE_CALL_DENIED",
+	    [CALLGATE_EVENT_TYPE_CALL_ADOPTED] = "EVENT_TYPE_CALL_ADOPTED",
+	    [CALLGATE_EVENT_TYPE_CHARGED] = "EVENT_TYPE_CHARGED",
+	    [CALLGATE_EVENT_TYPE_WALLET_UPDATED] = "EVENT_TYPE_WALLET_UPDATED",
+	    [CALLGATE_EVENT_TYPE_CALL_STOPPED] = "EVENT_TYPE_CALL_STOPPED",
+	    [CALLGATE_EVENT_TYPE_CALL_OVERDUE] = "EVENT_TYPE_CALL_OVERDUE",
+	};
+
+	return (size_t)type < sizeof names / sizeof names[0] ? names[type] : names[0];
+}
+
+const char *cg_answers_entry_type(enum callgate_entry_type type)
+{
+	static const char *const names[] = {
+	    [CALLGATE_ENTRY_TYPE_UNSPECIFIED] = "ENTRY_TYPE_UNSPECIFIED",
+	    [CALLGATE_ENTRY_TYPE_TOP_UP] = "ENTRY_TYPE_TOP_UP",
+	    [CALLGATE_ENTRY_TYPE_MONTHLY_GRANT] = "ENTRY_TYPE_MONTHLY_GRANT",
+	    [CALLGATE_ENTRY_TYPE_BONUS] = "ENTRY_TYPE_BONUS",
+	    [CALLGATE_ENTRY_TYPE_REFUND] = "ENTRY_TYPE_REFUND",
+	    [CALLGATE_ENTRY_TYPE_ADJUSTMENT] = "ENTRY_TYPE_ADJUSTMENT",
+	    [CALLGATE_ENTRY_TYPE_USAGE] = "ENTRY_TYPE_USAGE",
+	};
+
+	return (size_t)type < sizeof names / sizeof names[0] ? names[type] : names[0];
+}
+
 const char *cg_answers_reason(enum callgate_error_reason reason)
 {
 	static const char *const names[] = {
@@ -184,10 +225,55 @@ json_t *cg_answers_balance(const struct callgate_get_balance_response *from)
 	return to;
 }
 
+static void add_meta(json_t *to, const struct callgate_meta *pairs, size_t count)
+{
+	json_t *meta = json_object();
+
+	for (size_t i = 0; i < count; i++) {
+		cg_output_add_text(meta, pairs[i].key, pairs[i].value);
+	}
+	json_object_set_new(to, "meta", meta);
+}
+
+static json_t *event(const struct callgate_event *from)
+{
+	json_t *to = json_object();
+
+	TEXT(id);
+	INT(at_ms);
+	TEXT(company_id);
+	TEXT(call_id);
+	cg_output_add_text(to, "type", cg_answers_event_type(from->type));
+	INT(amount_micros);
+	INT(available_micros);
+	add_meta(to, from->meta, from->meta_count);
+	INT(remaining_ms);
+	INT(exhausts_at_ms);
+	INT(repeat);
+	DECIDE(decision);
+	DECIDE(shadow_decision);
+	BOOL(shadow);
+	TEXT(ledger_id);
+	INT(billed_ms);
+	BASIS(basis);
+	cg_output_add_text(to, "entry_type", cg_answers_entry_type(from->entry_type));
+	TEXT(reference_id);
+	return to;
+}
+
+json_t *cg_answers_watch(const struct callgate_watch_response *from)
+{
+	json_t *to = json_object();
+
+	json_object_set_new(to, "event", from->event == NULL ? json_null() : event(from->event));
+	TEXT(resume_token);
+	INT(as_of_ms);
+	return to;
+}
+
 json_t *cg_answers_call(const struct callgate_call *from)
 {
 	json_t *to = json_object();
-	json_t *meta = json_object();
 
 	TEXT(call_id);
 	STATE(state);
@@ -197,10 +283,7 @@ json_t *cg_answers_call(const struct callgate_call *from)
 	INT(accrued_micros);
 	INT(authorized_at_ms);
 	INT(started_at_ms);
-	for (size_t i = 0; i < from->meta_count; i++) {
-		cg_output_add_text(meta, from->meta[i].key, from->meta[i].value);
-	}
-	json_object_set_new(to, "meta", meta);
+	add_meta(to, from->meta, from->meta_count);
 	TEXT(company_id);
 	TEXT(destination);
 	INT(expires_at_ms);

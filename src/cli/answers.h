@@ -12,11 +12,16 @@
 /* "DECISION_ALLOWED"; a number this version does not know is its ..._UNSPECIFIED. */
 const char *cg_answers_decision(enum callgate_decision decision);
 const char *cg_answers_state(enum callgate_call_state state);
+const char *cg_answers_event_type(enum callgate_event_type type);
+const char *cg_answers_entry_type(enum callgate_entry_type type);
 const char *cg_answers_basis(enum callgate_duration_basis basis);
 const char *cg_answers_reason(enum callgate_error_reason reason);
 
 /* "NOT_FOUND". */
 const char *cg_answers_status(enum callgate_status status);
+
+/* {"event", "resume_token", "as_of_ms"}; the event is null in a heartbeat. */
+json_t *cg_answers_watch(const struct callgate_watch_response *from);
 
 json_t *cg_answers_wallet(const struct callgate_wallet *from);
 json_t *cg_answers_balance(const struct callgate_get_balance_response *from);

@@ -22,7 +22,7 @@
 
 struct cg_arg {
 	const char *text; /* NULL: not given */
-	int64_t number;   /* INT, ON_OFF and CHOICE */
+	int64_t number;   /* INT, ON_OFF, CHOICE and EVENTS */
 };
 
 struct cg_args {

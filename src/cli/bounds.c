@@ -108,6 +108,75 @@ static bool check_choice(const char *const *choices, const char *text, int64_t *
 	return false;
 }
 
+/* A word that stands twice is a slip; a set would hide it. */
+static bool check_events(const char *const *choices, const char *text, int64_t *ret_number)
+{
+	int64_t set = 0;
+
+	for (;;) {
+		size_t len = strcspn(text, ",");
+		int64_t bit = 0;
+
+		for (unsigned i = 0; choices[i] != NULL; i++) {
+			if (strlen(choices[i]) == len && strncmp(choices[i], text, len) == 0) {
+				bit = INT64_C(1) << i;
+			}
+		}
+		if (bit == 0 || (set & bit) != 0) {
+			return false;
+		}
+		set |= bit;
+		if (text[len] == '\0') {
+			*ret_number = set;
+			return true;
+		}
+		text += len + 1;
+	}
+}
+
+static int two_digits(const char *text)
+{
+	return (text[0] - '0') * 10 + text[1] - '0';
+}
+
+/* A day that there is, in the years 1970 to 9999. */
+static bool check_date(const char *text)
+{
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int year;
+	int month;
+	int day;
+	bool leap;
+
+	if (strlen(text) != 10) {
+		return false;
+	}
+	for (size_t i = 0; i < 10; i++) {
+		bool dash = i == 4 || i == 7;
+		if (dash ? text[i] != '-' : !is_digit(text[i])) {
+			return false;
+		}
+	}
+	year = two_digits(text) * 100 + two_digits(text + 2);
+	month = two_digits(text + 5);
+	day = two_digits(text + 8);
+	leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+	return year >= 1970 && month >= 1 && month <= 12 && day >= 1 &&
+	    day <= days[month - 1] + (leap && month == 2 ? 1 : 0);
+}
+
+static bool check_token(const char *text)
+{
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < 0x21 || text[i] > 0x7e) {
+			return false;
+		}
+	}
+	return len >= 1 && len <= 65536;
+}
+
 static bool check_on_off(const char *text, int64_t *ret_number)
 {
 	static const char *const off_on[] = {"off", "on", NULL};
@@ -150,6 +219,12 @@ bool cg_bounds_check(const struct cg_flag *flag, const char *text, int64_t *ret_
 		return len <= 256 && cg_view_is_text(cg_view_of(text));
 	case CG_FLAG_PLAIN:
 		return len >= 1 && len <= 4095;
+	case CG_FLAG_TOKEN:
+		return check_token(text);
+	case CG_FLAG_EVENTS:
+		return check_events(flag->choices, text, ret_number);
+	case CG_FLAG_DATE:
+		return check_date(text);
 	case CG_FLAG_KIND_COUNT:
 		break;
 	}
@@ -182,6 +257,10 @@ static const char *const fixed_bounds[CG_FLAG_KIND_COUNT] = {
     [CG_FLAG_META] = "KEY=VALUE, the key 1..64 of [A-Za-z0-9_.:-], both together up to 4096 bytes",
     [CG_FLAG_TEXT] = "0..256 bytes of UTF-8",
     [CG_FLAG_PLAIN] = "1..4095 bytes",
+    [CG_FLAG_TOKEN] = "1..65536 bytes of printable ASCII without spaces",
+    [CG_FLAG_EVENTS] = "types of events, such as CUT_OFF,CREDITED, each once; "
+                       "`callgate help watch` lists them",
+    [CG_FLAG_DATE] = "a day, YYYY-MM-DD",
 };
 
 void cg_bounds_describe(const struct cg_flag *flag, char *text, size_t size)
@@ -211,6 +290,9 @@ static const char *const placeholders[CG_FLAG_KIND_COUNT] = {
     [CG_FLAG_META] = " KEY=VALUE",
     [CG_FLAG_TEXT] = " TEXT",
     [CG_FLAG_PLAIN] = " TEXT",
+    [CG_FLAG_TOKEN] = " TOKEN",
+    [CG_FLAG_EVENTS] = " TYPE,...",
+    [CG_FLAG_DATE] = " DATE",
 };
 
 void cg_bounds_form(const struct cg_flag *flag, char *text, size_t size)

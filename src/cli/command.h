@@ -40,6 +40,9 @@ enum cg_flag_kind {
 	CG_FLAG_META,        /* KEY=VALUE, may be repeated */
 	CG_FLAG_TEXT,        /* 0..256 bytes of UTF-8 */
 	CG_FLAG_PLAIN,       /* 1..4095 bytes: a path, an address */
+	CG_FLAG_TOKEN,       /* 1..65536 bytes of printable ASCII */
+	CG_FLAG_EVENTS,      /* of `choices`, separated by commas, read as a set of bits */
+	CG_FLAG_DATE,        /* YYYY-MM-DD */
 	CG_FLAG_KIND_COUNT
 };
 
@@ -51,7 +54,7 @@ struct cg_flag {
 	bool not_zero;              /* INT: 0 is refused */
 	int64_t min;                /* INT */
 	int64_t max;                /* INT */
-	const char *const *choices; /* CHOICE: ended by NULL */
+	const char *const *choices; /* CHOICE and EVENTS: ended by NULL */
 	const char *help;
 };
 
@@ -89,5 +92,7 @@ extern const struct cg_command cg_commands_demo[];
 extern const struct cg_command cg_commands_plan[];
 extern const struct cg_command cg_commands_rate[];
 extern const struct cg_command cg_commands_migrate[];
+extern const struct cg_command cg_commands_shadow[];
+extern const struct cg_command cg_commands_watch[];
 
 #endif /* CG_CLI_COMMAND_H */

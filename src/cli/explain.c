@@ -32,7 +32,7 @@ static const char *describe_state(enum callgate_call_state state)
 	case CALLGATE_CALL_STATE_EXPIRED:
 		return "is expired: it never started in time, its hold was released";
 	case CALLGATE_CALL_STATE_ABANDONED:
-		return "is abandoned: it was never settled in time and is charged as assumed";
+		return "is abandoned: it was not settled in time and is charged as assumed";
 	case CALLGATE_CALL_STATE_STOPPED:
 		return "is stopped: the talk is over, its bill is awaited";
 	}
@@ -174,6 +174,9 @@ static void tell_charge(struct cg_story *story, const struct callgate_call *call
 	cg_money_format(call->cost_micros, currency, text);
 	cg_story_tell(story, "Charge      %s for %s (%" PRId64 " ms, %s).", text, lasted,
 	    call->duration_ms, describe_basis(call->basis));
+	if (call->state == CALLGATE_CALL_STATE_ABANDONED) {
+		cg_story_tell(story, "            A late settle still corrects it, once.");
+	}
 	if (!call->has_price) {
 		return;
 	}

@@ -148,6 +148,8 @@ static enum cg_exit ask_settle(struct cg_cli *cli, const struct callgate_settle_
 	const char *headline = "The call is charged.";
 	if (response->replayed) {
 		headline = "The call had been charged before; nothing was changed.";
+	} else if (response->corrected_micros != 0) {
+		headline = "The call had been charged as assumed; the charge is corrected.";
 	} else if (response->late) {
 		headline = "The call was not held here; it is charged all the same.";
 	}

@@ -20,6 +20,7 @@
 	"'shadow', p.shadow, 'calls_max', p.calls_max, 'longest_call_ms', p.longest_call_ms, "     \
 	"'ring_lease_ms', p.ring_lease_ms, 'default_reserve_ms', p.default_reserve_ms, "           \
 	"'guard_ms', p.guard_ms, 'cut_warning_ms', p.cut_warning_ms, "                             \
+	"'cut_repeat_ms', p.cut_repeat_ms, "                                                       \
 	"'rates_count', (select count(*) from callgate.rates r where r.plan_id = p.plan_id), "     \
 	"'updated_at_ms', callgate.to_ms(p.updated_at))"
 
@@ -45,6 +46,7 @@ static const struct cg_flag set_flags[] = {
     INT_FLAG("default-reserve-ms", 1000, 86400000, "talk time held unless the request says"),
     INT_FLAG("guard-ms", 0, 600000, "the longest from exhaustion to the end of talk"),
     INT_FLAG("cut-warning-ms", 0, 3600000, "CUT_WARNING this long before exhaustion"),
+    INT_FLAG("cut-repeat-ms", 1000, 3600000, "CUT_OFF again after this long"),
     CG_FLAGS_END,
 };
 
@@ -160,7 +162,7 @@ static enum cg_exit create_plan(struct cg_cli *cli, const char *plan, bool *ret_
 /* In the order of $2, $3, ... in set_plan(). */
 static const char *const settable[] = {"credit-limit-micros", "credit-unlimited", "shadow",
     "calls-max", "longest-call-ms", "ring-lease-ms", "default-reserve-ms", "guard-ms",
-    "cut-warning-ms"};
+    "cut-warning-ms", "cut-repeat-ms"};
 
 static enum cg_exit set_plan(struct cg_cli *cli, const char *plan, json_t **ret_answer)
 {
@@ -179,7 +181,8 @@ static enum cg_exit set_plan(struct cg_cli *cli, const char *plan, json_t **ret_
 	    "ring_lease_ms = coalesce($7::integer, ring_lease_ms), "
 	    "default_reserve_ms = coalesce($8::integer, default_reserve_ms), "
 	    "guard_ms = coalesce($9::integer, guard_ms), "
-	    "cut_warning_ms = coalesce($10::integer, cut_warning_ms) "
+	    "cut_warning_ms = coalesce($10::integer, cut_warning_ms), "
+	    "cut_repeat_ms = coalesce($11::integer, cut_repeat_ms) "
 	    "where plan_id = $1 returning " PLAN_JSON,
 	    params, (int)CG_COUNT_OF(params), ret_answer);
 }

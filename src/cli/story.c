@@ -101,6 +101,22 @@ static void tell_usage(struct cg_story *story, const json_t *usage, const char *
 	cg_story_tell(story, "            id %s", json_string_value(json_object_get(usage, "id")));
 }
 
+/* In words what an adjustment under the reference "correction:<call>" is. */
+static void tell_correction(struct cg_story *story, const json_t *entry, const char *currency)
+{
+	static const char prefix[] = "correction:";
+	const char *reference = json_string_value(json_object_get(entry, "reference_id"));
+	int64_t amount = number(entry, "amount_micros");
+	char text[CG_MONEY_TEXT_BYTES];
+
+	if (reference == NULL || strncmp(reference, prefix, strlen(prefix)) != 0) {
+		return;
+	}
+	cg_money_format(amount < 0 ? -amount : amount, currency, text);
+	cg_story_tell(story, "            The call's late bill corrects what was assumed: %s %s.",
+	    text, amount < 0 ? "more is charged" : "is given back");
+}
+
 static void tell_entry(struct cg_story *story, const char *label, json_t *entry)
 {
 	const char *currency = json_string_value(json_object_get(entry, "currency"));
@@ -117,6 +133,7 @@ static void tell_entry(struct cg_story *story, const char *label, json_t *entry)
 	cg_story_tell(story, "            wallet_transactions: %s, %s, balance after %s",
 	    json_string_value(json_object_get(entry, "type")), amount, after);
 	cg_story_tell(story, "            id %s", json_string_value(json_object_get(entry, "id")));
+	tell_correction(story, entry, currency == NULL ? "" : currency);
 	if (json_is_object(usage)) {
 		tell_usage(story, usage, currency);
 	}

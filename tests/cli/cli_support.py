@@ -7,9 +7,12 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import queue
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 
 import grpc
 import psycopg
@@ -87,8 +90,10 @@ class ScriptedGate:
             def handle(_, request, context):
                 gate.asked.append((name, request))
                 answer = gate.answers[name]
+                if callable(answer):
+                    return answer(request, context)
                 if isinstance(answer, tuple):
-                    gate._refuse(context, *answer)
+                    gate.refuse(context, *answer)
                 return answer
             return handle
 
@@ -96,7 +101,7 @@ class ScriptedGate:
         return type(f"Scripted{base.__name__}", (base,), {n: handler(n) for n in methods})()
 
     @staticmethod
-    def _refuse(context, status, message, detail):
+    def refuse(context, status, message, detail):
         if detail is not None:
             context.set_trailing_metadata(
                 (("grpc-status-details-bin", packed(status, message, detail)),))
@@ -109,6 +114,13 @@ class ScriptedGate:
         self.asked = []
         return Run(arguments, {"CALLGATE_ADDRESS": self.address})
 
+    def watch(self, *arguments, stream):
+        """The command, left running, on a stream."""
+        self.answers = {"GetWallet": pb.GetWalletResponse(wallet=pb.Wallet(currency="usd")),
+                        "Watch": stream}
+        self.asked = []
+        return Live(["watch", *arguments], {"CALLGATE_ADDRESS": self.address})
+
     def request(self, method):
         """The only one that was asked of this method."""
         found = [request for name, request in self.asked if name == method]
@@ -118,6 +130,65 @@ class ScriptedGate:
     def stop(self):
         self.server.stop(None).wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Live:
+    """A run of the command that goes on: its lines as they come."""
+
+    def __init__(self, arguments, environment):
+        inherited = {name: value for name, value in os.environ.items()
+                     if name not in ("CALLGATE_ADDRESS", "CALLGATE_DATABASE_URL")}
+        self.process = subprocess.Popen(
+            [program("callgate"), *map(str, arguments)], env={**inherited, **environment},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.lines = queue.Queue()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(line.rstrip("\n"))
+
+    def line(self, timeout=20):
+        return self.lines.get(timeout=timeout)
+
+    def interrupt(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+        return self.end()
+
+    def end(self, timeout=20):
+        """Its exit code and standard error."""
+        try:
+            self.process.wait(timeout)
+        finally:
+            self.process.kill()
+            self.process.wait()
+        self.reader.join(timeout)
+        error = self.process.stderr.read()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return self.process.returncode, error
+
+
+class Stream:
+    """What Watch answers: whatever a test puts, as it puts it.  A tuple is an error."""
+
+    def __init__(self, *messages):
+        self.messages = queue.Queue()
+        for message in messages:
+            self.messages.put(message)
+
+    def put(self, *messages):
+        for message in messages:
+            self.messages.put(message)
+
+    def __call__(self, request, context):
+        gone = object()
+        context.add_callback(lambda: self.messages.put(gone))
+        while (message := self.messages.get(timeout=60)) is not gone:
+            if isinstance(message, tuple):
+                ScriptedGate.refuse(context, *message)
+            yield message
 
 
 def packed(status, message, detail):

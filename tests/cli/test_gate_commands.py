@@ -290,6 +290,26 @@ def test_explain_says_where_a_charge_differs_from_its_price(gate):
     assert "The charge of 119999 micros differs from that." in told.out
 
 
+def test_explain_tells_an_abandoned_call(gate):
+    call = pb.Call()
+    call.CopyFrom(CALL)
+    call.state, call.basis = pb.CALL_STATE_ABANDONED, pb.DURATION_BASIS_ASSUMED
+    told = gate.run("explain", *OF, "c1", GetCall=pb.GetCallResponse(call=call))
+    assert told.out.startswith("Call c1 is abandoned: it was not settled in time"), told
+    assert "assumed, since no report came" in told.out
+    assert "A late settle still corrects it, once." in told.out
+    told = gate.run("explain", *OF, "c1", GetCall=pb.GetCallResponse(call=CALL))
+    assert "late settle" not in told.out
+
+
+def test_a_correction_is_told(gate):
+    line = ["settle", *OF, "c1", "--duration-ms", "5"]
+    told = gate.run(*line, Settle=pb.SettleResponse(corrected_micros=-5))
+    assert told.out.startswith("The call had been charged as assumed; the charge is corrected.")
+    told = gate.run(*line, Settle=pb.SettleResponse(corrected_micros=-5, replayed=True))
+    assert told.out.startswith("The call had been charged before; nothing was changed.")
+
+
 @pytest.mark.parametrize("state", pb.CallState.values())
 def test_explain_has_words_for_every_state(gate, state):
     call = pb.Call()

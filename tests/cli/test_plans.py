@@ -10,7 +10,7 @@ from cli_support import DONE, FORBIDDEN, INCOMPATIBLE, NOT_FOUND, UNAVAILABLE, U
 
 PLAN_FIELDS = ["plan_id", "version", "credit_limit_micros", "credit_unlimited", "shadow",
                "calls_max", "longest_call_ms", "ring_lease_ms", "default_reserve_ms", "guard_ms",
-               "cut_warning_ms", "rates_count", "updated_at_ms"]
+               "cut_warning_ms", "cut_repeat_ms", "rates_count", "updated_at_ms"]
 
 
 def test_the_seeded_plans_are_listed(ledger):
@@ -21,6 +21,7 @@ def test_the_seeded_plans_are_listed(ledger):
     assert all(list(plan) == PLAN_FIELDS for plan in plans.values())
     assert plans["starter"]["calls_max"] == 10
     assert plans["starter"]["credit_limit_micros"] == 0
+    assert plans["starter"]["cut_repeat_ms"] == 5000
     assert plans["enterprise"]["credit_unlimited"] is True
     assert all(plan["rates_count"] > 0 for plan in plans.values())
 
@@ -48,7 +49,7 @@ def test_only_what_is_given_changes(ledger):
 def test_every_flag_sets_its_column(ledger):
     values = {"credit-limit-micros": 1_000_001, "calls-max": 0, "longest-call-ms": 604_800_000,
               "ring-lease-ms": 1000, "default-reserve-ms": 1001, "guard-ms": 0,
-              "cut-warning-ms": 3_600_000}
+              "cut-warning-ms": 3_600_000, "cut-repeat-ms": 1000}
     flags = [part for name, value in values.items() for part in (f"--{name}", value)]
     told = ledger.run("plan", "set", "pilot", "--create", "--credit-unlimited", "on", *flags,
                       "--json")
