@@ -33,7 +33,7 @@ static const char usage[] =
     "  --topup SECONDS     mean time between a company's top-ups; default 10\n"
     "  --topup-micros N    their mean; default 100000\n"
     "  --hostile KIND      honest: only what keeps the Promise's premises; full: every\n"
-    "                      fourth company also drops them, in a fifth of its calls\n"
+    "                      fourth company also drops them, in half of its calls\n"
     "  --kill WHEN         kill -9 the last address's sidecar after so many seconds; none\n"
     "  --json              one JSON object instead of a table\n"
     "  --help\n"
@@ -150,7 +150,7 @@ static double hostile(void)
 		return 0;
 	}
 	if (strcmp(optarg, "full") == 0) {
-		return 0.2;
+		return 0.5;
 	}
 	refuse("hostile", "honest or full");
 }

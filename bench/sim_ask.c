@@ -300,9 +300,6 @@ static void send(struct sim_ask *ask)
 {
 	struct sim *sim = ask->sim;
 
-	while ((sim->dead_addresses & 1u << ask->address) != 0) {
-		ask->address = (ask->address + 1) % sim->options.address_count;
-	}
 	ask->attempts++;
 	ask->sent_ns = sim_now_ns();
 	/* Full is as good as lost: the next sidecar, a little later. */

@@ -109,8 +109,10 @@ static void draw_act(const struct sim_habits *habits, uint32_t company, struct c
 	}
 	plan->act = act;
 	plan->ending = SIM_ANSWERED;
-	if (act == SIM_UNSAID || act == SIM_LOST_START) {
+	if (act != SIM_DEAF) {
 		plan->starts_at_once = false;
+	}
+	if (act == SIM_UNSAID || act == SIM_LOST_START) {
 		plan->start = act == SIM_UNSAID ? SIM_LATE : SIM_LOST;
 	}
 }

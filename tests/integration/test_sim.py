@@ -65,7 +65,7 @@ def test_a_sidecar_killed_in_the_middle_costs_nothing(two):
 
 
 def test_what_drops_a_premise_is_seen_and_stays_with_its_own_company(two):
-    report = simulate(two, "--plan", "brisk", "--seed", "13", "--hostile", "full")
+    report = simulate(two, "--plan", "brisk", "--seed", "13", "--hostile", "full", "--talk", "20")
     assert report["excused_micros"] > 0, "a deaf call must cost somebody, else the sim is blind"
     assert not any(report["faults"].values()), (report["faults"], report["said"])
 
