@@ -27,6 +27,7 @@ def wait_until(condition, timeout=10.0, what=None, every=0.01):
         except AssertionError as error:
             trouble = error
         if time.monotonic() >= end:
+            what = what() if callable(what) else what
             raise TimedOut(f"not within {timeout} s: {what or condition}"
                            + (f": {trouble}" if trouble else ""))
         time.sleep(every)
