@@ -370,3 +370,14 @@ void sim_ask_credit(struct sim_wallet *wallet, int64_t amount_micros, bool is_re
 		send_copy(ask, 0);
 	}
 }
+
+void sim_ask_forget_all(struct sim *sim)
+{
+	struct cg_list *next;
+
+	for (struct cg_list *at = sim->asks.next; at != &sim->asks; at = next) {
+		next = at->next;
+		free(CG_CONTAINER_OF(at, struct sim_ask, link));
+	}
+	cg_list_init(&sim->asks);
+}

@@ -1,7 +1,8 @@
 /*
  * What sim.h says, as its own files see it.
  *
- *   sim_run.c     made, prepared, run, drained
+ *   sim_make.c    made, its wallets created and watched, destroyed
+ *   sim_run.c     traffic: arrivals, top-ups, a sidecar killed; the drain
  *   sim_call.c    one call from its arrival to its bill
  *   sim_ask.c     requests: sent, repeated, tried again at the next sidecar until answered
  *   sim_watch.c   what the streams tell
@@ -158,6 +159,12 @@ struct sim_ask {
 void sim_ask_call(struct sim_call *call, enum sim_step step);
 void sim_ask_credit(struct sim_wallet *wallet, int64_t amount_micros, bool is_repeated);
 
+/* Those that still wait to be sent again, once no client is left to send them. */
+void sim_ask_forget_all(struct sim *sim);
+
+/* The amount of a wallet's next top-up. */
+int64_t sim_topup_micros(struct sim_wallet *wallet);
+
 /* What the call id says; false where it is not one of this run's. */
 bool sim_call_of_id(const struct sim *sim, const char *call_id, struct sim_call **ret_call);
 void sim_call_id(const struct sim_call *call, char text[64]);
@@ -181,8 +188,8 @@ void sim_call_drain(struct sim_call *call);
 bool sim_watch_open(struct sim *sim, unsigned address);
 void sim_watch_close(struct sim_watch *watch);
 
-/* Who is metered on a dry wallet and has not been told, ten times a second. */
-void sim_check_cuts(void *sim);
+/* Who is metered on a dry wallet and has not been told, ten times a second; its context is the simulation. */
+void sim_check_cuts(void *context);
 
 /* At the end. */
 void sim_check_wallets(struct sim *sim);

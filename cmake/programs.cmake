@@ -25,9 +25,11 @@ target_link_libraries(callgate-bench PRIVATE cg_flags cg_client cg_client_header
   cg_contract PkgConfig::GRPC)
 
 # callgate-sim: companies that speak the domain with running sidecars.
-add_executable(callgate-sim bench/sim.c bench/sim_run.c bench/sim_call.c bench/sim_ask.c
+add_executable(callgate-sim bench/sim.c bench/sim_make.c bench/sim_run.c bench/sim_call.c bench/sim_ask.c
   bench/sim_watch.c bench/sim_check.c bench/sim_print.c bench/sim_schedule.c bench/sim_model.c
   bench/sim_timers.c bench/histogram.c)
+# ppoll, and who listens on a socket.
+set_source_files_properties(bench/sim_run.c PROPERTIES COMPILE_DEFINITIONS _GNU_SOURCE)
 target_link_libraries(callgate-sim PRIVATE cg_flags cg_base_headers libcallgate
   $<LINK_ONLY:cg_base> m)
 
