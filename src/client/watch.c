@@ -191,7 +191,10 @@ static bool read_end(struct callgate_watch *watch)
 	return watch->error.status == CALLGATE_STATUS_UNAVAILABLE;
 }
 
-/* On the poller's thread, once both batches are back.  Whether the caller must be woken. */
+/*
+ * On the poller's thread, once both batches are back.  Whether the caller must be woken.
+ * Where the client is being closed, what pauses now is ended when the poller is gone.
+ */
 static bool end_stream_locked(struct callgate_watch *watch)
 {
 	struct callgate_client *client = watch->client;
@@ -203,10 +206,6 @@ static bool end_stream_locked(struct callgate_watch *watch)
 	watch->call = NULL;
 	if (watch->is_closed) {
 		return false;
-	}
-	if (client->closing) {
-		set_error(watch, CALLGATE_STATUS_CANCELLED, "the client was closed");
-		goes_on = false;
 	}
 	if (!goes_on) {
 		watch->state = ENDED;

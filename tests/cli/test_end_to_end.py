@@ -3,13 +3,14 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import json
 import re
 import time
 import uuid
 
 import pytest
 
-from cli_support import DONE, NOT_FOUND, REFUSED, Run
+from cli_support import DONE, NOT_FOUND, REFUSED, Live, Run
 from support.contract import pb
 from support.waiting import wait_until
 
@@ -33,6 +34,13 @@ def cli(request, shared_stack):
             told = self.run(*line, "--json", of=of)
             assert told.code == DONE and told.err == "", told
             return told.json
+
+        def watch(self, *line):
+            """Answers once the stream is there."""
+            live = Live(["watch", "--company", self.company, "--json", "--heartbeats", *line],
+                        shared_stack.environment())
+            assert json.loads(live.line())["event"] is None
+            return live
 
         def funded(self, micros, *flags):
             self.done("wallet", "create", *flags)
@@ -184,6 +192,72 @@ def test_the_contract_refuses_what_the_command_lets_pass(cli):
     assert told.error["bound"]
     told = cli.run("wallet", "plan", "no_such_plan", "--json")
     assert told.code in (2, NOT_FOUND, REFUSED) and told.out == "", told
+
+
+def events_of(live, until):
+    """What comes up to the first event of the type `until`; the last token."""
+    found, token = [], ""
+    while not found or found[-1]["type"] != f"EVENT_TYPE_{until}":
+        message = json.loads(live.line())
+        token = message["resume_token"] or token
+        if message["event"] is not None:
+            found.append(message["event"])
+    return found, token
+
+
+def test_a_watch_tells_the_end_of_a_wallet(cli):
+    cli.done("wallet", "create")
+    live = cli.watch()
+    cli.done("credit", "--amount-micros", 120_000, "--type", "top_up", "--reference",
+             f"pay-{cli.company}")
+    cli.done("authorize", "c1", *VOICE, "--reserve-ms", 1000, "--start", "--meta", "city=Lagos")
+    cli.done("adopt", "c2", *VOICE, "--started-at-ms", int(time.time() * 1000) - 69_000)
+    told, _ = events_of(live, "CUT_OFF")
+    types = [event["type"][len("EVENT_TYPE_"):] for event in told]
+    assert types[0] == "CREDITED" and "CALL_ADOPTED" in types and types[-1] == "CUT_OFF"
+    assert told[0]["amount_micros"] == 120_000 and told[0]["reference_id"] == f"pay-{cli.company}"
+    assert told[-1]["call_id"] in ("c1", "c2") and told[-1]["repeat"] == 0
+    for call in ("c1", "c2"):
+        cli.done("settle", call, "--as-metered")
+    settled, _ = events_of(live, "CALL_SETTLED")
+    assert settled[-1]["ledger_id"] != "" and settled[-1]["basis"] == "DURATION_BASIS_METERED"
+    code, error = live.interrupt()
+    assert code == DONE and json.loads(error)["resume_token"] != ""
+
+
+def test_a_watch_is_resumed_where_it_ended(cli):
+    cli.funded(1_000_000)
+    live = cli.watch("--type", "CHARGED")
+    rent = ["charge", "--resource", "phone_number_rental", "--amount-micros", 1, "--reference"]
+    cli.done(*rent, "r1")
+    told, _ = events_of(live, "CHARGED")
+    assert [event["reference_id"] for event in told] == ["r1"]
+    code, error = live.interrupt()
+    assert code == DONE
+    cli.done(*rent, "r2")
+    cli.done(*rent, "r3")
+    again = cli.run("watch", "--type", "CHARGED", "--count", 2, "--json", "--resume",
+                    json.loads(error)["resume_token"], "--for", 30)
+    assert again.code == DONE, again
+    assert [json.loads(line)["event"]["reference_id"] for line in again.lines()] == ["r2", "r3"]
+
+
+def test_a_watch_outlives_its_sidecar(cli):
+    cli.funded(1_000_000)
+    live = cli.watch("--type", "CHARGED")
+    rent = ["charge", "--resource", "phone_number_rental", "--amount-micros", 1, "--reference"]
+    cli.done(*rent, "r1")
+    events_of(live, "CHARGED")
+    cli.stack.sidecar.restart()
+    cli.done(*rent, "r2")
+    told, _ = events_of(live, "CHARGED")
+    assert told[-1]["reference_id"] == "r2"
+    assert live.interrupt()[0] == DONE
+
+
+def test_a_token_that_makes_no_sense_is_refused(cli):
+    told = cli.run("watch", "--resume", "nonsense", "--json")
+    assert told.code in (REFUSED, 2) and told.out == "", told
 
 
 def test_enums_are_the_contracts(cli):

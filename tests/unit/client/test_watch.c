@@ -67,6 +67,8 @@ struct world {
 	size_t asked_count;
 	struct fake_bytes *made[STREAMS_MAX];
 	size_t made_count;
+
+	struct heard heards[3]; /* here, since a test that fails leaves its watches open */
 };
 
 static int64_t now_ms(void)
@@ -251,20 +253,20 @@ static void open_watch(struct world *world, struct heard *heard)
 static void test_messages_arrive_in_order(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 
 	add_stream(world, "/ e1/t1 e2/ /t2 e3/t3", stays);
 	world->options.token = "s3cret";
 	open_world(world);
-	open_watch(world, &heard);
-	assert_string_equal(callgate_watch_token(heard.watch), "");
-	WAIT_UNTIL(world, heard.messages == 5);
-	assert_string_equal(heard.ids[0], "");
-	assert_string_equal(heard.ids[1], "e1");
-	assert_string_equal(heard.ids[2], "e2");
-	assert_string_equal(heard.ids[3], "");
-	assert_string_equal(heard.ids[4], "e3");
-	assert_string_equal(callgate_watch_token(heard.watch), "t3");
+	open_watch(world, heard);
+	assert_string_equal(callgate_watch_token(heard->watch), "");
+	WAIT_UNTIL(world, heard->messages == 5);
+	assert_string_equal(heard->ids[0], "");
+	assert_string_equal(heard->ids[1], "e1");
+	assert_string_equal(heard->ids[2], "e2");
+	assert_string_equal(heard->ids[3], "");
+	assert_string_equal(heard->ids[4], "e3");
+	assert_string_equal(callgate_watch_token(heard->watch), "t3");
 	assert_string_equal(world->asked[0].company_id, "a-company");
 	assert_string_equal(world->asked[0].resume_token, "t0");
 	assert_int_equal(world->asked[0].first_type, CALLGATE_EVENT_TYPE_CUT_OFF);
@@ -276,13 +278,13 @@ static void test_messages_arrive_in_order(void **state)
 static void test_a_token_outlives_messages_without_one(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 
 	add_stream(world, "e1/t1 e2/ /", stays);
 	open_world(world);
-	open_watch(world, &heard);
-	WAIT_UNTIL(world, heard.messages == 3);
-	assert_string_equal(callgate_watch_token(heard.watch), "t1");
+	open_watch(world, heard);
+	WAIT_UNTIL(world, heard->messages == 3);
+	assert_string_equal(callgate_watch_token(heard->watch), "t1");
 	close_client(world);
 }
 
@@ -291,16 +293,16 @@ static void test_a_token_outlives_messages_without_one(void **state)
 static void test_unavailable_is_resumed_with_the_last_token(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 
 	add_stream(world, "", unavailable);
 	add_stream(world, "/t1 e1/t2 e2/", unavailable);
 	add_stream(world, "e3/t3", unavailable);
 	add_stream(world, "e4/t4", stays);
 	open_world(world);
-	open_watch(world, &heard);
-	WAIT_UNTIL(world, heard.messages == 5);
-	assert_string_equal(heard.ids[4], "e4");
+	open_watch(world, heard);
+	WAIT_UNTIL(world, heard->messages == 5);
+	assert_string_equal(heard->ids[4], "e4");
 	assert_int_equal(fake_server_count(world->server), 4);
 	assert_string_equal(world->asked[1].resume_token, "t0");
 	assert_string_equal(world->asked[2].resume_token, "t2");
@@ -310,27 +312,27 @@ static void test_unavailable_is_resumed_with_the_last_token(void **state)
 		assert_int_equal(world->asked[i].first_type, CALLGATE_EVENT_TYPE_CUT_OFF);
 		assert_int_equal(world->asked[i].type_count, 1);
 	}
-	assert_int_equal(heard.ended, 0);
+	assert_int_equal(heard->ended, 0);
 	close_client(world);
 }
 
 static void test_silence_is_resumed_with_the_last_token(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 	int64_t begun_ms;
 
 	add_stream(world, "e1/t1", stays);
 	add_stream(world, "e2/t2", stays);
 	world->options.watch_silence_ms = 150;
 	open_world(world);
-	open_watch(world, &heard);
+	open_watch(world, heard);
 	begun_ms = now_ms();
-	WAIT_UNTIL(world, heard.messages == 2);
+	WAIT_UNTIL(world, heard->messages == 2);
 	assert_true(now_ms() - begun_ms >= 145);
-	assert_string_equal(heard.ids[1], "e2");
+	assert_string_equal(heard->ids[1], "e2");
 	assert_string_equal(world->asked[1].resume_token, "t1");
-	assert_int_equal(heard.ended, 0);
+	assert_int_equal(heard->ended, 0);
 	close_client(world);
 }
 
@@ -338,14 +340,14 @@ static void test_silence_is_resumed_with_the_last_token(void **state)
 static void test_silence_from_the_start_is_noticed(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 
 	add_stream(world, "", stays);
 	add_stream(world, "e1/t1", stays);
 	world->options.watch_silence_ms = 150;
 	open_world(world);
-	open_watch(world, &heard);
-	WAIT_UNTIL(world, heard.messages == 1);
+	open_watch(world, heard);
+	WAIT_UNTIL(world, heard->messages == 1);
 	assert_string_equal(world->asked[1].resume_token, "t0");
 	close_client(world);
 }
@@ -354,40 +356,40 @@ static void test_silence_from_the_start_is_noticed(void **state)
 static void test_a_message_not_yet_delivered_is_no_silence(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 	int64_t begun_ms;
 
 	add_stream(world, "e1/t1 e2/t2", stays);
 	world->options.watch_silence_ms = 100;
 	open_world(world);
-	open_watch(world, &heard);
+	open_watch(world, heard);
 	begun_ms = now_ms();
 	SLEEP_UNTIL(now_ms() - begun_ms > 500);
 	assert_int_equal(fake_server_count(world->server), 1);
 	assert_int_equal(callgate_client_dispatch(world->client), 1);
-	assert_int_equal(heard.messages, 1);
+	assert_int_equal(heard->messages, 1);
 	close_client(world);
 }
 
 static void test_a_server_that_dies_and_comes_back_is_resumed(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 
 	add_stream(world, "e1/t1", stays);
 	add_stream(world, "e2/t2", stays);
 	open_world(world);
-	open_watch(world, &heard);
-	WAIT_UNTIL(world, heard.messages == 1);
+	open_watch(world, heard);
+	WAIT_UNTIL(world, heard->messages == 1);
 	fake_server_stop(world->server);
 	world->server = NULL;
 	for (unsigned i = 0; i < 5; i++) {
 		(void)callgate_client_wait(world->client, 20);
 	}
 	start_world(world);
-	WAIT_UNTIL(world, heard.messages == 2);
+	WAIT_UNTIL(world, heard->messages == 2);
 	assert_string_equal(world->asked[1].resume_token, "t1");
-	assert_int_equal(heard.ended, 0);
+	assert_int_equal(heard->ended, 0);
 	close_client(world);
 }
 
@@ -395,18 +397,18 @@ static void test_a_server_that_dies_and_comes_back_is_resumed(void **state)
 static void test_what_waits_for_dispatch_is_not_asked_for_again(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 
 	add_stream(world, "e1/t1", unavailable);
 	add_stream(world, "e2/t2", stays);
 	open_world(world);
-	open_watch(world, &heard);
+	open_watch(world, heard);
 	SLEEP_UNTIL(fake_server_count(world->server) == 2);
-	assert_int_equal(heard.messages, 0);
-	assert_string_equal(callgate_watch_token(heard.watch), "");
-	WAIT_UNTIL(world, heard.messages == 2);
-	assert_string_equal(heard.ids[0], "e1");
-	assert_string_equal(heard.ids[1], "e2");
+	assert_int_equal(heard->messages, 0);
+	assert_string_equal(callgate_watch_token(heard->watch), "");
+	WAIT_UNTIL(world, heard->messages == 2);
+	assert_string_equal(heard->ids[0], "e1");
+	assert_string_equal(heard->ids[1], "e2");
 	assert_string_equal(world->asked[1].resume_token, "t1");
 	close_client(world);
 }
@@ -416,7 +418,7 @@ static void test_what_waits_for_dispatch_is_not_asked_for_again(void **state)
 static void test_other_ends_are_final_and_told_once(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 	static const char detail[] = "\x08\x0b\x1a\x31\x0a\x2b"
 	                             "type.googleapis.com/callgate.v1.ErrorDetail\x12\x02\x08\x0d";
 
@@ -426,17 +428,17 @@ static void test_other_ends_are_final_and_told_once(void **state)
 	        .detail = detail,
 	        .detail_bytes = sizeof(detail) - 1});
 	open_world(world);
-	open_watch(world, &heard);
-	WAIT_UNTIL(world, heard.ended == 1);
-	assert_int_equal(heard.messages, 1);
-	assert_int_equal(heard.status, CALLGATE_STATUS_OUT_OF_RANGE);
-	assert_string_equal(heard.text, "too old");
-	assert_int_equal(heard.attempts, 1);
-	assert_int_equal(heard.reason, CALLGATE_ERROR_REASON_TOKEN_TOO_OLD);
+	open_watch(world, heard);
+	WAIT_UNTIL(world, heard->ended == 1);
+	assert_int_equal(heard->messages, 1);
+	assert_int_equal(heard->status, CALLGATE_STATUS_OUT_OF_RANGE);
+	assert_string_equal(heard->text, "too old");
+	assert_int_equal(heard->attempts, 1);
+	assert_int_equal(heard->reason, CALLGATE_ERROR_REASON_TOKEN_TOO_OLD);
 	for (unsigned i = 0; i < 5; i++) {
 		(void)callgate_client_wait(world->client, 20);
 	}
-	assert_int_equal(heard.ended, 1);
+	assert_int_equal(heard->ended, 1);
 	assert_int_equal(fake_server_count(world->server), 1);
 	close_client(world);
 }
@@ -444,31 +446,31 @@ static void test_other_ends_are_final_and_told_once(void **state)
 static void test_an_end_without_an_error_is_internal(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 
 	add_stream(world, "e1/t1", (struct fake_reply){.code = GRPC_STATUS_OK});
 	open_world(world);
-	open_watch(world, &heard);
-	WAIT_UNTIL(world, heard.ended == 1);
-	assert_int_equal(heard.messages, 1);
-	assert_int_equal(heard.status, CALLGATE_STATUS_INTERNAL);
+	open_watch(world, heard);
+	WAIT_UNTIL(world, heard->ended == 1);
+	assert_int_equal(heard->messages, 1);
+	assert_int_equal(heard->status, CALLGATE_STATUS_INTERNAL);
 	close_client(world);
 }
 
 static void test_a_message_that_cannot_be_read_is_internal(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 	struct fake_bytes messages[2] = {message_of("e1", "t1"), {"\x0a\x7f", 2}};
 
 	world->streams[0] =
 	    (struct fake_reply){.silent = true, .messages = messages, .message_count = 2};
 	world->stream_count = 1;
 	open_world(world);
-	open_watch(world, &heard);
-	WAIT_UNTIL(world, heard.ended == 1);
-	assert_int_equal(heard.messages, 1);
-	assert_int_equal(heard.status, CALLGATE_STATUS_INTERNAL);
+	open_watch(world, heard);
+	WAIT_UNTIL(world, heard->ended == 1);
+	assert_int_equal(heard->messages, 1);
+	assert_int_equal(heard->status, CALLGATE_STATUS_INTERNAL);
 	assert_int_equal(fake_server_count(world->server), 1);
 	free((void *)messages[0].data);
 	close_client(world);
@@ -480,7 +482,7 @@ static void test_a_message_that_cannot_be_read_is_internal(void **state)
 static void test_a_caller_that_does_not_dispatch_holds_one_message(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 	static struct fake_bytes messages[1000];
 	static char bytes[64 * 1024];
 	int64_t begun_ms;
@@ -494,12 +496,12 @@ static void test_a_caller_that_does_not_dispatch_holds_one_message(void **state)
 	    .silent = true, .messages = messages, .message_count = CG_COUNT_OF(messages)};
 	world->stream_count = 1;
 	open_world(world);
-	open_watch(world, &heard);
-	WAIT_UNTIL(world, heard.messages == 1);
+	open_watch(world, heard);
+	WAIT_UNTIL(world, heard->messages == 1);
 	begun_ms = now_ms();
 	SLEEP_UNTIL(now_ms() - begun_ms > 300);
 	assert_true(fake_server_sent(world->server) < 50);
-	WAIT_UNTIL(world, heard.messages == CG_COUNT_OF(messages));
+	WAIT_UNTIL(world, heard->messages == CG_COUNT_OF(messages));
 	close_client(world);
 }
 
@@ -508,17 +510,18 @@ static void test_a_caller_that_does_not_dispatch_holds_one_message(void **state)
 static void test_closing_inside_its_own_callback(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {.close_at = 2};
-	struct heard next = {0};
+	struct heard *heard = &world->heards[0];
+	struct heard *next = &world->heards[1];
 
 	add_stream(world, "e1/t1 e2/t2 e3/t3 e4/t4", stays);
+	heard->close_at = 2;
 	open_world(world);
-	open_watch(world, &heard);
-	WAIT_UNTIL(world, heard.messages == 2);
-	open_watch(world, &next);
-	WAIT_UNTIL(world, next.messages == 4);
-	assert_int_equal(heard.messages, 2);
-	assert_int_equal(heard.ended, 0);
+	open_watch(world, heard);
+	WAIT_UNTIL(world, heard->messages == 2);
+	open_watch(world, next);
+	WAIT_UNTIL(world, next->messages == 4);
+	assert_int_equal(heard->messages, 2);
+	assert_int_equal(heard->ended, 0);
 	close_client(world);
 }
 
@@ -526,7 +529,7 @@ static void test_closing_inside_its_own_callback(void **state)
 static void test_closing_at_any_time(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {0};
+	struct heard *heard = &world->heards[0];
 
 	add_stream(world, "e1/t1", stays);
 	add_stream(world, "", unavailable);
@@ -536,46 +539,47 @@ static void test_closing_at_any_time(void **state)
 	for (size_t i = 0; i < world->stream_count; i++) {
 		int64_t begun_ms = now_ms();
 
-		open_watch(world, &heard);
+		open_watch(world, heard);
 		SLEEP_UNTIL(fake_server_count(world->server) == i + 1);
 		SLEEP_UNTIL(now_ms() - begun_ms > 100);
-		callgate_watch_close(heard.watch);
+		callgate_watch_close(heard->watch);
 	}
-	open_watch(world, &heard);
-	callgate_watch_close(heard.watch);
+	open_watch(world, heard);
+	callgate_watch_close(heard->watch);
 	for (unsigned i = 0; i < 5; i++) {
 		(void)callgate_client_dispatch(world->client);
 		(void)poll(NULL, 0, 10);
 	}
-	assert_int_equal(heard.messages, 0);
-	assert_int_equal(heard.ended, 0);
+	assert_int_equal(heard->messages, 0);
+	assert_int_equal(heard->ended, 0);
 	close_client(world);
 }
 
 static void test_closing_the_client_ends_its_watches(void **state)
 {
 	struct world *world = *state;
-	struct heard streaming = {0};
-	struct heard pausing = {0};
-	struct heard closed = {.close_at = 1};
+	struct heard *streaming = &world->heards[0];
+	struct heard *pausing = &world->heards[1];
+	struct heard *closed = &world->heards[2];
 
 	add_stream(world, "e1/t1", unavailable);
 	add_stream(world, "e1/t1", stays);
 	world->options.backoff_ms = 10000;
+	closed->close_at = 1;
 	open_world(world);
-	open_watch(world, &pausing);
-	WAIT_UNTIL(world, pausing.messages == 1);
+	open_watch(world, pausing);
+	WAIT_UNTIL(world, pausing->messages == 1);
 	(void)callgate_client_wait(world->client, 100);
-	open_watch(world, &streaming);
-	open_watch(world, &closed);
-	WAIT_UNTIL(world, streaming.messages == 1 && closed.messages == 1);
+	open_watch(world, streaming);
+	open_watch(world, closed);
+	WAIT_UNTIL(world, streaming->messages == 1 && closed->messages == 1);
 	close_client(world);
-	assert_int_equal(streaming.ended, 1);
-	assert_int_equal(streaming.status, CALLGATE_STATUS_CANCELLED);
-	assert_int_equal(streaming.attempts, 1);
-	assert_int_equal(pausing.ended, 1);
-	assert_int_equal(pausing.status, CALLGATE_STATUS_CANCELLED);
-	assert_int_equal(closed.ended, 0);
+	assert_int_equal(streaming->ended, 1);
+	assert_int_equal(streaming->status, CALLGATE_STATUS_CANCELLED);
+	assert_int_equal(streaming->attempts, 1);
+	assert_int_equal(pausing->ended, 1);
+	assert_int_equal(pausing->status, CALLGATE_STATUS_CANCELLED);
+	assert_int_equal(closed->ended, 0);
 }
 
 static void reopen_at_end(void *context, const struct callgate_error *error)
@@ -591,18 +595,18 @@ static void reopen_at_end(void *context, const struct callgate_error *error)
 static void test_no_watch_is_opened_while_the_client_is_closed(void **state)
 {
 	struct world *world = *state;
-	struct heard heard = {.client = NULL};
+	struct heard *heard = &world->heards[0];
 	struct callgate_watch_request request = {.company_id = ""};
 
 	add_stream(world, "e1/t1", stays);
 	open_world(world);
-	heard.client = world->client;
+	heard->client = world->client;
 	assert_int_equal(callgate_watch_open(world->client, &request, on_message, reopen_at_end,
-	                     &heard, &heard.watch),
+	                     heard, &heard->watch),
 	    CALLGATE_ACCEPTED);
 	close_client(world);
-	assert_int_equal(heard.ended, 1);
-	assert_int_equal(heard.reopened, CALLGATE_CLOSING);
+	assert_int_equal(heard->ended, 1);
+	assert_int_equal(heard->reopened, CALLGATE_CLOSING);
 }
 
 /* --- Beside operations. --- */
