@@ -17,6 +17,14 @@
 
 static void on_read(struct cg_events_op *op);
 
+/* Nobody who waits at the head falls out of the ring by one reading. */
+static uint32_t events_max(const struct cg_events *events)
+{
+	uint32_t some = events->config.kept_max / 4;
+
+	return some == 0 ? 1 : some < CG_READ_MAX ? some : CG_READ_MAX;
+}
+
 void cg_reader__read(struct cg_part *part)
 {
 	struct cg_events *events = part->events;
@@ -41,7 +49,7 @@ void cg_reader__read(struct cg_part *part)
 	    .in.read = {.from_now = !part->is_known,
 	        .after = part->head,
 	        .events = events->batch,
-	        .events_max = CG_READ_MAX},
+	        .events_max = events_max(events)},
 	    .done = on_read,
 	};
 	events->store->submit(events->store, &part->read);

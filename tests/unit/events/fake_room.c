@@ -39,8 +39,8 @@ void fake_room_init(struct fake_room *room)
 	        .kept_bytes = 16u << 20,
 	        .events_keep = 10000,
 	        .watchers_max = 6000,
-	        .heartbeat_ms = 5000,
-	        .slow_ms = 30000},
+	        .heartbeat_ms = 60000,
+	        .slow_ms = 60000},
 	};
 	fake_store_init(&room->store, room->loop);
 }

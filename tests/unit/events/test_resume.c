@@ -172,6 +172,117 @@ static void test_a_partition_that_is_away_is_caught_up_later(void **state)
 	fake_client_deinit(&client);
 }
 
+struct ticks {
+	const struct fake_part *part;
+	unsigned wanted;
+};
+
+static bool is_ticked(void *arg)
+{
+	const struct ticks *ticks = arg;
+
+	return ticks->part->ticks >= ticks->wanted && ticks->part->under_way == 0;
+}
+
+/* Between two beats of the ticker, which therefore saw nothing of it. */
+static void test_a_partition_that_was_away_for_a_moment_is_caught_up(void **state)
+{
+	struct fake_room *room = *state;
+	struct fake_part *part = &room->store.parts[fake_partition(1)];
+	struct fake_client client, other;
+
+	room->config.tick_ms = 300;
+	room->config.kept_max = 3;
+	fake_room_up(room);
+	open_at_now(room, &client, ALL);
+	open_at_now(room, &other, ALL);
+	fake_client_close(&client);
+	for (unsigned i = 0; i < 10; i++) {
+		fake_store_happen(&room->store, 1, CG_EVENT_CUT_OFF);
+	}
+	assert_true(until_told(room, &other, 10));
+	struct ticks ticks = {.part = part, .wanted = part->ticks + 1};
+	assert_true(fake_room_until(room, is_ticked, &ticks));
+	part->is_away = true;
+	assert_int_equal(fake_client_open(&client, room->events, ALL), CG_OK);
+	fake_room_for(room, 20);
+	assert_int_equal(client.watcher->state, CG_WATCHER_IN_RING);
+	assert_int_equal(client.told, 0);
+	part->is_away = false;
+	assert_int_equal(part->ticks, ticks.wanted);
+	assert_true(until_told(room, &client, 10));
+	assert_int_equal(client.disorder, 0);
+	fake_client_deinit(&client);
+	fake_client_deinit(&other);
+}
+
+static bool is_waiting(void *arg)
+{
+	return ((const struct fake_client *)arg)->is_waiting;
+}
+
+/* Who never catches up has tokens all the same, and they say no more than he was told. */
+static void test_one_who_lags_behind_has_tokens(void **state)
+{
+	struct fake_room *room = *state;
+	struct fake_client client;
+
+	room->config.heartbeat_ms = 20;
+	fake_room_up(room);
+	open_at_now(room, &client, ALL);
+	client.is_lazy = true;
+	for (unsigned i = 0; i < 60; i++) {
+		fake_store_happen(&room->store, i % 6, CG_EVENT_CUT_OFF);
+	}
+	for (unsigned i = 0; i < 30; i++) {
+		assert_true(fake_room_until(room, is_waiting, &client));
+		fake_room_for(room, 5);
+		fake_client_take(&client);
+	}
+	assert_true(client.told < 60);
+	fake_client_close(&client);
+	uint32_t saved = 0;
+	for (uint32_t n = 0; n < 6; n++) {
+		saved += client.saved[n];
+	}
+	assert_in_range(saved, 1, 59);
+	client.is_lazy = false;
+	client.told = saved;
+	assert_int_equal(fake_client_open(&client, room->events, ALL), CG_OK);
+	assert_true(until_told(room, &client, 60));
+	assert_int_equal(client.disorder, 0);
+	fake_client_deinit(&client);
+}
+
+/* An answer that was for those before him is not for one who comes meanwhile. */
+static void test_the_reading_of_those_who_left_ends_nobody(void **state)
+{
+	struct fake_room *room = *state;
+	struct fake_client client, late;
+
+	room->config.tick_ms = 1000;
+	fake_room_up(room);
+	open_at_now(room, &client, 1);
+	room->store.latency_ms = 30;
+	for (unsigned i = 0; i < 10; i++) {
+		fake_store_happen(&room->store, 1, CG_EVENT_CUT_OFF);
+	}
+	fake_store_trim(&room->store, fake_partition(1), 2);
+	cg_events_poke(room->events, fake_partition(1));
+	fake_room_for(room, 10);
+	assert_int_equal(room->store.readings_under_way, 1);
+	fake_client_close(&client);
+	open_at_now(room, &late, 1);
+	fake_room_for(room, 50);
+	assert_int_equal(late.ends, 0);
+	fake_client_begin_at(&late, &room->store);
+	fake_store_happen(&room->store, 1, CG_EVENT_CUT_OFF);
+	assert_true(until_told(room, &late, 1));
+	assert_int_equal(late.disorder, 0);
+	fake_client_deinit(&client);
+	fake_client_deinit(&late);
+}
+
 #define RESUMING 400
 
 struct crowd {
@@ -429,6 +540,9 @@ int main(void)
 	    TEST(test_a_new_room_goes_on_where_the_token_says),
 	    TEST(test_a_token_that_is_too_old_says_so),
 	    TEST(test_a_partition_that_is_away_is_caught_up_later),
+	    TEST(test_a_partition_that_was_away_for_a_moment_is_caught_up),
+	    TEST(test_one_who_lags_behind_has_tokens),
+	    TEST(test_the_reading_of_those_who_left_ends_nobody),
 	    TEST(test_what_is_read_for_those_who_catch_up_is_bounded),
 	    TEST(test_nothing_is_lost_in_any_order_of_things),
 	};
