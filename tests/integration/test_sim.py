@@ -50,14 +50,14 @@ def two(make_stack):
 
 def test_honest_traffic_overspends_and_leaks_nothing(two, is_long):
     report = simulate(two, "--plan", "brisk", "--seed", "11", "--silent", "5%",
-                      seconds=300 if is_long else 15)
+                      seconds=300 if is_long else 12)
     check_sound(report)
     assert report["leases_over"] > 0 and report["expired"] > 0
     check_invariants(two)
 
 
 def test_a_sidecar_killed_in_the_middle_costs_nothing(two):
-    report = simulate(two, "--plan", "brisk", "--seed", "12", "--kill", "4", seconds=12)
+    report = simulate(two, "--plan", "brisk", "--seed", "12", "--kill", "3", seconds=8)
     assert not two.sidecars[1].process.is_alive()
     check_sound(report)
     assert report["retries"] > 0
@@ -70,9 +70,16 @@ def test_what_drops_a_premise_is_seen_and_stays_with_its_own_company(two):
     assert not any(report["faults"].values()), (report["faults"], report["said"])
 
 
+def test_talks_that_end_after_the_guard_are_seen_to_overspend(two):
+    report = simulate(two, "--plan", "brisk", "--seed", "13", "--talk", "20",
+                      "--reaction-ms", "15000")
+    assert report["faults"]["overspent"] > 0 and not report["sound"], "the sim is blind"
+    assert report["overspent_micros"] >= report["overspent_max_micros"] > 0
+
+
 def test_the_same_seed_is_the_same_traffic(two):
     flags = ["--plan", "brisk", "--seed", "14", "--topup-micros", "20000000"]
-    first, second = (simulate(two, *flags, seconds=4) for _ in range(2))
+    first, second = (simulate(two, *flags, seconds=3) for _ in range(2))
     assert first["calls"] == second["calls"] and first["credits"] == second["credits"]
 
 
