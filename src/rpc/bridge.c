@@ -62,6 +62,7 @@ struct cg_rpc_bridge {
 	struct event *handling; /* the loop thread's half */
 	uint32_t capacity;
 	uint32_t replies_count; /* under way */
+	bool replies_are_due;   /* one of them may have finished: look at the end of the turn */
 	uint64_t look_again_ms;
 
 	struct cg_loop *loop;
@@ -123,6 +124,7 @@ static void take_replies(struct cg_rpc_bridge *bridge)
 {
 	for (uint32_t taken = 0; bridge->replies_count > 0; taken++) {
 		if (taken == REPLIES_PER_TURN) {
+			bridge->replies_are_due = true;
 			cg_hook_request(bridge->hook);
 			break;
 		}
@@ -170,6 +172,7 @@ static void on_ready(void *owner, unsigned events)
 
 	(void)events;
 	bridge->looks = 0;
+	bridge->replies_are_due = true;
 	take_arrivals(bridge);
 }
 
@@ -189,6 +192,7 @@ static void on_tick(void *owner)
 		count_connections(bridge);
 	}
 	bridge->looks = 0;
+	bridge->replies_are_due = true;
 	take_arrivals(bridge);
 	cg_timer_start(bridge->tick, TICK_MS);
 }
@@ -199,8 +203,14 @@ static void on_hook(void *owner)
 
 	if (bridge->watch != NULL && bridge->looks < bridge->looks_needed) {
 		take_arrivals(bridge);
+		/* What these looks have read may have ended a call that somebody watches. */
+		bridge->replies_are_due |= bridge->looks >= bridge->looks_needed;
 	}
-	take_replies(bridge);
+	/* Not in every turn: a watch waits for its end for days, and a look in vain costs 20 us. */
+	if (bridge->replies_are_due) {
+		bridge->replies_are_due = false;
+		take_replies(bridge);
+	}
 	if (bridge->replies_count > 0 && !cg_timer_is_running(bridge->look_again)) {
 		cg_timer_start(bridge->look_again, bridge->look_again_ms);
 	}
@@ -212,6 +222,7 @@ static void on_look_again(void *owner)
 	struct cg_rpc_bridge *bridge = owner;
 
 	/* The turn that this begins looks. */
+	bridge->replies_are_due = true;
 	bridge->look_again_ms *= 2;
 	if (bridge->look_again_ms > LOOK_AGAIN_MAX_MS) {
 		bridge->look_again_ms = LOOK_AGAIN_MAX_MS;
@@ -254,6 +265,7 @@ static void on_wake(void *owner)
 	bridge->arrived_count = 0;
 	must(pthread_mutex_unlock(&bridge->lock));
 	bridge->handling = batch;
+	bridge->replies_are_due = true;
 
 	for (uint32_t i = 0; i < count; i++) {
 		batch[i].op->done(batch[i].op, batch[i].ok);
@@ -349,6 +361,7 @@ void cg_rpc_bridge_expect(struct cg_rpc_bridge *bridge)
 	 * our hook is through, in one more: nothing else would ever wake us for it.
 	 */
 	bridge->replies_count++;
+	bridge->replies_are_due = true;
 	cg_hook_request(bridge->hook);
 }
 
