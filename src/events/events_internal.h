@@ -229,8 +229,7 @@ void cg_catchup__leave_ring(struct cg_watcher *watcher);
 void cg_catchup__drop(struct cg_watcher *watcher);
 
 /* watcher.c */
-bool cg_watcher__matches(
-    const struct cg_watcher *watcher, uint64_t number, const struct cg_ring_slot *slot);
+bool cg_watcher__matches(const struct cg_watcher *watcher, const struct cg_ring_slot *slot);
 bool cg_watcher__wants(
     const struct cg_watcher *watcher, const struct cg_uuid *company, enum cg_event_type type);
 struct cg_list *cg_watcher__bucket(struct cg_events *events, const struct cg_uuid *company);

@@ -78,7 +78,7 @@ static void wake(struct cg_list *watchers, uint64_t number, const struct cg_ring
 	for (struct cg_list *link = watchers->next; link != watchers; link = link->next) {
 		struct cg_watcher *watcher = CG_CONTAINER_OF(link, struct cg_watcher, index_link);
 
-		if (watcher->is_at_head && cg_watcher__matches(watcher, number, slot)) {
+		if (watcher->is_at_head && cg_watcher__matches(watcher, slot)) {
 			watcher->is_at_head = false;
 			watcher->cursor = number;
 			cg_watcher__make_ready(watcher);

@@ -195,8 +195,7 @@ static bool look(struct cg_watcher *watcher)
 			watcher->is_at_head = true;
 			return true;
 		}
-		if (cg_watcher__matches(
-		        watcher, watcher->cursor, cg_ring__slot(events, watcher->cursor))) {
+		if (cg_watcher__matches(watcher, cg_ring__slot(events, watcher->cursor))) {
 			return true;
 		}
 		watcher->cursor++;

@@ -33,13 +33,12 @@ bool cg_watcher__wants(
 	    (watcher->all_companies || cg_uuid_equal(&watcher->company, company));
 }
 
-bool cg_watcher__matches(
-    const struct cg_watcher *watcher, uint64_t number, const struct cg_ring_slot *slot)
+bool cg_watcher__matches(const struct cg_watcher *watcher, const struct cg_ring_slot *slot)
 {
-	if (!cg_watcher__wants(watcher, &slot->company, (enum cg_event_type)slot->type) ||
-	    number < watcher->events->parts[slot->partition].since) {
+	if (!cg_watcher__wants(watcher, &slot->company, (enum cg_event_type)slot->type)) {
 		return false;
 	}
+	/* Also what is of a forgotten generation lies before his mark, or before he came. */
 	if (watcher->marks == NULL) {
 		return true;
 	}
