@@ -44,7 +44,7 @@ static const struct setting settings[] = {
     {"metadata-bytes-max", NUMBER, AT(metadata_bytes_max), NULL, 8192, 1024, 65536,
         "the largest request headers"},
     {"streams-max", NUMBER, AT(streams_max), NULL, 1024, 1, 65536,
-        "requests in flight on one connection"},
+        "requests in flight on one connection, beside its watches"},
     {"deadline-max-ms", NUMBER, AT(deadline_max_ms), NULL, 30000, 100, 600000,
         "deadline of requests that bring none, or a later one"},
     {"drain-ms", NUMBER, AT(drain_ms), NULL, 10000, 0, 600000,
