@@ -659,14 +659,15 @@ local function accrued_rounded()
 	return w_rem > 0 and w_accrued + 1 or w_accrued
 end
 
--- When available comes down to `floor` at this burn; nil: never, or not within reach of a clock.
-local function comes_down_to(floor)
+-- When available comes down to `floor` at this burn, or below it; nil: never, or not within reach
+-- of a clock.
+local function comes_down_to(floor, below)
 	if w_burn == 0 then
 		return nil
 	end
 	local ms, left = ms_of(w_posted + terms_credit - w_held - w_accrued - floor, w_burn)
 	left = left - w_rem
-	ms = ms + (left - left % w_burn) / w_burn + (left % w_burn > 0 and 1 or 0)
+	ms = ms + (left - left % w_burn) / w_burn + ((below or left % w_burn > 0) and 1 or 0)
 	return ms < 1e14 and w_as_of + ms or nil
 end
 
@@ -718,6 +719,12 @@ local function note_exhaustion(at)
 	end
 end
 
+-- T* as it is told: kept once it was reached; 0: never.
+local function told_end()
+	note_exhaustion()
+	return w_exhausted_at > 0 and w_exhausted_at or exhaustion() or 0
+end
+
 -- Whether the wallet's threshold is undercut: an amount, or what is left of time at this burn.
 local function is_low(ends_at)
 	if not terms_has_low then
@@ -752,11 +759,12 @@ local function take_terms(text)
 		check_terms(text)
 		require_that(version < 2 ^ 53, 'terms_version')
 		change_seldom()
-		local credit, unlimited = terms_credit, terms_unlimited
+		local credit, unlimited, shadow = terms_credit, terms_unlimited, terms_shadow
 		local has_low, low, low_ms = terms_has_low, terms_low, terms_low_ms
 		w_terms = text
 		parse_terms(text)
-		if terms_credit > credit or (terms_unlimited and not unlimited) then
+		if terms_credit > credit or (terms_unlimited and not unlimited)
+			or (shadow and not terms_shadow) then -- nobody had to obey what was told
 			rearm()
 		elseif terms_has_low ~= has_low or terms_low ~= low or terms_low_ms ~= low_ms then
 			arm_low()
@@ -1049,13 +1057,13 @@ function append(e)
 	local description, shadow = e.description or '', shadow_block(e)
 	w_version = w_version + 1
 	w_posted = w_posted + e.amount
-	local ends_at = e.type ~= USAGE and exhaustion() or 0
+	local ends_at = e.type ~= USAGE and told_end() or 0
 	local blob = pack('<Bc16I8Bi8i8I6Bi8c24c3I4I4BI6I6I6i8I6Bc0Hc0', ENTRY_LAYOUT,
 		sub(keys[2], -16), w_version, e.type, e.amount, w_posted, now,
 		(e.flags or 0) + (shadow ~= '' and ENTRY.HAS_SHADOW or 0), e.quantity or 0,
 		e.deal or NO_PRICE_BYTES, terms_currency, e.duration_ms or 0, e.billed_ms or 0,
 		e.basis or 0, e.authorized_at or 0, e.started_at or 0, e.ended_at or 0, available(),
-		ends_at > 0 and ends_at or 0, #e.reference, e.reference, #description, description)
+		ends_at, #e.reference, e.reference, #description, description)
 		.. (e.tail or NO_TAIL) .. shadow
 	local n = streams.add(keys[6], 'e', blob)
 	outboxes[keys[6]] = outboxes[keys[6]] and outboxes[keys[6]] + 1
@@ -1160,9 +1168,10 @@ function due_of_call()
 		return overdue_at()
 	end
 	local cut = cut_of()
-	local due = cut.overdue and overdue_at() + PERIOD.ABANDON_MS or overdue_at()
-	if due <= now then
-		due = now + PERIOD.LOOK_AGAIN_MS -- it could not be charged
+	local due = overdue_at()
+	if cut.overdue then
+		due = due + PERIOD.ABANDON_MS
+		due = due > now and due or now + PERIOD.LOOK_AGAIN_MS -- it could not be charged
 	end
 	if c_state == METERING and cut.count > 0 and cut.again_at < due then
 		return cut.again_at
@@ -1276,7 +1285,7 @@ do
 -- there is nothing to compute, and nothing to write.
 local function is_far()
 	local floor, reach = 0, terms_warning_ms
-	if w_due <= now or w_phase ~= PHASE.CALM then
+	if w_due <= now or w_phase ~= PHASE.CALM or denials.count > 0 then
 		return false
 	elseif w_low_armed then
 		floor = terms_low > 0 and terms_low or 0
@@ -1308,7 +1317,7 @@ local function note_low(ends_at)
 	if w_low_armed and is_low(ends_at) then
 		change_seldom()
 		w_low_armed = false
-		announce(TOLD.LOW, '', 0, { ends_at = ends_at and ends_at > now and ends_at })
+		announce(TOLD.LOW, '', 0, { ends_at = told_end() })
 	end
 end
 
@@ -1324,7 +1333,7 @@ local function due_of_wallet(ends_at)
 			no_later_than(w_phase == PHASE.CALM and ends_at - terms_warning_ms or ends_at)
 		end
 		if w_low_armed and terms_low_ms == 0 then
-			no_later_than(comes_down_to(terms_low - 1))
+			no_later_than(comes_down_to(terms_low, true))
 		elseif w_low_armed and ends_at then
 			no_later_than(ends_at - terms_low_ms + 1)
 		end
@@ -1412,7 +1421,11 @@ end
 -- calls it looked at.
 function attend()
 	local looked = 0
-	note_phase(exhaustion())
+	note_exhaustion()
+	-- Holds that are over go back before anybody is told that the end has come.
+	if w_calls_due == 0 or w_calls_due > now then
+		note_phase(exhaustion())
+	end
 	if w_calls_due > 0 and w_calls_due <= now then
 		looked = sweep()
 	end
@@ -1468,6 +1481,9 @@ function open(id, terms_text)
 	end
 	if w_due > 0 and w_due <= now then
 		text = attend_first(id, text)
+		if is_writing and w_due > 0 and w_due <= now then
+			text = attend_first(id, text) -- who is told of the end that the first step came to
+		end
 	end
 	if id and text then
 		parse_call(text)
@@ -2316,9 +2332,10 @@ local function parse_look(text)
 end
 
 local function balance()
+	local ends_at = told_end()
 	return reply('<BBi8c3i8i8i8i8i8i8I4I8BI8', OUTCOME.DONE, NONE, w_posted, w_held, accrued_rounded(),
 		terms_credit, available(), w_burn, w_calls,
-		w_exhausted_at > 0 and w_exhausted_at or exhaustion() or 0,
+		ends_at,
 		(terms_unlimited and 1 or 0) + (terms_frozen and 2 or 0), w_version)
 end
 
