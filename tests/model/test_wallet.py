@@ -5,7 +5,7 @@
 #
 # SPDX-License-Identifier: Apache-2.0
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from copy import deepcopy
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from support import wire
 from support.wire import (
     ADJUSTMENT, BONUS, TOP_UP, UNKNOWN_TERMS, USAGE, Limits, Partition, Price, Terms)
-from wallet_model import Call, Wallet
+from wallet_model import CALM, NEVER, Call, Wallet
 
 LONG = bool(os.environ.get('CALLGATE_LONG') or os.environ.get('CALLGATE_TEST_LONG'))
 BEGIN = 1_700_000_000_000
@@ -28,17 +28,34 @@ prices = st.sampled_from([Price(90_000), Price(100_000, 20_000, 60_000, 6_000), 
                           Price(60_000, increment=1), Price(0, 7), Price(7_777_777, 1, 1_500, 700),
                           Price(2_600_123_457, increment=1)])
 limits = st.sampled_from([Limits(), Limits(reserve_ms=1, guard_ms=0, lease_ms=1000),
-                          Limits(reserve_ms=600_000, longest_ms=900_000, lease_ms=30_000)])
+                          Limits(reserve_ms=600_000, longest_ms=900_000, lease_ms=30_000),
+                          Limits(reserve_ms=5_000, longest_ms=20_000, lease_ms=60_000, guard_ms=2_000)])
 content = st.sampled_from([('voice_outbound', '+4912345')] * 7 + [('voice_inbound', '')])
 durations = st.one_of(st.none(), st.sampled_from([0, 1, 1000, 61_001]), st.integers(0, 7_200_000),
                       st.just(604_800_000))
 instants = st.one_of(st.just(0), st.integers(-200_000, 20_000))  # 0, or relative to now
 steps = st.sampled_from(['start', 'start', 'start', 'stop', 'stop', 'settle', 'settle', 'metered', 'metered',
                          'cancel', 'again', 'adopt'])
+lows = st.sampled_from([{}, dict(has_low=True, low_balance=900_000), dict(has_low=True, low_ms=60_000),
+                        dict(has_low=True, low_balance=-5)])
 metas = st.sampled_from([b'', b'\x01k\x01\x00v', b'\x02zz\x00\x00'])
 
 
-seen = Counter()  # answers, to tell whether the rules reach everything
+EVENT_FIELDS = ['type', 'call_id', 'at', 'amount', 'available', 'exhausts_at', 'repeat', 'decision',
+                'shadow_decision', 'shadow', 'meta']
+ROUNDS_MAX = 3  # in which a tick must have done what is due on a wallet of a few calls
+
+seen = Counter()  # answers and events, to tell whether the rules reach everything
+
+
+def in_order(events, entries):
+    """Both streams in the order in which everything happened."""
+    merged, entries = [], list(entries)
+    for event in events:
+        while entries and entries[0].id <= event.after:
+            merged.append(entries.pop(0))
+        merged.append(event)
+    return merged + entries
 
 
 class Machine(RuleBasedStateMachine):
@@ -46,23 +63,25 @@ class Machine(RuleBasedStateMachine):
     mutate = staticmethod(lambda text: text)
 
     @initialize(credit=st.sampled_from([0, 0, 500_000]), unlimited=st.booleans(), shadow=st.booleans(),
-                posted=st.sampled_from([0, 1_000_000, 3_000_000, 10**9, 10**12, 10**12]), calls_max=st.sampled_from([2, 5]))
-    def begin(self, credit, unlimited, shadow, posted, calls_max):
+                posted=st.sampled_from([0, 1_000_000, 3_000_000, 10**9, 10**12, 10**12]),
+                calls_max=st.sampled_from([2, 5]), low=lows, announces=st.booleans())
+    def begin(self, credit, unlimited, shadow, posted, calls_max, low, announces):
         self.redis.flushall()
         self.redis.execute_command('FUNCTION', 'FLUSH')
         self.redis.execute_command('FUNCTION', 'LOAD', wire.library_text(True, self.mutate))
         self.clock, self.count = BEGIN, 0
         wire.set_clock(self.redis, self.clock)
-        self.p = Partition(self.redis, 7)
+        self.p = Partition(self.redis, 7, announces=announces)
         self.p.take_into_use()
+        answer = self.p.events(from_now=True)
+        self.event, self.entry = answer.event, answer.entry
         self.wallets = {}
         for company, terms in zip(COMPANIES, [
                 Terms(calls_max=calls_max), Terms(credit=credit, unlimited=unlimited, shadow=shadow)]):
+            terms = replace(terms, **low)
             assert self.p.balance(company).outcome == 'ABSENT'
             assert self.p.load(company, posted, 5, terms).outcome == 'DONE'
-            wallet = Wallet(terms, posted, 5, self.clock)
-            wallet.begin(self.clock)
-            self.wallets[company] = wallet
+            self.wallets[company] = Wallet(terms, posted, 5, self.clock, announces=announces)
 
     def snapshot(self):
         return {key: self.content_of(key) for key in self.redis.keys()}
@@ -76,27 +95,114 @@ class Machine(RuleBasedStateMachine):
             return self.redis.zrange(key, 0, -1, withscores=True)
         return self.redis.dump(key)
 
+    def due_of(self, company):
+        return int(self.redis.zscore(self.p.key(b'due'), company) or 0)
+
+    def is_due(self, company):
+        return 0 < self.due_of(company) <= max(self.clock, self.wallets[company].as_of)
+
+    def news(self):
+        """What was written since the last time, and how many entries there had been."""
+        booked = self.entry[1] + 1 if self.entry[0] == 1 else 0
+        answer = self.p.events(self.event, self.entry)
+        assert answer.outcome == 'DONE' and answer.more == (False, False)
+        ids = [self.event] + [event.id for event in answer.events]
+        assert ids == sorted(set(ids))
+        self.event, self.entry = answer.event, answer.entry
+        return answer, booked
+
+    def check_told(self, company, wallet, told, news, booked):
+        """Every call is told the same, and in the same order; and so is the wallet."""
+        entries = len(self.wallets[company].entries)
+        expected, found = defaultdict(list), defaultdict(list)
+        for event in told:
+            booked_by_then = booked + event['entries'] - entries
+            event = dict(event, after=(1, booked_by_then - 1) if booked_by_then else (0, 0))
+            expected[event['call_id']].append({name: event.pop(name) for name in EVENT_FIELDS + ['after']})
+        for event in news.events:
+            if event.company == company:
+                found[event.call_id].append({name: event[name] for name in EVENT_FIELDS + ['after']})
+                seen[event.type, event.repeat > 0, event.shadow] += 1
+        assert found == expected
+
     def step(self, company, name, expected_of, call_of, terms=None):
-        """Runs both, compares the answers, and that what changed nothing wrote nothing."""
-        wallet = deepcopy(self.wallets[company])
-        before = self.snapshot()
-        wallet.begin(self.clock, terms)
-        expected = expected_of(wallet)
+        """Runs both, compares the answers and events, and that what changed nothing wrote nothing."""
+        wallet, before, is_due = deepcopy(self.wallets[company]), self.snapshot(), self.is_due(company)
+        due, near = self.due_of(company), wallet.near
         reply = call_of(self.p)
+        news, booked = self.news()
+        wallet.begin(self.clock, terms, is_due, [x.get('call_id') or x.get('reference')
+                                                 for x in in_order(news.events, news.entries)])
+        looked = deepcopy(wallet) if is_due else self.wallets[company]
+        expected = expected_of(wallet)
         for field, value in expected.items():
             assert reply.get(field) == value, (name, field, value, dict(reply), expected)
         seen[name, reply.outcome, reply.state, reply.get('decision'), reply.get('replayed')] += 1
         if reply.outcome == 'DONE':
             assert reply.at == wallet.now
-        if reply.outcome == 'DONE' and wallet.wrote:
-            self.wallets[company] = wallet
-        else:
+        kept = wallet if reply.outcome == 'DONE' and wallet.wrote else looked
+        self.check_told(company, kept, kept.told if kept is not self.wallets[company] else [], news, booked)
+        if kept is self.wallets[company]:
             assert self.snapshot() == before, name
+        elif not is_due and 0 < due <= kept.need() and near == kept.near == CALM:
+            assert self.due_of(company) == due, 'written without need'
+        self.wallets[company] = kept
+
+    def look(self, company):
+        """One sidecar after another comes to the wallet; the last one finds nothing to do."""
+        is_due, wallet = self.is_due(company), deepcopy(self.wallets[company])
+        before = self.snapshot()
+        for _ in range(ROUNDS_MAX):
+            worked = self.p.tick(company).worked
+            assert worked <= is_due
+            if not self.is_due(company):
+                break
+        assert not self.is_due(company), 'never done'
+        after = self.snapshot()
+        assert is_due or before == after
+        assert self.p.tick(company).worked == 0 and self.snapshot() == after
+        news, booked = self.news()
+        if is_due:
+            wallet.begin(self.clock, None, True, [x.get('call_id') or x.get('reference')
+                                                  for x in in_order(news.events, news.entries)])
+        self.check_told(company, wallet, wallet.told if is_due else [], news, booked)
+        self.wallets[company] = wallet
+        seen['tick', is_due, bool(wallet.told)] += 1
+
+    def look_at_all(self):
+        for company in self.wallets:
+            self.look(company)
+        self.p.tick_all()  # those of just_enough(), too
+        news, _ = self.news()
+        assert not any(event.company in self.wallets for event in news.events)
+
+    def go_to(self, at):
+        self.clock = at
+        wire.set_clock(self.redis, at)
+
+    @rule()
+    def tick(self):
+        self.look_at_all()
+
+    @rule(c=companies, ms=st.sampled_from([0, 0, 0, 0, -1, 1, 100, 700]), tick=st.sampled_from([True, True, False]))
+    def go_to_what_is_due(self, c, ms, tick):
+        due = self.due_of(c)
+        if due and due + ms >= self.clock:
+            self.go_to(due + ms)
+        if tick:
+            self.look_at_all()
+
+    @rule(c=companies, nth=st.integers(0, 5), ms=st.sampled_from([-1, 0, 1, 60_000]), abandoned=st.booleans())
+    def outlive(self, c, nth, ms, abandoned):
+        """Goes to where a call is overdue, or abandoned."""
+        running = [call for call in self.wallets[c].calls.values() if call.state != 'AUTHORIZED']
+        if running:
+            self.go_to(max(self.clock, running[nth % len(running)].overdue_at() + abandoned * 900_000 + ms))
+            self.look_at_all()
 
     @rule(ms=st.one_of(st.integers(0, 2000), st.integers(0, 200_000), st.integers(-100_000, 0)))
-    def tick(self, ms):
-        self.clock += ms
-        wire.set_clock(self.redis, self.clock)
+    def wait(self, ms):
+        self.go_to(self.clock + ms)
 
     @rule(c=companies, i=ids, price=st.one_of(prices, prices, st.none()), l=limits, start=st.booleans(),
           validate=st.sampled_from([False, False, False, True]), what=content, meta=metas)
@@ -124,14 +230,15 @@ class Machine(RuleBasedStateMachine):
 
     @rule(c=companies, i=ids, d=durations, started=instants, ended=instants,
           price=st.one_of(prices, st.none()), what=st.one_of(content, st.just(('', ''))), meta=metas,
-          asked=st.booleans())
-    def settle(self, c, i, d, started, ended, price, what, meta, asked):
+          asked=st.booleans(), assumed=st.one_of(st.none(), st.sampled_from([(0, 0), (90_000, 60_000)])))
+    def settle(self, c, i, d, started, ended, price, what, meta, asked, assumed):
         started, ended = started and self.clock + started, ended and self.clock + ended
-        self.do_settle(c, i, d, started, ended, price, what, meta, asked)
+        self.do_settle(c, i, d, started, ended, price, what, meta, asked, assumed if price else None)
 
-    def do_settle(self, c, i, d, started, ended, price, what, meta, asked):
-        self.step(c, 'settle', lambda w: w.settle(i, d, started, ended, price, *what, meta, asked),
-                  lambda p: p.settle(c, i, d, started, ended, wire.REPORTED, *what, price, meta, asked))
+    def do_settle(self, c, i, d, started, ended, price, what, meta, asked, assumed=None):
+        self.step(c, 'settle', lambda w: w.settle(i, d, started, ended, price, *what, meta, asked, assumed),
+                  lambda p: p.settle(c, i, d, started, ended, wire.REPORTED, *what, price, meta, asked,
+                                     assumed=assumed))
 
     def do_cancel(self, c, i):
         self.step(c, 'cancel', lambda w: w.cancel(i), lambda p: p.cancel(c, i))
@@ -202,16 +309,12 @@ class Machine(RuleBasedStateMachine):
                   lambda p: p.charge(c, amount, ref, quantity, 'phone_number_rental', 'rent', asked=asked))
 
     @rule(c=companies, older=st.sampled_from([False, False, True]), frozen=st.sampled_from([False] * 5 + [True]),
-          credit=st.sampled_from([0, 700_000]))
-    def change_terms(self, c, older, frozen, credit):
+          credit=st.sampled_from([0, 700_000]), low=lows, shadow=st.sampled_from([None, None, True, False]))
+    def change_terms(self, c, older, frozen, credit, low, shadow):
         now = self.wallets[c].terms
-        terms = replace(now, version=now.version if older else now.version + 1, frozen=frozen, credit=credit)
-        wallet = deepcopy(self.wallets[c])
-        wallet.begin(self.clock, terms)
-        if wallet.wrote:
-            wallet.commit()
-            self.wallets[c] = wallet
-        assert self.p.load(c, 123, 99, terms).outcome == 'DONE'
+        terms = replace(now, version=now.version if older else now.version + 1, frozen=frozen, credit=credit,
+                        shadow=now.shadow if shadow is None else shadow, **low)
+        self.step(c, 'load', lambda w: w.load(), lambda p: p.load(c, 123, 99, terms, p.announces), terms)
 
     @rule(price=prices, l=limits, short=st.booleans())
     def just_enough(self, price, l, short):
@@ -250,12 +353,12 @@ class Machine(RuleBasedStateMachine):
     def readers_agree_and_write_nothing(self):
         before = self.snapshot()
         for company, wallet in deepcopy(self.wallets).items():
-            wallet.begin(self.clock)
+            wallet.peek(self.clock)
             b = self.p.balance(company)
             assert (b.posted, b.held, b.burn, b.calls, b.version, b.available, b.at) == (
                 wallet.posted, wallet.held(), wallet.burn(), len(wallet.calls), wallet.version,
                 wallet.available(), wallet.now)
-            assert b.accrued == -(-wallet.used() // 60000)
+            assert b.accrued == -(-wallet.used() // 60000) and b.exhausts_at == wallet.ends_at()
             self.check_calls(company, wallet)
             for (type, reference), kept in wallet.ended.items():
                 if type == USAGE and reference not in wallet.calls:
@@ -280,8 +383,10 @@ class Machine(RuleBasedStateMachine):
         if kept['state'] == 'POSTED':
             assert reply.outcome == 'UNKNOWN_CALL'
             return
-        assert (reply.call.state, reply.call.cost, reply.call.ended_at, reply.call.late) == (
-            kept['state'], kept['cost'], kept['ended_at'], kept['late'])
+        assert (reply.call.state, reply.call.cost, reply.call.ended_at, reply.call.late, reply.call.basis,
+                reply.call.duration_ms, reply.call.billed_ms) == (
+            kept['state'], kept['cost'], kept['ended_at'], kept['late'], kept.get('basis', 0),
+            kept.get('duration', 0), kept.get('billed', 0))
         assert reply.call.held == reply.call.accrued == 0
 
     @invariant()
@@ -290,7 +395,8 @@ class Machine(RuleBasedStateMachine):
         for company, wallet in self.wallets.items():
             fields = self.redis.hgetall(self.p.wallet_key(company))
             record = wire.take_record(fields)
-            calls = [self.raw_call(data) for data in fields.values()]
+            by_id = {call_id.decode(): self.raw_call(data) for call_id, data in fields.items()}
+            calls = by_id.values()
             assert record.held == sum(x['held'] for x in calls)
             assert record.burn == sum(x['rate'] for x in calls if x['state'] == 2)
             assert record.calls == len(calls)
@@ -299,16 +405,25 @@ class Machine(RuleBasedStateMachine):
                 for x in calls if x['state'] != 1)
             assert 0 <= record.rem < 60000
             assert record.as_of == wallet.as_of and record.exhausted_at == wallet.exhausted_at
-            assert due.get(company, 0) == record.due == wallet.due
-            assert not calls or record.due > 0
+            assert due.get(company, 0) == record.due and (record.due > 0 or not calls)
+            wallet = deepcopy(wallet)
+            wallet.now = wallet.as_of
+            assert (record.due or NEVER) <= wallet.need()
             assert all(record.due <= x['lease_end'] for x in calls if x['state'] == 1)
+            assert (record.low_armed, record.denied_count) == (wallet.low_armed, wallet.denied)
+            for call_id, x in by_id.items():
+                call, is_void = wallet.calls[call_id], x['arm'] != record.arm
+                assert bool(x['marks'] & 2) == call.is_overdue
+                assert ((0, 0, 0) if is_void else (x['marks'] & 1, x['cuts'], x['cut_at'])) == (
+                    call.warned, call.cuts, call.cut_at)
 
     @staticmethod
     def raw_call(data):
         r = wire.Reader(data)
         names = ['layout', 'state', 'rate', 'fee', 'minimum', 'increment', 'reserve', 'longest', 'lease', 'guard',
-                 'max', 'authorized', 'begun', 'stopped', 'started', 'shadow', 'with_start']
-        x = dict(zip(names, r.take(1, 1, -8, -8, 4, 4, 4, 4, 4, 4, 4, 6, 6, 6, 6, 1, 1)))
+                 'max', 'authorized', 'begun', 'stopped', 'started', 'shadow', 'with_start', 'arm', 'marks', 'cuts',
+                 'cut_at', 'again']
+        x = dict(zip(names, r.take(1, 1, -8, -8, 4, 4, 4, 4, 4, 4, 4, 6, 6, 6, 6, 1, 1, 2, 1, 2, 6, 5)))
         deal = Call(Price(x['rate'], x['fee'], x['minimum'], x['increment']),
                     Limits(x['reserve'], x['longest'], x['lease'], x['guard']), '', '')
         x['held'] = deal.full if x['state'] == 1 else deal.headroom
