@@ -135,12 +135,15 @@ struct cg_kept *cg_catchup__take(struct cg_watcher *watcher)
 
 void cg_catchup__drop(struct cg_watcher *watcher)
 {
-	for (struct cg_list *link = cg_list_pop(&watcher->batch); link != NULL;
-	     link = cg_list_pop(&watcher->batch)) {
+	struct cg_list *next = NULL;
+
+	for (struct cg_list *link = watcher->batch.next; link != &watcher->batch; link = next) {
 		struct cg_kept *kept = CG_CONTAINER_OF(link, struct cg_kept, link);
+		next = link->next;
 		give_back(watcher, kept);
 		free(kept);
 	}
+	cg_list_init(&watcher->batch);
 	cg_list_remove(&watcher->hungry_link);
 	if (watcher->lane != NULL) {
 		watcher->lane->watcher = NULL; /* It is free when the store has answered. */

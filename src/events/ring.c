@@ -123,8 +123,6 @@ void cg_ring__positions(struct cg_events *events, uint64_t number)
 	/* Backwards, so that the first of each partition is what remains. */
 	for (uint64_t at = events->ring.next; at > number; at--) {
 		const struct cg_ring_slot *slot = slot_of(events, at - 1);
-		if (at - 1 >= events->parts[slot->partition].since) {
-			events->scratch[slot->partition] = slot->kept->before;
-		}
+		events->scratch[slot->partition] = slot->kept->before;
 	}
 }

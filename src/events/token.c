@@ -5,8 +5,8 @@
 
 #define VERSION         1u
 #define NUMBER_MAX      10 /* bytes of a 64 bit number */
-#define POSITION_MAX    (4 * NUMBER_MAX)
-#define HEAD_MAX        (1 + 2 * 5)
+#define POSITION_MAX    ((size_t)4 * NUMBER_MAX)
+#define HEAD_MAX        ((size_t)1 + 2 * 5)
 #define CHECKSUM_BYTES  4
 #define TEXT_OF(bytes)  (((bytes)*4 + 2) / 3)
 #define BYTES_OF(chars) ((chars)*3 / 4)

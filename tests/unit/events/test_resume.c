@@ -283,6 +283,45 @@ static void test_the_reading_of_those_who_left_ends_nobody(void **state)
 	fake_client_deinit(&late);
 }
 
+/*
+ * What the ring still has of a partition from before nobody watched it says nothing of what
+ * happened since: not while it is there, and not when it goes.
+ */
+static void test_a_gap_that_nobody_watched_is_read(void **state)
+{
+	struct fake_room *room = *state;
+	struct fake_client client, other, late;
+	uint32_t elsewhere = 2;
+
+	while (fake_partition(elsewhere) == fake_partition(1)) {
+		elsewhere++;
+	}
+	room->config.kept_max = 8;
+	fake_room_up(room);
+	open_at_now(room, &other, elsewhere);
+	open_at_now(room, &client, 1);
+	for (unsigned i = 0; i < 6; i++) {
+		fake_store_happen(&room->store, 1, CG_EVENT_CUT_OFF);
+	}
+	assert_true(until_told(room, &client, 6));
+	fake_client_close(&client);
+	for (unsigned i = 0; i < 4; i++) {
+		fake_store_happen(&room->store, 1, CG_EVENT_CUT_OFF);
+	}
+	open_at_now(room, &late, 1);
+	for (unsigned i = 0; i < 8; i++) {
+		fake_store_happen(&room->store, elsewhere, CG_EVENT_CUT_OFF);
+	}
+	assert_true(until_told(room, &other, 8));
+	assert_int_equal(fake_client_open(&client, room->events, 1), CG_OK);
+	assert_true(until_told(room, &client, 10));
+	assert_int_equal(client.disorder, 0);
+	assert_int_equal(late.told, 0);
+	fake_client_deinit(&client);
+	fake_client_deinit(&other);
+	fake_client_deinit(&late);
+}
+
 #define RESUMING 400
 
 struct crowd {
@@ -543,6 +582,7 @@ int main(void)
 	    TEST(test_a_partition_that_was_away_for_a_moment_is_caught_up),
 	    TEST(test_one_who_lags_behind_has_tokens),
 	    TEST(test_the_reading_of_those_who_left_ends_nobody),
+	    TEST(test_a_gap_that_nobody_watched_is_read),
 	    TEST(test_what_is_read_for_those_who_catch_up_is_bounded),
 	    TEST(test_nothing_is_lost_in_any_order_of_things),
 	};
