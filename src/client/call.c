@@ -236,7 +236,6 @@ void cg_call__completed(struct cg_tag *tag)
 	bool wake = false;
 	bool again;
 
-	CG_TAKE_OVER(tag);
 	client = op->client;
 	call = op->call;
 	read_end(op);

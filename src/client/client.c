@@ -129,7 +129,7 @@ static bool poll_once(struct callgate_client *client, gpr_timespec until)
 	if (event.type != GRPC_OP_COMPLETE) {
 		return false;
 	}
-	((struct cg_tag *)event.tag)->completed(event.tag);
+	cg_poll__complete(event.tag);
 	return true;
 }
 

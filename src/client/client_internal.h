@@ -207,6 +207,9 @@ int64_t cg_watch__poll_locked(struct callgate_client *client, int64_t now_ms);
 void cg_watch__cancel_all_locked(struct callgate_client *client);
 void cg_watch__end_all_locked(struct callgate_client *client);
 
+/* What gRPC's queue gave back. */
+void cg_poll__complete(struct cg_tag *tag);
+
 /* The poller's thread; `argument` is its client. */
 void *cg_poll__run(void *argument);
 

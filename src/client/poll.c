@@ -76,6 +76,12 @@ static gpr_timespec next_look(const struct callgate_client *client)
 	    gpr_time_from_millis(client->options.watch_silence_ms, GPR_TIMESPAN));
 }
 
+void cg_poll__complete(struct cg_tag *tag)
+{
+	CG_TAKE_OVER(tag);
+	tag->completed(tag);
+}
+
 void *cg_poll__run(void *argument)
 {
 	struct callgate_client *client = argument;
@@ -89,7 +95,7 @@ void *cg_poll__run(void *argument)
 			return NULL;
 		}
 		if (event.type == GRPC_OP_COMPLETE) {
-			((struct cg_tag *)event.tag)->completed(event.tag);
+			cg_poll__complete(event.tag);
 		} else {
 			look = next_look(client);
 		}

@@ -271,7 +271,6 @@ static void on_read(struct cg_tag *tag)
 	char *token = NULL;
 	bool wake = false;
 
-	CG_TAKE_OVER(tag);
 	if (watch->received != NULL) {
 		message = decode(watch, &token);
 	}
@@ -295,7 +294,6 @@ static void on_stream_end(struct cg_tag *tag)
 {
 	struct callgate_watch *watch = CG_CONTAINER_OF(tag, struct callgate_watch, end_tag);
 
-	CG_TAKE_OVER(tag);
 	(void)pthread_mutex_lock(&watch->client->lock);
 	watch->has_begun = false;
 	settle_and_unlock(watch, false);
