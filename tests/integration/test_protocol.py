@@ -169,9 +169,6 @@ def test_oversized_metadata_is_refused(shared):
 
 def test_what_comes_later_is_unimplemented(shared):
     with pytest.raises(grpc.RpcError) as caught:
-        next(shared.wallets.Watch(pb.WatchRequest(), timeout=10))
-    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
-    with pytest.raises(grpc.RpcError) as caught:
         next(shared.gate.Session(iter([pb.SessionRequest(tag=1)]), timeout=10))
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
     with pytest.raises(grpc.RpcError) as caught:
