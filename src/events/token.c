@@ -4,9 +4,8 @@
 #include <stdlib.h>
 
 #define VERSION         1u
-#define NUMBER_MAX      10 /* bytes of a 64 bit number */
-#define POSITION_MAX    ((size_t)4 * NUMBER_MAX)
-#define HEAD_MAX        ((size_t)1 + 2 * 5)
+#define POSITION_MAX    40 /* four numbers of 64 bit */
+#define HEAD_MAX        11 /* the version, and two numbers of 32 bit */
 #define CHECKSUM_BYTES  4
 #define TEXT_OF(bytes)  (((bytes)*4 + 2) / 3)
 #define BYTES_OF(chars) ((chars)*3 / 4)
@@ -15,7 +14,9 @@ static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 size_t cg_token_text_max(uint32_t partition_count)
 {
-	return TEXT_OF(HEAD_MAX + (size_t)partition_count * POSITION_MAX + CHECKSUM_BYTES);
+	size_t bytes = HEAD_MAX + (size_t)partition_count * POSITION_MAX + CHECKSUM_BYTES;
+
+	return TEXT_OF(bytes);
 }
 
 /* Seven bits per byte, the low ones first; the high bit says that another byte follows. */
