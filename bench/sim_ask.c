@@ -13,7 +13,7 @@
 
 enum {
 	RETRY_MS = 40,
-	RETRY_MAX_MS = 500,
+	RETRY_MAX_MS = 1000,
 	TELL_MAX = 20,
 };
 
@@ -62,7 +62,7 @@ static void on_retry(void *context)
 {
 	struct sim_ask *ask = context;
 
-	ask->sim->result->retries++;
+	ask->sim->result->retries += ask->attempts > 0;
 	ask->address = (ask->address + 1) % ask->sim->options.address_count;
 	send(ask);
 }
@@ -300,10 +300,11 @@ static void send(struct sim_ask *ask)
 {
 	struct sim *sim = ask->sim;
 
-	ask->attempts++;
 	ask->sent_ns = sim_now_ns();
-	/* Full is as good as lost: the next sidecar, a little later. */
-	if (send_step(ask) != CALLGATE_ACCEPTED) {
+	/* As many are under way as it takes to be sure that more would only wait longer. */
+	if (send_step(ask) == CALLGATE_ACCEPTED) {
+		ask->attempts++;
+	} else {
 		sim_after(sim, RETRY_MS, on_retry, ask);
 	}
 }

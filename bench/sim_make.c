@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-	IN_FLIGHT_MAX = 16384,
+	IN_FLIGHT_MAX = 512, /* of each sidecar: more would pile up in it where it is full */
 	DEADLINE_MS = 2000,
 	WATCH_WITHIN_MS = 15000,
 };
