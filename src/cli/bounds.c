@@ -258,8 +258,7 @@ static const char *const fixed_bounds[CG_FLAG_KIND_COUNT] = {
     [CG_FLAG_TEXT] = "0..256 bytes of UTF-8",
     [CG_FLAG_PLAIN] = "1..4095 bytes",
     [CG_FLAG_TOKEN] = "1..65536 bytes of printable ASCII without spaces",
-    [CG_FLAG_EVENTS] = "types of events, such as CUT_OFF,CREDITED, each once; "
-                       "`callgate help watch` lists them",
+    [CG_FLAG_EVENTS] = "types of events, each once, as CUT_OFF,CREDITED; --help lists them",
     [CG_FLAG_DATE] = "a day, YYYY-MM-DD",
 };
 

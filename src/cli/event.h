@@ -18,6 +18,6 @@ extern const char *const cg_event_types[];
  * characters as they came.  `currency`: of the company, "" where it is not known.
  */
 void cg_event_format(
-    const struct callgate_event *event, const char *currency, char line[CG_EVENT_LINE_BYTES]);
+    const struct callgate_event *event, const char *currency, char text[CG_EVENT_LINE_BYTES]);
 
 #endif /* CG_CLI_EVENT_H */
