@@ -21,14 +21,18 @@
 
 static void on_read(struct cg_events_op *op);
 
-/* Whether what follows the mark is not in the ring, and can be read. */
+/*
+ * Whether what follows the mark is not in the ring, and can be read.  A mark that is ahead of
+ * the reader may be of a history that is gone: the store knows.
+ */
 static bool lacks(struct cg_watcher *watcher, uint32_t partition)
 {
 	struct cg_events *events = watcher->events;
 	const struct cg_part *part = &events->parts[partition];
+	const struct cg_position *at = &cg_watcher__mark(watcher, partition)->at;
 
 	return part->is_known && events->store->epoch(events->store, partition) != 0 &&
-	    !cg_position_reaches(&cg_watcher__mark(watcher, partition)->at, &part->floor);
+	    (!cg_position_reaches(at, &part->floor) || !cg_position_reaches(&part->head, at));
 }
 
 static uint32_t wanted_partition(struct cg_watcher *watcher)

@@ -73,6 +73,15 @@ void fake_store_trim(struct fake_store *store, uint32_t partition, uint32_t keep
 	part->first = part->count > keep ? part->count - keep : 0;
 }
 
+void fake_store_go_back(struct fake_store *store, uint32_t partition, uint32_t count)
+{
+	struct fake_part *part = &store->parts[partition];
+
+	CG_ASSERT(count > 0 && count <= part->count);
+	part->count = count;
+	part->position = part->happened[count - 1].position;
+}
+
 static void tell_due(struct fake_store *store, struct cg_events_op *op)
 {
 	uint32_t count = 0;
@@ -140,7 +149,7 @@ static bool is_out_of_range(const struct fake_part *part, const struct cg_positi
 	if (part->first > 0) {
 		oldest = part->happened[part->first - 1].position;
 	}
-	return !cg_position_reaches(after, &oldest);
+	return !cg_position_reaches(after, &oldest) || !cg_position_reaches(&part->position, after);
 }
 
 static void answer_read(struct fake_store *store, struct cg_events_op *op)

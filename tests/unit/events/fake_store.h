@@ -75,6 +75,9 @@ uint32_t fake_partition(uint32_t n);
 void fake_store_happen(struct fake_store *store, uint32_t n, enum cg_event_type type);
 void fake_store_due(struct fake_store *store, uint32_t n, int64_t in_ms);
 /* Only the last `keep` of a partition are kept. */
+/* Only the first `count` ever happened: a store that lost its tail, or another one. */
+void fake_store_go_back(struct fake_store *store, uint32_t partition, uint32_t count);
+
 void fake_store_trim(struct fake_store *store, uint32_t partition, uint32_t keep);
 int64_t fake_store_now(const struct fake_store *store);
 

@@ -135,6 +135,27 @@ static void test_a_token_that_is_too_old_says_so(void **state)
 }
 
 /* It does not hold up the others, and loses nothing either. */
+static void test_a_token_of_a_history_that_is_gone_is_too_old(void **state)
+{
+	struct fake_room *room = *state;
+	struct fake_client client;
+
+	fake_room_up(room);
+	open_at_now(room, &client, 1);
+	for (unsigned i = 0; i < 50; i++) {
+		fake_store_happen(&room->store, 1, CG_EVENT_CUT_OFF);
+	}
+	assert_true(until_told(room, &client, 50));
+	fake_client_close(&client);
+	fake_room_down(room);
+	fake_store_go_back(&room->store, fake_partition(1), 20);
+	fake_room_up(room);
+	assert_int_equal(fake_client_open(&client, room->events, 1), CG_OK);
+	assert_true(fake_room_until(room, is_ended, &client));
+	assert_int_equal(client.why, CG_WATCH_END_TOO_OLD);
+	fake_client_deinit(&client);
+}
+
 static void test_a_partition_that_is_away_is_caught_up_later(void **state)
 {
 	struct fake_room *room = *state;
@@ -578,6 +599,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_a_new_room_goes_on_where_the_token_says),
 	    TEST(test_a_token_that_is_too_old_says_so),
+	    TEST(test_a_token_of_a_history_that_is_gone_is_too_old),
 	    TEST(test_a_partition_that_is_away_is_caught_up_later),
 	    TEST(test_a_partition_that_was_away_for_a_moment_is_caught_up),
 	    TEST(test_one_who_lags_behind_has_tokens),
