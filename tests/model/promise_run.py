@@ -98,10 +98,9 @@ class Run:
         wallet = self.wallets[i]
         wallet.advance(self.now)
         self.check_told(wallet)
-        self.possible = [wallet.exhausted]  # what T* may be in this operation's events
         wallet.release()
         wallet.note()
-        self.possible.append(wallet.exhausted)
+        self.possible = [wallet.exhausted]  # what T* may be in this operation's events
         return wallet
 
     def check_told(self, wallet):
@@ -292,7 +291,7 @@ class Run:
     # Operations.
     def authorize(self, talk, is_repeat=False):
         plan, i = talk.plan, talk.company
-        if is_repeat and talk.refused:
+        if is_repeat and (talk.refused or not self.may_ask_again(talk)):
             return
         wallet, limits = self.open(i), self.schedule.limits_of(plan)
         live, admits = wallet.calls.get(talk.id), wallet.admits(plan.price, limits)
@@ -312,6 +311,10 @@ class Run:
             self.at(self.now + plan.ring_ms, self.cancel if plan.starts == 'cancel' else self.begin, talk)
         self.close(i)
         self.again(talk, 'authorize', self.authorize, is_repeat)
+
+    def may_ask_again(self, talk):
+        call = self.wallets[talk.company].calls.get(talk.id)
+        return talk.begun_at is None or call and self.now < call.lease_end() or self.schedule.decides_anew
 
     def cancel(self, talk, is_repeat=False):
         wallet = self.open(talk.company)
@@ -441,7 +444,6 @@ class Run:
             'notice': dict(warning_ms=amount % 60_000)}[kind])
         if kind == 'raise' and not terms.unlimited:
             wallet.rearm()
-        self.possible += [wallet.exhausted]
         wallet.note()
-        self.possible += [wallet.exhausted]
+        self.possible.append(wallet.exhausted)
         self.p.load(company, 0, 0, wallet.terms)

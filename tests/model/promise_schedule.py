@@ -22,6 +22,7 @@ PREMISES = {
     'adopted': 'no adopted call',
     'charge': 'no charge beside the calls',
     'start says later': 'a Start does not name a later begin than the talk had',
+    'decided anew': 'the talk does not begin before its call was authorized, also where the lease was over since',
 }
 
 
@@ -74,7 +75,8 @@ class Schedule:
     ticks: tuple  # ticks at any time, beside the sidecars'
     calls: tuple
     changes: tuple
-    settles_late: bool = False  # of a call whose hold is over, as if nothing had been
+    settles_late: bool = False  # also a call whose hold is over
+    decides_anew: bool = False  # Authorize is repeated for a call whose hold is over and which talks
 
     def limits_of(self, call):
         return Limits(self.limits.reserve_ms, call.longest_ms, self.limits.lease_ms, self.limits.guard_ms)
@@ -95,12 +97,12 @@ steps = st.sampled_from(['start', 'settle', 'stop', 'authorize', 'cancel'])
 
 
 @st.composite
-def call_plans(draw, companies, limits, dropped):
+def call_plans(draw, companies, limits, prices, dropped):
     starts = ['start', 'start', 'with', 'start', 'now', 'never', 'cancel'] + ['adopt'] * ('adopted' in dropped)
     how = draw(st.sampled_from(starts))
     reserve = limits.reserve_ms
     started = dict(min_value=0, max_value=reserve * 3 if 'late start' in dropped else reserve)
-    plan = dict(company=draw(st.integers(0, companies - 1)), at=draw(moments), price=draw(st.sampled_from(PRICES)),
+    plan = dict(company=draw(st.integers(0, companies - 1)), at=draw(moments), price=draw(st.sampled_from(prices)),
                 longest_ms=draw(st.sampled_from([3_600_000, 60_000, 15_000, 1])), starts=how,
                 talk_ms=draw(st.one_of(st.integers(0, 120_000), st.just(3_600_000))),
                 settle_after_ms=draw(st.one_of(short, NEVER)), as_metered=draw(st.booleans()),
@@ -113,6 +115,8 @@ def call_plans(draw, companies, limits, dropped):
         plan.update(stop_after_ms=draw(st.one_of(NEVER, short)), stop_says_when=draw(st.booleans()),
                     obeys_max=draw(st.booleans()), heeds_credit=draw(st.booleans()),
                     slack_ms=draw(st.one_of(st.just(0), st.integers(0, limits.guard_ms))))
+    if 'decided anew' in dropped:
+        plan['again'] += (('authorize', limits.lease_ms + draw(short)),)
     for premise, name in (('overstay', 'overstay_ms'), ('overcharge', 'overcharge_ms'),
                           ('start says later', 'says_later_ms')):
         if premise in dropped:
@@ -144,14 +148,15 @@ def posted_of(draw, terms, limits, plans):
 
 
 @st.composite
-def schedules(draw, dropped=()):
+def schedules(draw, dropped=(), calls_max=6):
     limits = draw(st.builds(Limits, reserve_ms=st.sampled_from([10_000, 60_000, 1_000, 1]), longest_ms=st.just(1),
                             lease_ms=st.sampled_from([120_000, 8_000]),
                             guard_ms=st.sampled_from([5_000, 1_000, 300, 0])))
     half = limits.guard_ms // 2  # of the guard goes to ticks, half to the event's way
     late = st.one_of(st.just(0), st.just(half), st.integers(0, half))
     companies = draw(st.sampled_from([1, 1, 2]))
-    calls = draw(st.lists(call_plans(companies, limits, dropped), min_size=1, max_size=6))
+    prices = draw(st.lists(st.sampled_from(PRICES), min_size=1, max_size=2))  # so that calls are rivals
+    calls = draw(st.lists(call_plans(companies, limits, prices, dropped), min_size=1, max_size=calls_max))
     terms = [draw(terms_of(dropped)) for _ in range(companies)]
     posted = [draw(posted_of(t, limits, [c for c in calls if c.company == i])) for i, t in enumerate(terms)]
     sidecars = [Sidecar(draw(late))]
@@ -162,4 +167,4 @@ def schedules(draw, dropped=()):
         st.one_of(st.integers(1, 30_000), st.sampled_from([1, 1_000_000, 30_000_000]))), max_size=4))
     return Schedule(limits, tuple(terms), tuple(posted), tuple(sidecars), draw(late),
                     tuple(draw(st.lists(moments, max_size=3))), tuple(calls), tuple(changes),
-                    'late settle' in dropped)
+                    'late settle' in dropped, 'decided anew' in dropped)
