@@ -22,11 +22,15 @@
 #include "store/store.h"
 
 #define TICK_MS 100
+/* Readings under way for watchers that catch up; src/events/ has fewer. */
+#define CATCHING_UP_MAX 64
 
 struct daemon {
 	struct cg_clock_port clock;
 	struct cg_loop *loop;
 	struct cg_store *store;
+	struct cg_store
+	    *timely; /* ticks and events: a cut-off does not wait behind a thousand calls */
 	struct cg_ledger *ledger;
 	struct cg_gate *gate;
 	struct cg_events *events;
@@ -135,7 +139,7 @@ static struct cg_events *create_events(struct daemon *d, const struct cg_config 
 	    .slow_ms = (uint32_t)config->watch_slow_ms,
 	};
 
-	return cg_events_create(d->loop, &events, cg_store_events_port(d->store));
+	return cg_events_create(d->loop, &events, cg_store_events_port(d->timely));
 }
 
 static void create_rooms(struct daemon *d, const struct cg_config *config)
@@ -176,6 +180,10 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 	d->loop = cg_loop_create();
 	d->soon = cg_timer_create(d->loop, on_soon, d);
 	d->store = cg_store_create(d->loop, &store);
+	store.leader = d->store;
+	store.inflight_max =
+	    2 * store.partition_count + CATCHING_UP_MAX; /* a tick and a reading each */
+	d->timely = cg_store_create(d->loop, &store);
 	d->ledger = cg_ledger_create(d->loop, &ledger, cg_store_partition_port(d->store));
 	d->gate =
 	    cg_gate_create(&gate, cg_store_port(d->store), cg_ledger_port(d->ledger), &d->clock);
@@ -206,6 +214,7 @@ static enum cg_status open_server(
 static void start(struct daemon *d, const struct cg_config *config)
 {
 	cg_store_start(d->store);
+	cg_store_start(d->timely);
 	cg_ledger_start(d->ledger);
 	cg_gate_start(d->gate);
 	cg_events_start(d->events);
@@ -224,11 +233,13 @@ static void destroy_rooms(struct daemon *d)
 	cg_timer_close(d->soon);
 	d->soon = NULL;
 	cg_ledger_close(d->ledger);
+	cg_store_close(d->timely);
 	cg_store_close(d->store);
 	cg_loop_destroy(d->loop);
 	cg_gate_destroy(d->gate);
 	cg_events_destroy(d->events);
 	cg_ledger_destroy(d->ledger);
+	cg_store_destroy(d->timely);
 	cg_store_destroy(d->store);
 }
 

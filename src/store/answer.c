@@ -16,9 +16,11 @@ static void finish(const struct cg_slot *slot, enum cg_status status)
 
 static void note_refusal(struct cg_store *s, const struct cg_slot *slot)
 {
-	if (cg_partitions_refuse(&s->partitions, slot->partition, slot->epoch) &&
-	    s->listener.on_refused != NULL) {
-		s->listener.on_refused(s->listener.owner, slot->partition);
+	const struct cg_partition_listener *listener = &s->leader->listener;
+
+	if (cg_partitions_refuse(&s->leader->partitions, slot->partition, slot->epoch) &&
+	    listener->on_refused != NULL) {
+		listener->on_refused(listener->owner, slot->partition);
 	}
 }
 

@@ -184,6 +184,7 @@ struct cg_store *cg_store_create(struct cg_loop *loop, const struct cg_store_con
 
 	CG_ASSERT(s != NULL);
 	s->loop = loop;
+	s->leader = config->leader != NULL ? config->leader : s;
 	s->pace = usual_pace;
 	s->address = copy_text(config->address);
 	s->username = copy_text(config->username);

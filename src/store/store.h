@@ -15,6 +15,8 @@
 #include "gate/ports/store.h"
 #include "loop/loop.h"
 
+struct cg_store;
+
 struct cg_store_config {
 	const char *address;  /* "unix:/path" or "host:port" */
 	const char *username; /* NULL: none */
@@ -25,9 +27,12 @@ struct cg_store_config {
 	uint32_t connect_timeout_ms; /* for the connection and its greeting together */
 	uint64_t outbox_max; /* entries of one partition waiting for the ledger; 0: no limit */
 	bool allow_volatile; /* serve although AOF is off or eviction is on (development) */
+	/*
+	 * NULL, or the store whose epochs hold here too: then this one is a further connection to
+	 * the same server, for what must not wait behind operations.  It must outlive this one.
+	 */
+	struct cg_store *leader;
 };
-
-struct cg_store;
 
 /* The texts of `config` are copied. */
 struct cg_store *cg_store_create(struct cg_loop *loop, const struct cg_store_config *config);

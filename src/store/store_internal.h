@@ -28,6 +28,7 @@ struct cg_store_pace {
 };
 
 struct cg_store {
+	struct cg_store *leader; /* whose epochs hold; itself, unless it is a further connection */
 	struct cg_store_port port;
 	struct cg_partition_port partition_port;
 	struct cg_events_port events_port;

@@ -122,7 +122,7 @@ static void submit(struct cg_store_port *self, struct cg_store_op *op)
 	const struct cg_slot slot = {
 	    .op = op,
 	    .deadline_at_ms = op->deadline_at_ms,
-	    .epoch = cg_partitions_epoch(&s->partitions, partition),
+	    .epoch = cg_partitions_epoch(&s->leader->partitions, partition),
 	    .partition = partition,
 	    .kind = CG_SLOT_STORE,
 	};
@@ -138,7 +138,7 @@ static void submit_partition(struct cg_partition_port *self, struct cg_partition
 	const struct cg_slot slot = {
 	    .op = op,
 	    .deadline_at_ms = op->deadline_at_ms,
-	    .epoch = cg_partitions_epoch(&s->partitions, op->partition),
+	    .epoch = cg_partitions_epoch(&s->leader->partitions, op->partition),
 	    .partition = op->partition,
 	    .kind = CG_SLOT_PARTITION,
 	};
@@ -153,7 +153,7 @@ static void submit_events(struct cg_events_port *self, struct cg_events_op *op)
 	const struct cg_slot slot = {
 	    .op = op,
 	    .deadline_at_ms = op->deadline_at_ms,
-	    .epoch = cg_partitions_epoch(&s->partitions, op->partition),
+	    .epoch = cg_partitions_epoch(&s->leader->partitions, op->partition),
 	    .partition = op->partition,
 	    .kind = CG_SLOT_EVENTS,
 	};
@@ -165,14 +165,14 @@ static uint64_t epoch_of(struct cg_store_port *self, uint32_t partition)
 {
 	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, port);
 
-	return cg_partitions_epoch(&s->partitions, partition);
+	return cg_partitions_epoch(&s->leader->partitions, partition);
 }
 
 static uint64_t epoch_of_events(struct cg_events_port *self, uint32_t partition)
 {
 	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, events_port);
 
-	return cg_partitions_epoch(&s->partitions, partition);
+	return cg_partitions_epoch(&s->leader->partitions, partition);
 }
 
 static void set_epoch(struct cg_partition_port *self, uint32_t partition, uint64_t epoch)
