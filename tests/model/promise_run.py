@@ -6,7 +6,7 @@ import heapq
 import struct
 from dataclasses import dataclass, replace
 
-from promise_model import Call, Wallet, cost_of
+from promise_model import Call, Wallet, ceil_div, cost_of
 from support import wire
 from support.wire import ADJUSTMENT, ASSUMED, REFUND, TOP_UP, Partition, Reader
 
@@ -31,16 +31,19 @@ class Talk:
     end_version: int = 0
     ends_at: int = None  # as planned
     cut_at: int = None  # when it obeys its CUT_OFF
+    cut_by: int = None  # and by when it should
+    is_let_in: bool = False  # shadow mode admitted it
     void_before: int = -1  # a CUT_OFF read from an event before this one does not count
 
 
 class Run:
     """`compares` is False for mutants: then nothing counts but the Promise, and edges obey what
-    the library says of T*."""
+    the library says of T*.  `forgives`: what dropped premises let through is no overspend."""
 
-    def __init__(self, redis, schedule, compares=True):
+    def __init__(self, redis, schedule, compares=True, forgives=False):
         self.redis, self.schedule, self.compares = redis, schedule, compares
         self.now, self.heap, self.count, self.trace = 0, [], 0, []
+        self.forgives = forgives
         self.guard = schedule.limits.guard_ms
         self.tick_late = max(s.tick_late_ms for s in schedule.sidecars)
         self.scheduled, self.due = set(), []
@@ -60,7 +63,7 @@ class Run:
         self.p = Partition(self.redis, 7)
         self.p.take_into_use()
         self.companies = [bytes([i + 1]) * 16 for i in range(len(self.schedule.terms))]
-        self.wallets = []
+        self.wallets, self.let_through = [], [0] * len(self.companies)
         for company, terms, posted in zip(self.companies, self.schedule.terms, self.schedule.posted):
             assert self.p.load(company, posted, 0, terms).outcome == 'DONE'
             self.wallets.append(Wallet(posted, terms, 0))
@@ -130,8 +133,8 @@ class Run:
         self.possible.append(self.wallets[i].exhausted)
         for key, event in self.read_on(b'events', events):
             self.take_event(i, self.p.read_event(key, event))
-        for wallet, record in zip(self.wallets, records):
-            self.compare(wallet, self.record_of(record))
+        for n, record in enumerate(records):
+            self.compare(self.wallets[n], self.record_of(record), self.let_through[n] if self.forgives else 0)
         self.follow(due)
 
     def read_on(self, name, found):
@@ -143,10 +146,11 @@ class Run:
     def record_of(data):
         return dict(zip(wire.WALLET_FIELDS, struct.unpack('<B10d', data)))
 
-    def compare(self, wallet, record):
+    def compare(self, wallet, record, forgiven):
         calls = wallet.calls.values()
-        if record['posted'] < -wallet.terms.credit and not wallet.terms.unlimited:
-            raise Overspent(-wallet.terms.credit - record['posted'])
+        lowest = -wallet.terms.credit - forgiven
+        if record['posted'] < lowest and not wallet.terms.unlimited:
+            raise Overspent(lowest - record['posted'])
         as_of = int(record['as_of']) - BEGIN
         found = [record[name] for name in ('posted', 'held', 'burn', 'calls')]
         found.append(int(record['accrued']) * 60_000 + int(record['rem']))
@@ -182,8 +186,9 @@ class Run:
         self.check(entry.balance_after == wallet.posted + (entry.amount if entry.basis == ASSUMED else 0), entry)
         if entry.basis == ASSUMED:
             call = wallet.calls[entry.reference]
-            self.check(-entry.amount == cost_of(call.price, call.stopped_at - call.started_at), entry)
-            wallet.posted += entry.amount
+            duration = call.stopped_at - call.started_at
+            self.check(-entry.amount == cost_of(call.price, duration), entry)
+            self.post(self.talk_of(entry.reference), call, duration)
             wallet.end(entry.reference, 'ABANDONED')
             self.note(entry.company[0] - 1, 'ABANDONED', entry.reference, entry.amount)
 
@@ -209,8 +214,10 @@ class Run:
         else:
             self.check(self.now >= call.told_at + wallet.terms.repeat_ms, 'told again too soon')
         call.told_at, call.told_count = self.now, call.told_count + 1
-        talk = next(t for t in self.talks if t.id == event.call_id)
-        self.at(self.now + self.schedule.read_late_ms, self.obey, talk, call.cut_by, self.count, first)
+        self.at(self.now + self.schedule.read_late_ms, self.obey, self.talk_of(event.call_id), call.cut_by, self.count, first)
+
+    def talk_of(self, call_id):
+        return next(talk for talk in self.talks if talk.id == call_id)
 
     def zero_of(self, call, ends_at):
         """The T* of this call by the simulation's own account; the event must say the same."""
@@ -224,10 +231,10 @@ class Run:
     def obey(self, talk, cut_by, told, first):
         if talk.ended_at is not None or told < talk.void_before:
             return
-        self.check(self.now <= cut_by or not first, 'the CUT_OFF came too late to be obeyed', cut_by)
+        self.check(self.now <= cut_by or not first or talk.cut_by is not None, 'the CUT_OFF came too late to be obeyed', cut_by)
         when = max(self.now, cut_by - talk.plan.slack_ms) + talk.plan.overstay_ms
         if talk.cut_at is None or when < talk.cut_at:
-            talk.cut_at = when
+            talk.cut_at, talk.cut_by = when, cut_by
             self.end_by(talk, when)
 
     def lift(self, i):
@@ -237,7 +244,7 @@ class Run:
             return
         for talk in self.talks:
             if talk.company == i and talk.plan.heeds_credit:
-                talk.void_before, talk.cut_at = self.count + 1, None
+                talk.void_before, talk.cut_at, talk.cut_by = self.count + 1, None, None
                 talk.end_version += 1
                 if talk.ends_at is not None and talk.ended_at is None:
                     self.at(talk.ends_at, self.end, talk, talk.end_version)
@@ -302,6 +309,7 @@ class Run:
         self.check(allowed == bool(live or not barred and (admits or wallet.terms.shadow)), reply)
         if allowed and not reply.replayed:
             call = wallet.calls[talk.id] = Call(plan.price, limits, self.now)
+            talk.is_let_in |= not admits
             if plan.starts == 'with':
                 wallet.meter(call, self.now)
         if not is_repeat and not allowed:
@@ -340,6 +348,7 @@ class Run:
         begins = reply.outcome == 'DONE' and reply.decision == 'ALLOWED' and not reply.replayed
         self.check(begins == (state == 'AUTHORIZED' or admits), reply)
         if begins:
+            talk.is_let_in |= reply.shadow not in ('NONE', 'ALLOWED')
             call = call or replace(wallet.ended_calls[talk.id])
             wallet.calls[talk.id] = call
             wallet.meter(call, max(call.authorized_at, min(says, self.now)))
@@ -380,6 +389,25 @@ class Run:
         end = call.stopped_at if call.state == 'STOPPED' else talk.ended_at
         return None if max(end, call.started_at) - call.started_at <= talked else talked
 
+    def post(self, talk, call, duration):
+        cost = cost_of(call.price, duration)
+        self.wallets[talk.company].posted -= cost
+        self.let_through[talk.company] += self.let_through_by(talk, call, duration, cost)
+
+    def let_through_by(self, talk, call, duration, cost):
+        """How much of this call's cost its own dropped premises are to blame for."""
+        if talk.plan.starts == 'adopt' or talk.is_let_in or talk.id in self.wallets[talk.company].ended:
+            return cost
+        reserve, begun_at = self.schedule.limits.reserve_ms, talk.begun_at
+        beyond = max(0, talk.ended_at - talk.cut_by) if talk.cut_by is not None else 0
+        beyond = min(duration, beyond + talk.plan.overcharge_ms)
+        if call.state == 'AUTHORIZED':
+            unseen = [duration - beyond - reserve]
+        else:
+            unseen = [call.reached_at - call.started_at - reserve, call.started_at - begun_at]
+        return cost - cost_of(call.price, duration - beyond) + sum(
+            ceil_div(call.price.rate * max(0, ms), 60_000) for ms in unseen)
+
     def settle(self, talk, is_repeat=False):
         i = talk.company
         wallet = self.open(i)
@@ -394,7 +422,7 @@ class Run:
             if duration is None:
                 end = call.stopped_at if call.state == 'STOPPED' else talk.ended_at
                 duration = max(0, end - call.started_at)
-            wallet.posted -= cost_of(known.price, duration)
+            self.post(talk, known, duration)
             if call:
                 wallet.end(talk.id, 'SETTLED')
             wallet.ended[talk.id] = 'SETTLED'
@@ -424,13 +452,16 @@ class Run:
             price = self.schedule.calls[0].price
             self.p.settle(company, reference, amount, resource='voice_outbound', price=price, asked=True)
             wallet.posted -= cost_of(price, amount)
+            self.let_through[i] += cost_of(price, amount)
         elif kind == 'charge':
             self.p.charge(company, amount, reference)
             wallet.posted -= amount
+            self.let_through[i] += amount
         else:
             type, sign = {'top_up': (TOP_UP, 1), 'refund': (REFUND, -1), 'adjustment': (ADJUSTMENT, -1)}[kind]
             self.p.credit(company, sign * amount, reference, type)
             wallet.posted += sign * amount
+            self.let_through[i] += max(0, -sign * amount)
         self.close(i)
         if kind == 'top_up':
             wallet.rearm()
@@ -439,6 +470,8 @@ class Run:
 
     def change_terms(self, wallet, company, kind, amount):
         terms, old = wallet.terms, wallet.terms.credit
+        if kind == 'lower':
+            self.let_through[self.wallets.index(wallet)] += min(old, amount)
         wallet.terms = replace(terms, version=terms.version + 1, **{
             'raise': dict(credit=old + amount), 'lower': dict(credit=max(0, old - amount)),
             'notice': dict(warning_ms=amount % 60_000)}[kind])

@@ -34,22 +34,30 @@ def settings_of(examples, **more):
                     suppress_health_check=list(HealthCheck), **more)
 
 
-def test_the_promise_is_kept(redis, number):
+def check(redis, number, examples, strategy, **how):
     load(redis)
 
     @seed(number)
-    @settings_of(20_000 if LONG else 400)
-    @given(schedules())
-    def is_kept(schedule):
+    @settings_of(20_000 if LONG else examples)
+    @given(strategy)
+    def holds(schedule):
         run = None
         try:
-            run = Run(redis, schedule)
+            run = Run(redis, schedule, **how)
             run.run()
         except BaseException:
             note('%s\n%s' % (schedule, run and run.story()))
             raise
 
-    is_kept()
+    holds()
+
+
+def test_the_promise_is_kept(redis, number):
+    check(redis, number, 400, schedules())
+
+
+def test_overspend_is_what_the_premises_let_through_and_nothing_else(redis, number):
+    check(redis, number, 300, schedules(tuple(PREMISES)), forgives=True)
 
 
 class Search:
