@@ -104,9 +104,11 @@ class Wallet:
         self.note()
 
     def release(self):
-        """Ring leases that are over."""
-        for call_id in [i for i, c in self.calls.items() if c.state == 'AUTHORIZED' and self.now >= c.lease_end()]:
+        """Ring leases that are over; when the first of them was, or None."""
+        over = {i: c.lease_end() for i, c in self.calls.items() if c.state == 'AUTHORIZED' and self.now >= c.lease_end()}
+        for call_id in over:
             self.end(call_id, 'EXPIRED')
+        return min(over.values(), default=None)
 
     def end(self, call_id, state):
         self.ended[call_id] = state

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass, replace
 
 from promise_model import Call, Wallet, ceil_div, cost_of
+from promise_schedule import Change
 from support import wire
 from support.wire import ADJUSTMENT, ASSUMED, REFUND, TOP_UP, Partition, Reader
 
@@ -32,6 +33,7 @@ class Talk:
     ends_at: int = None  # as planned
     cut_at: int = None  # when it obeys its CUT_OFF
     cut_by: int = None  # and by when it should
+    is_topped_up: bool = False
     is_let_in: bool = False  # shadow mode admitted it
     void_before: int = -1  # a CUT_OFF read from an event before this one does not count
 
@@ -101,9 +103,11 @@ class Run:
         wallet = self.wallets[i]
         wallet.advance(self.now)
         self.check_told(wallet)
-        wallet.release()
+        before, released_at = wallet.exhausted, wallet.release()
         wallet.note()
         self.possible = [wallet.exhausted]  # what T* may be in this operation's events
+        if before and released_at is not None and before[0] < released_at:
+            self.possible.append(before)  # nothing was left, before holds went back
         return wallet
 
     def check_told(self, wallet):
@@ -232,6 +236,11 @@ class Run:
         if talk.ended_at is not None or told < talk.void_before:
             return
         self.check(self.now <= cut_by or not first or talk.cut_by is not None, 'the CUT_OFF came too late to be obeyed', cut_by)
+        if talk.plan.tops_up and not talk.is_topped_up:
+            after, amount = talk.plan.tops_up
+            talk.is_topped_up = True
+            self.at(self.now + after, self.change, Change(self.now + after, talk.company, 'top_up', amount),
+                    'from-' + talk.id)
         when = max(self.now, cut_by - talk.plan.slack_ms) + talk.plan.overstay_ms
         if talk.cut_at is None or when < talk.cut_at:
             talk.cut_at, talk.cut_by = when, cut_by
@@ -244,7 +253,7 @@ class Run:
             return
         for talk in self.talks:
             if talk.company == i and talk.plan.heeds_credit:
-                talk.void_before, talk.cut_at, talk.cut_by = self.count + 1, None, None
+                talk.void_before, talk.cut_at, talk.cut_by = self.count, None, None
                 talk.end_version += 1
                 if talk.ends_at is not None and talk.ended_at is None:
                     self.at(talk.ends_at, self.end, talk, talk.end_version)

@@ -43,6 +43,7 @@ class CallPlan:
     slack_ms: int = 0  # how long before the latest moment it obeys a CUT_OFF
     obeys_max: bool = False  # the provider cuts at the answered max_duration_ms
     heeds_credit: bool = False  # talks on where money came after its CUT_OFF
+    tops_up: tuple = ()  # so long after its first CUT_OFF, so much
     again: tuple = ()  # steps that are repeated, each so many ms later
     overstay_ms: int = 0  # the remaining ones: premises dropped
     overcharge_ms: int = 0
@@ -103,7 +104,7 @@ def call_plans(draw, companies, limits, prices, dropped):
     reserve = limits.reserve_ms
     started = dict(min_value=0, max_value=reserve * 3 if 'late start' in dropped else reserve)
     plan = dict(company=draw(st.integers(0, companies - 1)), at=draw(moments), price=draw(st.sampled_from(prices)),
-                longest_ms=draw(st.sampled_from([3_600_000, 60_000, 15_000, 1])), starts=how,
+                longest_ms=draw(st.sampled_from([3_600_000, 3_600_000, 3_600_000, 60_000, 15_000, 1])), starts=how,
                 talk_ms=draw(st.one_of(st.integers(0, 120_000), st.just(3_600_000))),
                 settle_after_ms=draw(st.one_of(short, NEVER)), as_metered=draw(st.booleans()),
                 again=tuple(draw(st.lists(st.tuples(steps, short), max_size=2))))
@@ -113,7 +114,10 @@ def call_plans(draw, companies, limits, prices, dropped):
         plan['start_after_ms'] = draw(st.one_of(st.just(0), st.just(started['max_value']), st.integers(**started)))
     if how not in ('never', 'cancel'):
         plan.update(stop_after_ms=draw(st.one_of(NEVER, short)), stop_says_when=draw(st.booleans()),
-                    obeys_max=draw(st.booleans()), heeds_credit=draw(st.booleans()),
+                    obeys_max=draw(st.sampled_from([False, False, True])), heeds_credit=draw(st.booleans()),
+                    tops_up=draw(st.one_of(st.just(()), st.tuples(
+                        st.one_of(st.just(0), st.integers(0, limits.guard_ms)),
+                        st.one_of(st.integers(1, 30_000), st.just(1_000_000))))),
                     slack_ms=draw(st.one_of(st.just(0), st.integers(0, limits.guard_ms))))
     if 'decided anew' in dropped:
         plan['again'] += (('authorize', limits.lease_ms + draw(short)),)
