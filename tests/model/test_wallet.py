@@ -206,7 +206,7 @@ class Machine(RuleBasedStateMachine):
             self.look_at_all()
 
     @rule(c=companies, price=dear_prices, l=limits, ticks=st.integers(1, 4),
-          ms=st.sampled_from([-1, 0, 1, 400]), then=st.sampled_from([None, 'plan', 'limit', 'credit']))
+          ms=st.sampled_from([-1, -1, 0, 1, 400]), then=st.sampled_from([None, 'plan', 'limit', 'credit', 'touch']))
     def talk_to_the_end(self, c, price, l, ticks, ms, then):
         """Ticks, or a little before or after, until the wallet ought to be exhausted."""
         self.another_call_of(c, price, l, True, b'')
@@ -218,6 +218,9 @@ class Machine(RuleBasedStateMachine):
         elif then == 'limit':
             self.go_to_what_is_due_of(c, ms, False)
             self.take_terms(c, replace(now, version=now.version + 1, credit=0 if now.credit else 700_000))
+        elif then == 'touch':
+            self.go_to_what_is_due_of(c, ms, False)
+            self.do_cancel(c, 'nobody-%d' % self.count)
         elif then == 'credit':
             self.count += 1
             self.do_credit(c, 400_000, BONUS, 'more-%d' % self.count, True)
@@ -492,7 +495,7 @@ def machine_test(redis, mutate=lambda text: text, examples=None, phases=tuple(Ph
         pass
     Driven.redis, Driven.mutate = redis, staticmethod(mutate)
     Driven.TestCase.settings = settings(
-        max_examples=examples or (2000 if LONG else 100), stateful_step_count=100 if LONG else 50, deadline=None,
+        max_examples=examples or (2000 if LONG else 80), stateful_step_count=100 if LONG else 50, deadline=None,
         suppress_health_check=list(HealthCheck), print_blob=True, database=None, phases=phases,
         derandomize=derandomize)
     return Driven.TestCase
