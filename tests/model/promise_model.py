@@ -105,7 +105,8 @@ class Wallet:
 
     def release(self):
         """Ring leases that are over; when the first of them was, or None."""
-        over = {i: c.lease_end() for i, c in self.calls.items() if c.state == 'AUTHORIZED' and self.now >= c.lease_end()}
+        over = {i: c.lease_end() for i, c in self.calls.items()
+                if c.state == 'AUTHORIZED' and self.now >= c.lease_end()}
         for call_id in over:
             self.end(call_id, 'EXPIRED')
         return min(over.values(), default=None)

@@ -1,22 +1,13 @@
-# A discrete event simulation over the real function library: edges, sidecars and a reader of
-# events act as a schedule says, and every answer is compared with what promise_model.py knows.
+# A discrete event simulation over the real function library: edges act as a schedule says, and end
+# their calls when they are told.
 #
 # SPDX-License-Identifier: Apache-2.0
-import heapq
-import struct
 from dataclasses import dataclass, replace
 
-from promise_model import Call, Wallet, ceil_div, cost_of
+from promise_gate import BEGIN, Gate
+from promise_model import Call, ceil_div, cost_of
 from promise_schedule import Change
-from support import wire
-from support.wire import ADJUSTMENT, ASSUMED, REFUND, TOP_UP, Partition, Reader
-
-BEGIN = 1_700_000_000_000
-STEPS_MAX = 4000
-
-
-class Overspent(AssertionError):
-    """The Promise is broken: posted is below -credit."""
+from support.wire import ADJUSTMENT, REFUND, TOP_UP
 
 
 @dataclass
@@ -38,204 +29,22 @@ class Talk:
     void_before: int = -1  # a CUT_OFF read from an event before this one does not count
 
 
-class Run:
-    """`compares` is False for mutants: then nothing counts but the Promise, and edges obey what
-    the library says of T*.  `forgives`: what dropped premises let through is no overspend."""
-
-    def __init__(self, redis, schedule, compares=True, forgives=False):
-        self.redis, self.schedule, self.compares = redis, schedule, compares
-        self.now, self.heap, self.count, self.trace = 0, [], 0, []
-        self.forgives = forgives
-        self.guard = schedule.limits.guard_ms
-        self.tick_late = max(s.tick_late_ms for s in schedule.sidecars)
-        self.scheduled, self.due = set(), []
-        self.last = {b'events': b'-', b'ledger': b'-'}
-        self.begin_store()
-        self.talks = [Talk(plan, 'call-%d' % i, plan.company) for i, plan in enumerate(schedule.calls)]
-        for talk in self.talks:
+class Run(Gate):
+    def __init__(self, *args, **how):
+        super().__init__(*args, **how)
+        talks = [Talk(plan, 'call-%d' % i, plan.company) for i, plan in enumerate(self.schedule.calls)]
+        self.talks = {talk.id: talk for talk in talks}
+        for talk in talks:
             self.at(talk.plan.at, self.adopt if talk.plan.starts == 'adopt' else self.authorize, talk)
-        for i, change in enumerate(schedule.changes):
+        for i, change in enumerate(self.schedule.changes):
             self.at(change.at, self.change, change, 'change-%d' % i)
-        for at in schedule.ticks:
-            self.at(at, self.tick, None)
 
-    def begin_store(self):
-        self.redis.flushall()
-        wire.set_clock(self.redis, BEGIN)
-        self.p = Partition(self.redis, 7)
-        self.p.take_into_use()
-        self.companies = [bytes([i + 1]) * 16 for i in range(len(self.schedule.terms))]
-        self.wallets, self.let_through = [], [0] * len(self.companies)
-        for company, terms, posted in zip(self.companies, self.schedule.terms, self.schedule.posted):
-            assert self.p.load(company, posted, 0, terms).outcome == 'DONE'
-            self.wallets.append(Wallet(posted, terms, 0))
-            self.wallets[-1].note()
-
-    def at(self, when, what, *args):
-        self.count += 1
-        heapq.heappush(self.heap, (max(when, self.now), self.count, what, args))
-
-    def run(self):
-        while self.heap:
-            assert self.count < STEPS_MAX, 'it does not end'
-            self.now, _, what, args = heapq.heappop(self.heap)
-            wire.set_clock(self.redis, BEGIN + self.now)
-            what(*args)
-        for i, company in enumerate(self.companies):
-            self.check(not self.wallets[i].calls and not self.p.calls(company).calls, 'a call is left')
-            record = self.record_of(self.redis.hget(self.p.wallet_key(company), b''))
-            self.check(record['held'] == record['burn'] == record['accrued'] == record['rem'] == 0, record)
-        return self
-
-    def check(self, holds, *what):
-        if self.compares:
-            assert holds, what
-
-    def note(self, company, text, *args):
-        self.trace.append((self.now, company, text, args))
-
-    def story(self):
-        return '\n'.join('%8d  wallet %d  %s %s' % (at, company, text, ' '.join(map(str, args)))
-                         for at, company, text, args in self.trace)
-
-    # What every operation begins and ends with.
-    def open(self, i):
-        wallet = self.wallets[i]
-        wallet.advance(self.now)
-        self.check_told(wallet)
-        before, released_at = wallet.exhausted, wallet.release()
-        wallet.note()
-        self.possible = [wallet.exhausted]  # what T* may be in this operation's events
-        if before and released_at is not None and before[0] < released_at:
-            self.possible.append(before)  # nothing was left, before holds went back
-        return wallet
-
-    def check_told(self, wallet):
-        """Whoever meters knows that nothing is left, as soon as the ticks are."""
-        for call_id, call in wallet.calls.items():
-            if call.state != 'METERING' or call.price.rate == 0 or wallet.terms.unlimited:
-                continue
-            if call.told_arm == wallet.arm and not wallet.terms.shadow:
-                again = call.told_at + wallet.terms.repeat_ms + self.tick_late
-                self.check(self.now <= again, call_id, 'CUT_OFF was not repeated')
-            elif call.told_arm != wallet.arm and wallet.exhausted:
-                latest = max(wallet.exhausted[1], call.reached_at, wallet.arm_at) + self.tick_late
-                self.check(self.now <= latest, call_id, 'CUT_OFF was not told by', latest)
-
-    def close(self, i):
-        """Reads what the operation wrote; then the sums."""
-        with self.redis.pipeline(transaction=False) as pipe:
-            for name in (b'events', b'ledger'):
-                pipe.xrange(self.p.key(name), self.last[name], '+')
-            for company in self.companies:
-                pipe.hget(self.p.wallet_key(company), b'')
-            pipe.zrange(self.p.key(b'due'), 0, 8, withscores=True)
-            events, entries, *records, due = pipe.execute()
-        for key, entry in self.read_on(b'ledger', entries):
-            self.take_entry(self.p.read_entry(key, entry))
-        self.wallets[i].note()
-        self.possible.append(self.wallets[i].exhausted)
-        for key, event in self.read_on(b'events', events):
-            self.take_event(i, self.p.read_event(key, event))
-        for n, record in enumerate(records):
-            self.compare(self.wallets[n], self.record_of(record), self.let_through[n] if self.forgives else 0)
-        self.follow(due)
-
-    def read_on(self, name, found):
-        if found:
-            self.last[name] = b'(' + found[-1][0]
-        return [(tuple(map(int, key.split(b'-'))), Reader(fields[b'e'])) for key, fields in found]
-
-    @staticmethod
-    def record_of(data):
-        return dict(zip(wire.WALLET_FIELDS, struct.unpack('<B10d', data)))
-
-    def compare(self, wallet, record, forgiven):
-        calls = wallet.calls.values()
-        lowest = -wallet.terms.credit - forgiven
-        if record['posted'] < lowest and not wallet.terms.unlimited:
-            raise Overspent(lowest - record['posted'])
-        as_of = int(record['as_of']) - BEGIN
-        found = [record[name] for name in ('posted', 'held', 'burn', 'calls')]
-        found.append(int(record['accrued']) * 60_000 + int(record['rem']))
-        self.check(found == [wallet.posted, sum(c.held() for c in calls), sum(c.burn() for c in calls), len(calls),
-                             sum(c.used(as_of) for c in calls)], 'sums', found, wallet)
-
-    def follow(self, due):
-        """Each sidecar sleeps until the next due time, and then a little longer."""
-        self.due = [(company, int(at) - BEGIN) for company, at in due if len(company) == 16]
-        for company, at in self.due:
-            for n, sidecar in enumerate(self.schedule.sidecars):
-                when = max(at, self.now) + sidecar.tick_late_ms
-                if (n, company, at) not in self.scheduled and not 0 <= sidecar.dies_at < when:
-                    self.scheduled.add((n, company, at))
-                    self.at(when, self.tick, n, (n, company, at))
-
-    def tick(self, sidecar, reason=None):
-        self.scheduled.discard(reason)
-        for _ in range(20):
-            due = [company for company, at in self.due if at <= self.now]
-            if not due:
-                return
-            for company in due:
-                i = self.companies.index(company)
-                self.open(i)
-                self.p.tick(company)
-                self.close(i)
-        self.check(False, 'a tick does not come to its end')
-
-    # What the library tells.
-    def take_entry(self, entry):
-        wallet = self.wallets[entry.company[0] - 1]
-        self.check(entry.balance_after == wallet.posted + (entry.amount if entry.basis == ASSUMED else 0), entry)
-        if entry.basis == ASSUMED:
-            call = wallet.calls[entry.reference]
-            duration = call.stopped_at - call.started_at
-            self.check(-entry.amount == cost_of(call.price, duration), entry)
-            self.post(self.talk_of(entry.reference), call, duration)
-            wallet.end(entry.reference, 'ABANDONED')
-            self.note(entry.company[0] - 1, 'ABANDONED', entry.reference, entry.amount)
-
-    def take_event(self, i, event):
-        if event.type not in ('CUT_OFF', 'CUT_WARNING'):
-            return
-        wallet, ends_at = self.wallets[i], event.exhausts_at - BEGIN
-        call = wallet.calls.get(event.call_id)
-        if call is None:  # told by the due work that came before the operation that ended it
-            call = wallet.ended_calls[event.call_id]
-        self.check(not wallet.terms.unlimited and call.price.rate > 0, event)
-        if event.type == 'CUT_WARNING':
-            self.check(call.warned_arm != wallet.arm and call.told_arm != wallet.arm, 'warned twice', event)
-            call.warned_arm = wallet.arm
-            return
-        first = call.told_arm != wallet.arm
-        self.check(event.repeat == (0 if first else call.told_count), 'a second first CUT_OFF', event)
-        self.note(i, 'CUT_OFF', event.call_id, 'T* %d, repeat %d' % (ends_at, event.repeat))
-        if first:
-            zero = self.zero_of(call, ends_at)
-            call.told_count, call.told_arm = 0, wallet.arm
-            call.cut_by = max(zero, call.reached_at) + self.guard
-        else:
-            self.check(self.now >= call.told_at + wallet.terms.repeat_ms, 'told again too soon')
-        call.told_at, call.told_count = self.now, call.told_count + 1
-        self.at(self.now + self.schedule.read_late_ms, self.obey, self.talk_of(event.call_id), call.cut_by, self.count, first)
-
-    def talk_of(self, call_id):
-        return next(talk for talk in self.talks if talk.id == call_id)
-
-    def zero_of(self, call, ends_at):
-        """The T* of this call by the simulation's own account; the event must say the same."""
-        if not self.compares:
-            return ends_at
-        fits = [zero for zero in self.possible if zero
-                and max(zero[0], call.started_at) <= ends_at <= max(zero[1], call.started_at)]
-        assert fits, ('T*', ends_at, self.possible, call)
-        return max(high for _, high in fits)
-
-    def obey(self, talk, cut_by, told, first):
+    def obey(self, call_id, cut_by, told, first):
+        talk = self.talks[call_id]
         if talk.ended_at is not None or told < talk.void_before:
             return
-        self.check(self.now <= cut_by or not first or talk.cut_by is not None, 'the CUT_OFF came too late to be obeyed', cut_by)
+        in_time = self.now <= cut_by or not first or talk.cut_by is not None
+        self.check(in_time, 'the CUT_OFF came too late to be obeyed', cut_by)
         if talk.plan.tops_up and not talk.is_topped_up:
             after, amount = talk.plan.tops_up
             talk.is_topped_up = True
@@ -251,7 +60,7 @@ class Run:
         self.wallets[i].note()
         if self.wallets[i].available() <= 0:
             return
-        for talk in self.talks:
+        for talk in self.talks.values():
             if talk.company == i and talk.plan.heeds_credit:
                 talk.void_before, talk.cut_at, talk.cut_by = self.count, None, None
                 talk.end_version += 1
@@ -398,7 +207,8 @@ class Run:
         end = call.stopped_at if call.state == 'STOPPED' else talk.ended_at
         return None if max(end, call.started_at) - call.started_at <= talked else talked
 
-    def post(self, talk, call, duration):
+    def post(self, call_id, call, duration):
+        talk = self.talks[call_id]
         cost = cost_of(call.price, duration)
         self.wallets[talk.company].posted -= cost
         self.let_through[talk.company] += self.let_through_by(talk, call, duration, cost)
@@ -431,7 +241,7 @@ class Run:
             if duration is None:
                 end = call.stopped_at if call.state == 'STOPPED' else talk.ended_at
                 duration = max(0, end - call.started_at)
-            self.post(talk, known, duration)
+            self.post(talk.id, known, duration)
             if call:
                 wallet.end(talk.id, 'SETTLED')
             wallet.ended[talk.id] = 'SETTLED'

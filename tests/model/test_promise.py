@@ -9,7 +9,8 @@ from random import Random, randrange
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, note, seed, settings
 from hypothesis.errors import NoSuchExample
-from promise_run import Overspent, Run
+from promise_gate import Overspent
+from promise_run import Run
 from promise_schedule import PREMISES, schedules
 from support import wire
 
