@@ -97,7 +97,6 @@ MUTANTS = {
     'holds that are over bring the end': (
         'if w_calls_due == 0 or w_calls_due > now then\n\t\tnote_phase(exhaustion())\n\tend', 'note_phase(exhaustion())'),
     'who comes across the end does half of it': ('if is_writing and w_due > 0 and w_due <= now then', 'if false then'),
-    'exhaustion is unknown where something is due': ('local looked = 0\n\tnote_exhaustion()', 'local looked = 0'),
     'exhaustion is told as computed backwards': (
         'return w_exhausted_at > 0 and w_exhausted_at or exhaustion() or 0', 'return exhaustion() or 0'),
     'BALANCE_LOW is told again and again': ('w_low_armed = false\n\t\tannounce', 'announce'),
