@@ -1195,7 +1195,7 @@ function tell_end(id)
 		end
 		announce(TOLD.CUT_OFF, id, 0, { ends_at = cut.at, count = cut.count })
 		cut.count = cut.count + 1
-		cut.again_at = terms_shadow and cut.at + FOREVER or now + terms_repeat_ms
+		cut.again_at = (terms_shadow or terms_repeat_ms == 0) and cut.at + FOREVER or now + terms_repeat_ms
 	elseif w_phase == PHASE.WARNED and not cut.warned then
 		announce(TOLD.WARNING, id, 0, { ends_at = exhaustion() })
 		cut.warned = true
