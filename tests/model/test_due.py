@@ -115,3 +115,12 @@ def test_who_was_told_in_shadow_mode_is_told_anew(p):
     place = (0, 2**53 - 1)
     assert [(e.at - NOW, e.repeat, e.shadow) for e in p.events(place, place).events if e.type == 'CUT_OFF'] == [
         (1_000, 0, 1), (20_000, 0, 0), (25_000, 1, 0)]
+
+
+def test_without_a_repeat_the_end_is_told_once(p):
+    p.load(COMPANY, 1_002, 0, Terms(repeat_ms=0, warning_ms=0))
+    p.authorize(COMPANY, 'talk', PRICE, Terms(repeat_ms=0), LIMITS, start=True)
+    for ms in (1_000, 1_000, 500_000):
+        at(p, ms)
+        p.tick_all()
+    assert told(p) == [('CUT_OFF', 1_000, 1_000)]

@@ -77,9 +77,9 @@ MUTANTS = {
     'far from the end is said without the warning': ('local floor, reach = 0, terms_warning_ms', 'local floor, reach = 0, 0'),
     'far from the end is said without the threshold': ('floor = terms_low > 0 and terms_low or 0', 'floor = 0'),
     'CUT_OFF is told once': (
-        'terms_shadow and cut.at + FOREVER or now + terms_repeat_ms', 'cut.at + FOREVER'),
+        '(terms_shadow or terms_repeat_ms == 0) and cut.at + FOREVER or now + terms_repeat_ms', 'cut.at + FOREVER'),
     'CUT_OFF is repeated in shadow mode': (
-        'terms_shadow and cut.at + FOREVER or now + terms_repeat_ms', 'now + terms_repeat_ms'),
+        'terms_shadow or terms_repeat_ms == 0', 'terms_repeat_ms == 0'),
     'repeats are not counted': ('cut.count = cut.count + 1', 'cut.count = 1'),
     'calls without a rate are cut off': ('or deal.rate == 0\n\t\tor terms_unlimited then', 'or terms_unlimited then'),
     'stopped calls are cut off': ('or c_state ~= METERING or deal.rate == 0', 'or c_state == AUTHORIZED or deal.rate == 0'),

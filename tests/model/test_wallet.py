@@ -67,8 +67,8 @@ class Machine(RuleBasedStateMachine):
     @initialize(credit=st.sampled_from([0, 0, 500_000]), unlimited=st.booleans(), shadow=st.booleans(),
                 posted=st.sampled_from([0, 1_000_000, 3_000_000, 10**9, 10**12, 10**12]),
                 calls_max=st.sampled_from([2, 5]), low=lows, announces=st.booleans(),
-                warning_ms=warnings)
-    def begin(self, credit, unlimited, shadow, posted, calls_max, low, announces, warning_ms):
+                warning_ms=warnings, repeat_ms=st.sampled_from([5000, 5000, 1000, 0]))
+    def begin(self, credit, unlimited, shadow, posted, calls_max, low, announces, warning_ms, repeat_ms):
         self.redis.flushall()
         self.redis.execute_command('FUNCTION', 'FLUSH')
         self.redis.execute_command('FUNCTION', 'LOAD', wire.library_text(True, self.mutate))
@@ -81,7 +81,7 @@ class Machine(RuleBasedStateMachine):
         self.wallets = {}
         for company, terms in zip(COMPANIES, [
                 Terms(calls_max=calls_max), Terms(credit=credit, unlimited=unlimited, shadow=shadow)]):
-            terms = replace(terms, warning_ms=warning_ms, **low)
+            terms = replace(terms, warning_ms=warning_ms, repeat_ms=repeat_ms, **low)
             assert self.p.balance(company).outcome == 'ABSENT'
             assert self.p.load(company, posted, 5, terms).outcome == 'DONE'
             self.wallets[company] = Wallet(terms, posted, 5, self.clock, announces=announces)

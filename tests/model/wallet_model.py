@@ -67,7 +67,7 @@ class Call:
     def overdue_at(self):
         return self.started_at + self.limits.longest_ms + self.limits.guard_ms
 
-    def need(self, now):
+    def need(self):
         """By when something has to happen to it."""
         if self.state == 'AUTHORIZED':
             return self.authorized_at + self.limits.lease_ms
@@ -189,7 +189,7 @@ class Wallet:
     def need(self):
         """By when this wallet has to be looked at."""
         running = [c for c in self.calls.values() if c.state == 'METERING' and c.price.rate]
-        needs = [call.need(self.now) for call in self.calls.values()]
+        needs = [call.need() for call in self.calls.values()]
         end, left, burn = self.exhaustion(), self.left(), self.burn()
         if running and not self.terms.unlimited:
             near = max(self.near, self.nearness())
@@ -241,7 +241,8 @@ class Wallet:
                 call.cut_at = max(self.exhausted_at, call.started_at)
             self.tell('CUT_OFF', call_id, call, exhausts_at=call.cut_at, repeat=call.cuts)
             call.cuts += 1
-            call.again_at = NEVER if self.terms.shadow else self.now + self.terms.repeat_ms
+            is_last = self.terms.shadow or not self.terms.repeat_ms
+            call.again_at = NEVER if is_last else self.now + self.terms.repeat_ms
         elif not call.cuts and self.near == WARNED and not call.warned:
             self.tell('CUT_WARNING', call_id, call, exhausts_at=self.exhaustion())
             call.warned = True
