@@ -217,6 +217,7 @@ static void on_read(struct cg_events_op *op)
 	if (lane->events->is_closed) {
 		return;
 	}
+	cg_reader__note_unreadable(lane->events, op);
 	if (watcher != NULL) {
 		watcher->lane = NULL;
 		on_answer(watcher, op);

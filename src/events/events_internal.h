@@ -181,6 +181,7 @@ struct cg_events {
 	struct cg_list resting; /* hungry again at the next beat of the ticker */
 	size_t batches_bytes;
 
+	struct cg_log_limit unreadable_log;
 	struct cg_position *scratch; /* one per partition */
 	uint64_t head_version;       /* grows where any partition's head moves */
 	char *token_text;
@@ -201,6 +202,8 @@ void cg_reader__watch(struct cg_part *part);  /* one watcher more */
 void cg_reader__leave(struct cg_part *part);  /* one less */
 void cg_reader__forget(struct cg_part *part); /* what is in the ring, and how far it was read */
 void cg_reader__on_poke_timer(void *owner);
+/* Says so where a reading, anybody's, met what cannot be read. */
+void cg_reader__note_unreadable(struct cg_events *events, const struct cg_events_op *op);
 
 /* ring.c */
 struct cg_kept *cg_kept__create(const struct cg_event *event);

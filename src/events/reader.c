@@ -15,6 +15,8 @@
 #define READ_WAIT_MS 2000
 #define POKE_MS      2
 
+#define UNREADABLE_INTERVAL_MS 10000
+
 static void on_read(struct cg_events_op *op);
 
 /* Nobody who waits at the head falls out of the ring by one reading. */
@@ -146,6 +148,25 @@ static void start_over(struct cg_part *part)
 	}
 }
 
+void cg_reader__note_unreadable(struct cg_events *events, const struct cg_events_op *op)
+{
+	bool is_unreadable = op->status == CG_INTERNAL;
+	uint64_t held_back = 0;
+
+	if (!is_unreadable && (op->status != CG_OK || op->out.read.skipped == 0)) {
+		return;
+	}
+	if (cg_log_limit_admits(&events->unreadable_log, cg_loop_now_ms(events->loop),
+	        UNREADABLE_INTERVAL_MS, &held_back) != 0) {
+		cg_log(CG_LOG_ERROR,
+		    is_unreadable ? "what happened cannot be read: watchers are not told"
+		                  : "records that cannot be read: watchers are not told of them",
+		    "partition", cg_log_int(op->partition), "count",
+		    cg_log_int(is_unreadable ? 0 : op->out.read.skipped), "held_back",
+		    cg_log_int((int64_t)held_back), NULL);
+	}
+}
+
 static void on_read(struct cg_events_op *op)
 {
 	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, read);
@@ -159,6 +180,7 @@ static void on_read(struct cg_events_op *op)
 	if (op->status == CG_OK) {
 		cg_ticker__saw_clock(events, op->now_ms);
 	}
+	cg_reader__note_unreadable(events, op);
 	if (part->read_generation != part->generation) {
 		is_more = true; /* It was for watchers who are gone. */
 	} else if (op->status == CG_OUT_OF_RANGE && !op->in.read.from_now) {

@@ -209,6 +209,16 @@ static bool on_applied(struct cg_job *job, enum cg_status status, const PGresult
 	return false;
 }
 
+/*
+ * Nothing behind it is flushed: what it was about is money, and only an operator can tell.
+ * Every entry before it has been.
+ */
+static void on_unreadable(struct cg_flush_lane *lane)
+{
+	alarm(lane->part, "an entry in the store cannot be read: not flushing", 1);
+	release_dirty(lane, ALARM_MS);
+}
+
 static void on_read(struct cg_partition_op *op)
 {
 	struct cg_flush_lane *lane = CG_CONTAINER_OF(op, struct cg_flush_lane, store_op);
@@ -224,6 +234,10 @@ static void on_read(struct cg_partition_op *op)
 	}
 	lane->count = op->out.read.count;
 	lane->has_more = op->out.read.more;
+	if (lane->count == 0 && op->out.read.is_unreadable) {
+		on_unreadable(lane);
+		return;
+	}
 	if (lane->count == 0) {
 		lane->part->batch_max = ledger->config.flush_batch_max;
 		lane->part->mode = 0;

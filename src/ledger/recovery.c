@@ -227,6 +227,12 @@ static void on_copy_read(struct cg_partition_op *op)
 		again(part, RETRY_LATER_MS);
 		return;
 	}
+	if (count == 0 && op->out.read.is_unreadable) {
+		cg_log(CG_LOG_ERROR, "an entry in the store cannot be read: not recovering",
+		    "partition", cg_log_int(part->index), NULL);
+		again(part, REFUSED_MS);
+		return;
+	}
 	if (count == 0) {
 		enter_drop(part);
 		return;

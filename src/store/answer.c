@@ -6,6 +6,9 @@
 /* Between two looks at the deadlines, so that many different ones cost few looks. */
 #define LOOK_MS 2
 
+/* Errors of operations are logged this often. */
+#define ERRORS_INTERVAL_MS 1000
+
 static void finish(const struct cg_slot *slot, enum cg_status status)
 {
 	if (slot->kind != CG_SLOT_OVER) {
@@ -34,17 +37,31 @@ static void finish_with_reply(
 	cg_kinds_done(slot);
 }
 
-static const char *finish_with_error(const struct cg_slot *slot, struct cg_view line)
+/* Whatever is wrong may be wrong for every operation. */
+static void log_error(struct cg_store *s, struct cg_view line)
+{
+	char text[160];
+	struct cg_buffer copy;
+	uint64_t held_back = 0;
+
+	if (cg_log_limit_admits(
+	        &s->error_log, cg_loop_now_ms(s->loop), ERRORS_INTERVAL_MS, &held_back) == 0) {
+		return;
+	}
+	cg_buffer_init(&copy, text, sizeof text - 1);
+	cg_buffer_bytes(&copy, line.data, line.len < 150 ? line.len : 150);
+	text[copy.len] = '\0';
+	cg_log(CG_LOG_ERROR, "store answered an error", "error", text, "held_back",
+	    cg_log_int((int64_t)held_back), NULL);
+}
+
+static const char *finish_with_error(
+    struct cg_store *s, const struct cg_slot *slot, struct cg_view line)
 {
 	struct cg_reply_error error = cg_reply_classify(line);
 
 	if (error.status == CG_INTERNAL && slot->kind != CG_SLOT_OVER) {
-		char text[160];
-		struct cg_buffer copy;
-		cg_buffer_init(&copy, text, sizeof text - 1);
-		cg_buffer_bytes(&copy, line.data, line.len < 150 ? line.len : 150);
-		text[copy.len] = '\0';
-		cg_log(CG_LOG_ERROR, "store answered an error", "error", text, NULL);
+		log_error(s, line);
 	}
 	finish(slot, error.status);
 	return error.ends_connection ? "the server is not what it was" : NULL;
@@ -60,7 +77,7 @@ const char *cg_store__on_reply(void *owner, const struct cg_resp *reply)
 		return "it answers what it was not asked";
 	}
 	if (reply->kind == CG_RESP_ERROR) {
-		return finish_with_error(&slot, reply->content);
+		return finish_with_error(s, &slot, reply->content);
 	}
 	if (slot.kind == CG_SLOT_OVER) {
 		return NULL;

@@ -63,6 +63,7 @@ struct cg_store {
 	bool is_stalled;
 	bool is_closing;
 	struct cg_log_limit full_log;
+	struct cg_log_limit error_log;
 };
 
 /* submit.c */

@@ -6,6 +6,9 @@
  * and every reader finds the same one, wherever its readings begin and end.  What cannot be
  * placed yet, because the record before it was not read, is left for the next reading.
  *
+ * A record that cannot be read (of a library to come, or somebody else's) is left out and
+ * counted: it must not keep what follows it from anybody.
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "store/wire_internal.h"
@@ -142,18 +145,31 @@ static void look_at_next(struct merge *m, struct source *source)
 	}
 }
 
+static void pass(struct source *source)
+{
+	source->at = source->next.id;
+	source->left--;
+}
+
+static void skip(struct merge *m, struct source *source)
+{
+	pass(source);
+	m->op->out.read.skipped++;
+	look_at_next(m, source);
+}
+
 static void look_at_event(struct merge *m)
 {
 	look_at_next(m, &m->events);
-	if (m->events.left > 0 && !read_event(&m->events.next, &m->event, &m->written)) {
-		m->is_broken = true;
+	while (m->events.left > 0 && !m->is_broken &&
+	    !read_event(&m->events.next, &m->event, &m->written)) {
+		skip(m, &m->events);
 	}
 }
 
 static void tell(struct merge *m, struct source *source, struct cg_event event)
 {
-	source->at = source->next.id;
-	source->left--;
+	pass(source);
 	event.partition = m->op->partition;
 	event.position = (struct cg_position){.event = m->events.at, .entry = m->entries.at};
 	m->op->in.read.events[m->op->out.read.count++] = event;
@@ -171,7 +187,7 @@ static void tell_entry(struct merge *m)
 
 	if (!cg_wire_read_entry(&m->entries.next, m->op->partition, &entry) ||
 	    entry.body.amount.micros == INT64_MIN) {
-		m->is_broken = true;
+		skip(m, &m->entries);
 		return;
 	}
 	tell(m, &m->entries, event_of(&entry));
@@ -239,5 +255,6 @@ bool cg_wire_merge(
 	op->out.read.position = (struct cg_position){.event = m.events.at, .entry = m.entries.at};
 
 	/* More, but nothing of it: it would be asked for again for ever. */
-	return !m.is_broken && !(op->out.read.more && op->out.read.count == 0);
+	return !m.is_broken &&
+	    !(op->out.read.more && op->out.read.count == 0 && op->out.read.skipped == 0);
 }

@@ -172,16 +172,6 @@ bool cg_wire_read_entry(
 	return !body.overrun;
 }
 
-static void take_entry(struct cg_cursor *in, uint32_t partition, struct cg_entry *entry)
-{
-	struct cg_wire_record record;
-
-	cg_wire_take_record(in, &record);
-	if (!cg_wire_read_entry(&record, partition, entry)) {
-		in->overrun = true;
-	}
-}
-
 static void take_read(struct cg_cursor *in, struct cg_partition_op *op)
 {
 	uint64_t count = cg_cursor_uint(in, 4);
@@ -192,10 +182,17 @@ static void take_read(struct cg_cursor *in, struct cg_partition_op *op)
 		in->overrun = true;
 		return;
 	}
+	bool is_readable = true;
 	for (uint64_t i = 0; i < count && !in->overrun; i++) {
-		take_entry(in, op->partition, &op->in.read.entries[i]);
+		struct cg_wire_record record;
+		cg_wire_take_record(in, &record);
+		is_readable = is_readable &&
+		    cg_wire_read_entry(
+		        &record, op->partition, &op->in.read.entries[op->out.read.count]);
+		op->out.read.count += is_readable ? 1 : 0;
 	}
-	op->out.read.count = (uint32_t)count;
+	op->out.read.is_unreadable = !is_readable;
+	op->out.read.more = op->out.read.more || !is_readable;
 }
 
 static void take_trim(struct cg_cursor *in, struct cg_partition_op *op)

@@ -64,6 +64,7 @@ static void read_entries(struct fake_partition *p, struct cg_partition_op *op)
 	uint32_t i = 0;
 
 	op->out.read.count = 0;
+	op->out.read.is_unreadable = false;
 	while (i < p->count &&
 	    compare(&p->entries[i].id, op->in.read.after_epoch, op->in.read.after_n) <= 0) {
 		i++;

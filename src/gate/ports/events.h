@@ -134,7 +134,9 @@ struct cg_events_op {
 		} tick;
 		struct {
 			uint32_t count; /* of in.read.events; their views go with `done` */
-			bool more;      /* read again at once */
+			/* Records that cannot be read, and were left out: nobody ever hears of them. */
+			uint32_t skipped;
+			bool more; /* read again at once */
 			/* How far this reading came, also where it found no event. */
 			struct cg_position position;
 		} read;

@@ -132,6 +132,11 @@ struct cg_partition_op {
 		} drop, serve;
 		struct {
 			uint32_t count; /* of in.read.entries; their views go with `done` */
+			/*
+			 * Behind the last one, or at once, stands an entry that cannot be read: what
+			 * follows it is not answered.
+			 */
+			bool is_unreadable;
 			bool more;
 			int64_t now_ms;
 		} read;

@@ -3,7 +3,7 @@
  * is led backwards or nowhere.
  *
  * Method: a table of merges, one per line; long streams that are read in random pieces; replies
- * that break a rule each.
+ * that break a rule each, and records that cannot be read.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -83,12 +83,16 @@ static void put_entry(struct cg_buffer *out, uint64_t n, int64_t micros)
 struct list {
 	uint64_t n[64];
 	uint64_t written[64]; /* of events */
+	bool is_odd[64];      /* cannot be read */
 	uint32_t count;
 	bool goes_on;
 	uint64_t last;
 };
 
-/* "1@0 2@3 +": an event 1 written after entry 0, 2 after entry 3, and more to be read. */
+/*
+ * "1@0 2@3 4! +": an event 1 written after entry 0, 2 after entry 3, a record 4 that cannot be
+ * read, and more to be read.
+ */
 static struct list list_of(const char *text)
 {
 	struct list list = {0};
@@ -104,12 +108,20 @@ static struct list list_of(const char *text)
 			if (*end == '@') {
 				list.written[list.count] = strtoull(end + 1, &end, 10);
 			}
+			list.is_odd[list.count] = *end == '!';
+			end += *end == '!';
 			list.last = list.n[list.count++];
 			text = end;
 		}
 		text += *text == ' ';
 	}
 	return list;
+}
+
+/* The layout's number of the record that begins at `at` is none. */
+static void spoil(struct cg_buffer *out, size_t at)
+{
+	out->data[at + 16 + 4] = 99;
 }
 
 static struct cg_view reply_of(const struct list *events, const struct list *entries)
@@ -125,10 +137,18 @@ static struct cg_view reply_of(const struct list *events, const struct list *ent
 	cg_buffer_uint(out, events->count, 4);
 	cg_buffer_uint(out, entries->count, 4);
 	for (uint32_t i = 0; i < events->count; i++) {
+		size_t at = out->len;
 		put_event(out, events->n[i], events->written[i]);
+		if (events->is_odd[i]) {
+			spoil(out, at);
+		}
 	}
 	for (uint32_t i = 0; i < entries->count; i++) {
+		size_t at = out->len;
 		put_entry(out, entries->n[i], 1);
+		if (entries->is_odd[i]) {
+			spoil(out, at);
+		}
 	}
 	assert_false(out->overflow);
 	return cg_buffer_view(out);
@@ -141,7 +161,7 @@ struct merge_row {
 	const char *after; /* "event/entry" */
 	const char *last;  /* NULL: those of the lists */
 	uint32_t room;
-	/* Events as e<n>, entries as <n>; then whether more, and the position. */
+	/* Events as e<n>, entries as <n>; then whether more, the position, and how many were left out. */
 	const char *expected;
 };
 
@@ -177,6 +197,12 @@ static const struct merge_row merge_rows[] = {
     {"an entry that was told", "", "6", "0/6", NULL, 9, "broken"},
     {"more, but nothing of it", "+", "", "0/0", "9/9", 9, "broken"},
     {"more, but nothing that may be told", "1@9", "+", "0/0", "9/9", 9, "broken"},
+    {"an event that cannot be read", "1@0 2! 3@1", "1 2", "0/0", NULL, 9, "e1 1 e3 2 = 3/2 !1"},
+    {"several, the first and the last too", "1! 2! 3@0 4!", "1", "0/0", NULL, 9, "e3 1 = 4/1 !3"},
+    {"an entry that cannot be read", "1@2", "1 2! 3", "0/0", NULL, 9, "1 e1 3 = 1/3 !1"},
+    {"nothing else", "5!", "7!", "0/0", NULL, 9, "= 5/7 !2"},
+    {"nothing else yet", "5! +", "7", "0/0", "9/9", 9, "+ 5/0 !1"},
+    {"one that goes back as well", "2@0 1!", "", "0/0", NULL, 9, "broken"},
     {"more, and the wrong half of it", "+", "1", "0/0", "9/9", 9, "broken"},
 };
 
@@ -196,9 +222,12 @@ static void describe(const struct cg_events_op *op, char *text, size_t size)
 		len += (size_t)snprintf(text + len, size - len, "%s%llu ", e->is_entry ? "" : "e",
 		    (unsigned long long)n);
 	}
-	(void)snprintf(text + len, size - len, "%s %llu/%llu", op->out.read.more ? "+" : "=",
-	    (unsigned long long)op->out.read.position.event.n,
+	len += (size_t)snprintf(text + len, size - len, "%s %llu/%llu",
+	    op->out.read.more ? "+" : "=", (unsigned long long)op->out.read.position.event.n,
 	    (unsigned long long)op->out.read.position.entry.n);
+	if (op->out.read.skipped > 0) {
+		(void)snprintf(text + len, size - len, " !%u", op->out.read.skipped);
+	}
 }
 
 static void set_pair(const char *text, uint64_t *event, uint64_t *entry)
@@ -363,7 +392,7 @@ static void test_more_than_was_asked_for_is_not_taken(void **state)
 	assert_int_equal(op.out.read.count, 0);
 }
 
-static void test_an_amount_that_has_no_opposite_is_refused(void **state)
+static void test_an_amount_that_has_no_opposite_is_left_out(void **state)
 {
 	(void)state;
 	struct cg_events_op op = read_op(2);
@@ -374,11 +403,13 @@ static void test_an_amount_that_has_no_opposite_is_refused(void **state)
 	made.out.len -= 16 + 4 + ENTRY_BYTES;
 	put_entry(&made.out, 1, INT64_MIN);
 	cg_wire_decode_events(&op, reply);
-	assert_int_equal(op.status, CG_INTERNAL);
+	assert_int_equal(op.status, CG_OK);
+	assert_int_equal(op.out.read.count, 0);
+	assert_int_equal(op.out.read.skipped, 1);
 }
 
 /* Each with one byte more in its blob than its layout has. */
-static void test_records_that_go_on_are_refused(void **state)
+static void test_records_that_go_on_are_left_out(void **state)
 {
 	(void)state;
 	struct list none = {0};
@@ -392,7 +423,9 @@ static void test_records_that_go_on_are_refused(void **state)
 		made.memory[made.out.len - bytes - 4] = (char)(bytes + 1);
 		put_zeros(&made.out, 1);
 		cg_wire_decode_events(&op, cg_buffer_view(&made.out));
-		assert_int_equal(op.status, CG_INTERNAL);
+		assert_int_equal(op.status, CG_OK);
+		assert_int_equal(op.out.read.count, 0);
+		assert_int_equal(op.out.read.skipped, 1);
 	}
 }
 
@@ -403,8 +436,8 @@ int main(void)
 	    cmocka_unit_test(test_from_now_on_there_is_a_position_and_nothing_else),
 	    cmocka_unit_test(test_every_reader_finds_the_same_order),
 	    cmocka_unit_test(test_more_than_was_asked_for_is_not_taken),
-	    cmocka_unit_test(test_an_amount_that_has_no_opposite_is_refused),
-	    cmocka_unit_test(test_records_that_go_on_are_refused),
+	    cmocka_unit_test(test_an_amount_that_has_no_opposite_is_left_out),
+	    cmocka_unit_test(test_records_that_go_on_are_left_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
