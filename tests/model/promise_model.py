@@ -93,8 +93,9 @@ class Wallet:
             self.exhausted = None
         elif left > 0:
             self.exhausted = (self.exhausted[0] if self.exhausted else self.now, self.zero_at())
-        elif self.exhausted is None:
-            self.exhausted = (self.now, self.now)
+        else:
+            first, zero = self.exhausted or (self.now, self.now)
+            self.exhausted = (first, min(zero, self.now))
 
     def advance(self, at):
         """To the instant `at`, through T* if it lies before."""
