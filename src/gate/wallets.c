@@ -40,12 +40,12 @@ static bool is_outdated(const struct cg_request *req, const struct cg_loaded *lo
 
 static void on_read_again(struct cg_request *req, const struct cg_loaded *loaded)
 {
-	if (loaded->status != CG_OK || loaded->epoch == 0) {
-		cg_answer__ok(req);
-	} else if (!is_outdated(req, loaded)) {
+	bool was_read = loaded->status == CG_OK && loaded->epoch != 0;
+
+	if (was_read && !is_outdated(req, loaded)) {
 		(void)cg_plans__resolve(req, &loaded->wallet);
 		cg_ask__put_wallet(req, loaded, true, on_told);
-	} else if (req->work.rounds < TELLINGS_MAX) {
+	} else if (was_read && req->work.rounds < TELLINGS_MAX) {
 		tell_store(req); /* The next one has it. */
 	} else {
 		cg_answer__ok(req);

@@ -1626,6 +1626,17 @@ local function answered(verdict)
 	return verdict, NONE
 end
 
+-- Of the call at hand, which was denied: at most one event in so long; those left out are counted, and told with the next one.
+local function tell_denial(id, verdict, required)
+	change_seldom()
+	if now >= denials.at + PERIOD.DENIALS_MS then
+		announce(TOLD.DENIED, id, required, { decision = verdict, count = denials.count })
+		denials.at, denials.count = now, 0
+	elseif denials.count < 2 ^ 31 - 1 then
+		denials.count, denials.verdict = denials.count + 1, verdict
+	end
+end
+
 local REPLY_REPLAYED = 2
 
 -- Whether the call at hand can be taken in, started or not, without leaving any range.
@@ -1730,17 +1741,6 @@ local function parse_authorize(text)
 	return a
 end
 
--- At most one event in so long; those left out are counted, and told with the next one.
-local function tell_denial(id, verdict, required)
-	change_seldom()
-	if now >= denials.at + PERIOD.DENIALS_MS then
-		announce(TOLD.DENIED, id, required, { decision = verdict, count = denials.count })
-		denials.at, denials.count = now, 0
-	elseif denials.count < 2 ^ 31 - 1 then
-		denials.count, denials.verdict = denials.count + 1, verdict
-	end
-end
-
 local function authorize(a, live)
 	if live then
 		return authorize_again(a)
@@ -1803,6 +1803,7 @@ local function start_expired(a)
 	local decision
 	decision, c_shadow = answered(verdict)
 	if decision ~= ALLOWED then
+		tell_denial(a.id, verdict, deal.hold)
 		commit_if_changed()
 		return started(decision, EXPIRED, false)
 	elseif not fits(left) then

@@ -400,8 +400,8 @@ class Wallet:
             decision = 'ALLOWED' if self.terms.shadow else verdict
             call.shadow = verdict if self.terms.shadow else 'NONE'
             if decision != 'ALLOWED':
-                if self.wrote:
-                    self.commit()
+                self.deny(call_id, verdict, call.full, call.meta)
+                self.commit()
                 return self.started(call, decision, 'EXPIRED', False)
         at = started_at if 0 < started_at <= self.now else self.now
         self.meter(call_id, call, max(at, call.authorized_at))

@@ -499,7 +499,8 @@ static void test_a_caller_that_does_not_dispatch_holds_one_message(void **state)
 	int64_t begun_ms;
 
 	/* An as_of_ms of 7, and a field that nobody knows, for its size. */
-	memcpy(bytes, "\x18\x07\xfa\x01\xf9\xff\x03", 7);
+	static const char head[] = {0x18, 0x07, '\xfa', 0x01, '\xf9', '\xff', 0x03};
+	memcpy(bytes, head, sizeof head);
 	for (size_t i = 0; i < CG_COUNT_OF(messages); i++) {
 		messages[i] = (struct fake_bytes){bytes, sizeof(bytes)};
 	}

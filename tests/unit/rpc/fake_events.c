@@ -253,8 +253,10 @@ void fake_events_beat(struct cg_events *events)
 
 void fake_events_end(struct cg_events *events, enum cg_watch_end why)
 {
-	while (!cg_list_is_empty(&events->watchers)) {
-		end(CG_CONTAINER_OF(events->watchers.next, struct cg_watcher, link), why);
+	struct cg_list *link = NULL;
+
+	while ((link = cg_list_pop(&events->watchers)) != NULL) {
+		end(CG_CONTAINER_OF(link, struct cg_watcher, link), why);
 	}
 }
 
