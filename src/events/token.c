@@ -5,6 +5,7 @@
 
 #define VERSION         1u
 #define POSITION_MAX    40 /* four numbers of 64 bit */
+#define NO_RECORD_YET   ((UINT64_C(1) << 53) - 1)
 #define HEAD_MAX        11 /* the version, and two numbers of 32 bit */
 #define CHECKSUM_BYTES  4
 #define TEXT_OF(bytes)  (((bytes)*4 + 2) / 3)
@@ -45,6 +46,20 @@ static uint64_t take_number(struct cg_cursor *cursor)
 	}
 	cursor->overrun = true;
 	return 0;
+}
+
+/*
+ * A stream that has had nothing yet is read up to NO_RECORD_YET, which so becomes the shortest
+ * number of all: the token of thousands of idle partitions must fit into a request.
+ */
+static uint64_t shortened(uint64_t n)
+{
+	return n <= NO_RECORD_YET ? (n + 1) & NO_RECORD_YET : n;
+}
+
+static uint64_t restored(uint64_t n)
+{
+	return n <= NO_RECORD_YET ? (n - 1) & NO_RECORD_YET : n;
 }
 
 static size_t encode(struct cg_view bytes, char *text)
@@ -117,9 +132,9 @@ size_t cg_token_format(
 	put_number(&bytes, partition == CG_TOKEN_ALL ? 0 : (uint64_t)partition + 1);
 	for (uint32_t i = 0; i < count; i++) {
 		put_number(&bytes, positions[i].event.epoch);
-		put_number(&bytes, positions[i].event.n);
+		put_number(&bytes, shortened(positions[i].event.n));
 		put_number(&bytes, positions[i].entry.epoch);
-		put_number(&bytes, positions[i].entry.n);
+		put_number(&bytes, shortened(positions[i].entry.n));
 	}
 	cg_buffer_uint(&bytes, cg_crc32c(bytes.data, bytes.len), CHECKSUM_BYTES);
 	CG_ASSERT(!bytes.overflow);
@@ -137,9 +152,9 @@ static struct cg_position take_position(struct cg_cursor *cursor)
 	struct cg_position position;
 
 	position.event.epoch = take_number(cursor);
-	position.event.n = take_number(cursor);
+	position.event.n = restored(take_number(cursor));
 	position.entry.epoch = take_number(cursor);
-	position.entry.n = take_number(cursor);
+	position.entry.n = restored(take_number(cursor));
 	return position;
 }
 

@@ -76,6 +76,56 @@ static void test_the_longest_token_fits(void **state)
 	free(text);
 }
 
+/* Where the numbers' lengths change, and the one that stands for "nothing yet". */
+static void test_every_number_comes_back(void **state)
+{
+	struct cg_position in[PARTS];
+	struct cg_position out[PARTS];
+	struct cg_error err;
+	char *text = malloc(cg_token_text_max(PARTS));
+
+	(void)state;
+	for (unsigned shift = 0; shift < 64; shift++) {
+		for (uint64_t near = 0; near < 5; near++) {
+			uint64_t n = (UINT64_C(1) << shift) + near - 2;
+			in[0] = (struct cg_position){{n, n}, {n, n}};
+			size_t len = cg_token_format(PARTS, 2, in, text);
+			struct cg_view token = {text, len};
+			assert_int_equal(cg_token_parse(token, PARTS, 2, out, &err), CG_OK);
+			assert_positions_equal(&in[0], &out[0]);
+		}
+	}
+	free(text);
+}
+
+/*
+ * Goal: a watch of everything can be resumed in the largest deployment there may be: its token
+ * is within the contract's bound (CG_RESUME_TOKEN_MAX_BYTES) and a message's default one, 65536.
+ *
+ * Method: all partitions as they are before their first event, and after a hundred million.
+ */
+static void test_the_token_of_thousands_of_partitions_fits_into_a_request(void **state)
+{
+	enum {
+		MANY = 4096
+	};
+	const uint64_t nothing_yet = (UINT64_C(1) << 53) - 1;
+	struct cg_position *in = calloc(MANY, sizeof *in);
+	char *text = malloc(cg_token_text_max(MANY));
+
+	(void)state;
+	for (uint32_t i = 0; i < MANY; i++) {
+		in[i] = (struct cg_position){{0, nothing_yet}, {0, nothing_yet}};
+	}
+	assert_in_range(cg_token_format(MANY, CG_TOKEN_ALL, in, text), 1, 22000);
+	for (uint32_t i = 0; i < MANY; i++) {
+		in[i] = (struct cg_position){{100, 100000000 + i}, {100, 100000000 - i}};
+	}
+	assert_in_range(cg_token_format(MANY, CG_TOKEN_ALL, in, text), 1, 65000);
+	free(text);
+	free(in);
+}
+
 static void assert_refused(
     struct cg_view token, uint32_t partition_count, uint32_t partition, const char *why)
 {
@@ -138,6 +188,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_what_was_written_is_read),
 	    cmocka_unit_test(test_the_longest_token_fits),
+	    cmocka_unit_test(test_every_number_comes_back),
+	    cmocka_unit_test(test_the_token_of_thousands_of_partitions_fits_into_a_request),
 	    cmocka_unit_test(test_foreign_tokens_are_refused_with_the_reason),
 	    cmocka_unit_test(test_damaged_tokens_are_refused),
 	};
