@@ -39,7 +39,7 @@ def check(redis, number, examples, strategy, **how):
     load(redis)
 
     @seed(number)
-    @settings_of(20_000 if LONG else examples)
+    @settings_of(10_000 if LONG else examples)
     @given(strategy)
     def holds(schedule):
         run = None
