@@ -1,12 +1,17 @@
 # Text files inside the program.
 #
-# cg_embed(<target> <file> <symbol>): adds a source to <target> that defines
-#   const char <symbol>[];            the file's bytes, and a terminating 0
+# cg_embed(<target> <symbol> <file>...): adds a source to <target> that defines
+#   const char <symbol>[];            the files' bytes, one after the other, and a terminating 0
 #   const size_t <symbol>_len;        how many bytes, without the 0
-# Declare both `extern` where they are used.  Made anew whenever the file changes.
+# Declare both `extern` where they are used.  Made anew whenever a file changes.
 if(CMAKE_SCRIPT_MODE_FILE)
-  # The second half, run by the build: cmake -DINPUT= -DOUTPUT= -DSYMBOL= -P embed.cmake
-  file(READ ${INPUT} bytes HEX)
+  # The second half, run by the build: cmake "-DINPUTS=a|b" -DOUTPUT= -DSYMBOL= -P embed.cmake
+  string(REPLACE "|" ";" inputs "${INPUTS}")
+  set(bytes "")
+  foreach(input IN LISTS inputs)
+    file(READ ${input} part HEX)
+    string(APPEND bytes "${part}")
+  endforeach()
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${bytes}")
   string(REPEAT "'.x..'," 16 line)
   string(REGEX REPLACE "(${line})" "\\1\n" bytes "${bytes}")
@@ -18,10 +23,11 @@ endif()
 
 set(CG_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_FILE})
 
-function(cg_embed target file symbol)
+function(cg_embed target symbol)
   set(source ${CMAKE_BINARY_DIR}/embed/${symbol}.c)
+  string(REPLACE ";" "|" inputs "${ARGN}")
   add_custom_command(OUTPUT ${source}
-    COMMAND ${CMAKE_COMMAND} -DINPUT=${file} -DOUTPUT=${source} -DSYMBOL=${symbol} -P ${CG_EMBED_SCRIPT}
-    DEPENDS ${file} ${CG_EMBED_SCRIPT} VERBATIM)
+    COMMAND ${CMAKE_COMMAND} "-DINPUTS=${inputs}" -DOUTPUT=${source} -DSYMBOL=${symbol} -P ${CG_EMBED_SCRIPT}
+    DEPENDS ${ARGN} ${CG_EMBED_SCRIPT} VERBATIM)
   target_sources(${target} PRIVATE ${source})
 endfunction()

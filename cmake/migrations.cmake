@@ -12,7 +12,7 @@ foreach(migration IN LISTS migrations)
   string(APPEND declarations "extern const char cg_migration_text_${CMAKE_MATCH_1}[];\n")
   string(APPEND rows
     "    {\"${CMAKE_MATCH_1}\", \"${CMAKE_MATCH_2}\", cg_migration_text_${CMAKE_MATCH_1}},\n")
-  cg_embed(cg_ledger ${migration} cg_migration_text_${CMAKE_MATCH_1})
+  cg_embed(cg_ledger cg_migration_text_${CMAKE_MATCH_1} ${migration})
 endforeach()
 set(table ${CMAKE_BINARY_DIR}/embed/cg_migrations.c)
 file(CONFIGURE OUTPUT ${table} @ONLY CONTENT

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/wire_internal.h"
 
-/* Made from callgate.lua by cmake/embed.cmake. */
+/* Made from the files in callgate/ by cmake/embed.cmake. */
 extern const char cg_wire_library_text[];
 extern const size_t cg_wire_library_text_len;
 

@@ -1,7 +1,7 @@
 /*
  * How operations travel: one FCALL per operation, one packed argument, one packed reply.
  *
- * The other end is callgate.lua; the byte layouts stand there, above each function, and in
+ * The other end is the function library in callgate/; the byte layouts stand there, above each function, and in
  * wire_call.c, wire_reply.c, wire_partition.c, wire_events.c and wire_merge.c beside the code
  * that writes or reads them.
  * Nothing here does I/O or takes from the heap.

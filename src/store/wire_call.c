@@ -1,6 +1,6 @@
 /*
  * Operations on wallets become commands.  The layout of each argument stands above the
- * function in callgate.lua that reads it; the order here is the same.
+ * function in callgate/ that reads it; the order here is the same.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -117,7 +117,7 @@ static void take_shadow(struct cg_cursor *in, struct cg_ledger_entry_body *body)
 	body->shadow_saved = cg_wire_take_money(in);
 }
 
-/* The body that append() in callgate.lua packs; at_ms stands at byte 43, where trim reads it. */
+/* The body that append() in callgate/10_entries.lua packs; at_ms stands at byte 43, where trim reads it. */
 static void take_body(struct cg_cursor *in, struct cg_entry *entry)
 {
 	struct cg_ledger_entry_body *body = &entry->body;

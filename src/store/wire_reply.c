@@ -1,6 +1,6 @@
 /*
  * Replies to operations on wallets.  Every one begins with outcome, state, instant and
- * currency; what follows depends on the verb and stands in callgate.lua where it is packed.
+ * currency; what follows depends on the verb and stands in callgate/ where it is packed.
  *
  * Nothing in a reply is trusted: whatever does not fit ends CG_INTERNAL.
  *

@@ -5,7 +5,7 @@
 import pytest
 from hypothesis import Phase
 from redis.exceptions import ResponseError
-from support.wire import LIBRARY
+from support.wire import library_source
 from test_wallet import LONG, machine_test
 
 MUTANTS = {
@@ -137,7 +137,7 @@ MUTANTS = {
 @pytest.mark.parametrize('name', MUTANTS if LONG else list(MUTANTS)[9::15])
 def test_mutant_is_caught(redis, name):
     old, new = MUTANTS[name]
-    assert LIBRARY.read_text().count(old) == 1, 'the library has changed: write this mutant anew'
+    assert library_source().count(old) == 1, 'the library has changed: write this mutant anew'
 
     case = machine_test(redis, lambda text: text.replace(old, new), 300, (Phase.generate,), True)('runTest')
     with pytest.raises((AssertionError, KeyError, ResponseError, pytest.fail.Exception)) as caught:

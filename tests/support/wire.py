@@ -1,5 +1,5 @@
 # The function library's arguments and replies in Python: the mirror of src/store/wire.h,
-# written from callgate.lua's layouts and not from the C code, so that the two check each other.
+# written from the layouts in src/store/callgate/ and not from the C code, so that the two check each other.
 #
 # SPDX-License-Identifier: Apache-2.0
 import pathlib
@@ -7,7 +7,7 @@ import re
 import struct
 from dataclasses import dataclass, field
 
-LIBRARY = pathlib.Path(__file__).resolve().parents[2] / 'src/store/callgate.lua'
+LIBRARY = sorted((pathlib.Path(__file__).resolve().parents[2] / 'src/store/callgate').glob('*.lua'))
 
 OUTCOMES = ['DONE', 'ABSENT', 'ASK', 'UNKNOWN_CALL', 'WRONG_STATE', 'KEY_REUSED', 'NO_PRICE',
             'OUT_OF_RANGE', 'OUTBOX_FULL', 'TOO_LATE']
@@ -34,9 +34,14 @@ end
 '''
 
 
+def library_source():
+    """The library as the build joins it (cmake/embed.cmake)."""
+    return ''.join(part.read_text() for part in LIBRARY)
+
+
 def library_text(controlled_clock=False, mutate=lambda text: text):
     """The library; with a clock that a test sets through the function cgtest_clock."""
-    text = mutate(LIBRARY.read_text())
+    text = mutate(library_source())
     if controlled_clock:
         text, count = re.subn(r'local function now_ms\(\)\n.*?\nend\n', lambda _: CLOCK, text,
                               flags=re.S)

@@ -1,5 +1,5 @@
 /*
- * Commands and replies as the layouts in callgate.lua have them, each packed by hand, for a
+ * Commands and replies as the layouts in src/store/callgate/ have them, each packed by hand, for a
  * partition 7 in epoch 3 with the clock at 1 700 000 000 000.  The replies to operations on
  * wallets are what the real library said, one after the other; records of the streams are made
  * up, so that no two fields of a kind have the same value.  In hexadecimal digits.

@@ -1,0 +1,81 @@
+-- The head of a partition: the epoch in force, and the history that it was confirmed on.
+--
+-- SPDX-License-Identifier: Apache-2.0
+
+local read_head, whole_head, write_head, own_history
+
+do
+
+-- In two fields, since every call reads the first: epoch, state, floor, current generation of
+-- ended calls, whether the other one was ever used.
+local IN_FORCE, IN_FORCE_LAYOUT = 'in_force', '<BdBdBB'
+-- The last epoch that was served, last trimmed id, partition count, since when the current
+-- generation is, the last id before it, deployment, history.
+local HISTORY, HISTORY_LAYOUT = 'history', '<ddddddd' .. 'c16c40c40'
+
+-- This server's history, 40 hexadecimal digits each; a promotion changes the second alone.
+function own_history()
+	return string.match(call('INFO', 'server'), 'run_id:(%x+)'),
+		string.match(call('INFO', 'replication'), 'master_replid:(%x+)')
+end
+
+-- What is in force, parsed once per change of its text; nil where there is no head.
+function read_head(key)
+	local text = call('HGET', key, IN_FORCE)
+	local known = heads[key]
+	if not text or (known and known.text == text) then
+		return text and known
+	end
+	local h = { text = text }
+	local layout
+	layout, h.epoch, h.state, h.floor, h.ended, h.rotated = unpack(IN_FORCE_LAYOUT, text)
+	require_that(layout == LAYOUT, 'head')
+	heads[key] = h
+	return h
+end
+
+-- The whole head, not shared with what read_head() keeps: a change is in force only once it is
+-- written.
+function whole_head()
+	local h = read_head(keys[1])
+	heads[keys[1]] = nil
+	if h then
+		h.served, h.trimmed_epoch, h.trimmed_n, h.partition_count, h.ended_since, h.older_epoch,
+			h.older_n, h.deployment, h.run_id, h.replid =
+			unpack(HISTORY_LAYOUT, call('HGET', keys[1], HISTORY))
+	end
+	return h
+end
+
+function write_head()
+	call('HSET', keys[1],
+		IN_FORCE, pack(IN_FORCE_LAYOUT, LAYOUT, head.epoch, head.state, head.floor, head.ended,
+			head.rotated),
+		HISTORY, pack(HISTORY_LAYOUT, head.served, head.trimmed_epoch, head.trimmed_n,
+			head.partition_count, head.ended_since, head.older_epoch, head.older_n,
+			head.deployment, head.run_id, head.replid))
+	heads[keys[1]] = nil
+end
+
+end
+
+-- From here on this server's history is the confirmed one, or about to be.
+local function set_mark(epoch)
+	marks[keys[1]] = epoch
+	outboxes, ends = {}, {}
+end
+
+-- Every call carries the epoch: false where this history is not the confirmed one.
+local function enter(epoch)
+	head = read_head(keys[1])
+	return head and head.epoch == epoch and head.state == SERVING and marks[keys[1]] == epoch
+end
+
+local function refused()
+	return pack('<B', OUTCOME.REFUSED)
+end
+
+-- Function names are global in a server, so they carry the version too.
+local function offer(name, flags, callback)
+	redis.register_function{ function_name = 'cg1_' .. name, callback = callback, flags = flags }
+end

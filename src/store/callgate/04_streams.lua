@@ -1,0 +1,90 @@
+-- Reading, adding to and cutting the two streams of a partition.
+--
+-- SPDX-License-Identifier: Apache-2.0
+
+local streams = { STEP = 100 } -- records read at once
+
+do
+
+-- Numbers of an id "<epoch>-<n>".
+function streams.id_of(text)
+	local epoch, n = string.match(text, '^(%d+)-(%d+)$')
+	return tonumber(epoch), tonumber(n)
+end
+
+function streams.last_id_of(key)
+	local info = call('XINFO', 'STREAM', key)
+	for i = 1, #info, 2 do
+		if info[i] == 'last-generated-id' then
+			return streams.id_of(info[i + 1])
+		end
+	end
+end
+
+-- The last id of a stream, asked of it once; written by streams.add() from then on.
+function streams.end_of(stream)
+	local last = ends[stream]
+	if not last then
+		last = {}
+		last.epoch, last.n = streams.last_id_of(stream)
+		ends[stream] = last
+	end
+	return last
+end
+
+-- Appends one record; n of its id.
+function streams.add(stream, field, blob)
+	local last = streams.end_of(stream)
+	local id = call('XADD', stream, format('%.0f-*', head.epoch), field, blob)
+	last.epoch, last.n = streams.id_of(id)
+	return last.n
+end
+
+-- The oldest records of a stream up to `upto`, step by step, as long as `take` takes them, but
+-- TRIM_MAX at most: how many, and the last one's id.
+local TRIM_MAX = 1000
+
+function streams.oldest(stream, upto, take)
+	local count, last = 0, nil
+	local from = '-'
+	while count < TRIM_MAX do
+		local found = call('XRANGE', stream, from, upto, 'COUNT', count == 0 and 1 or streams.STEP)
+		for _, record in ipairs(found) do
+			if count == TRIM_MAX or not take(record, count) then
+				return count, last
+			end
+			count, last = count + 1, record[1]
+		end
+		if #found == 0 then
+			break
+		end
+		from = '(' .. last
+	end
+	return count, last
+end
+
+-- Records after an id, each as <I8I8I4 epoch, n, bytes> and its bytes; whether there are more.
+function streams.after(stream, after_epoch, after_n, most)
+	local from = format('(%.0f-%.0f', after_epoch, after_n)
+	local parts, bytes, more = {}, 0, true
+	while more and #parts < most and bytes < MOST.READ_BYTES do
+		local step = most - #parts < streams.STEP and most - #parts or streams.STEP
+		local found = call('XRANGE', stream, from, '+', 'COUNT', step)
+		more = #found == step
+		for _, record in ipairs(found) do
+			local epoch, n = streams.id_of(record[1])
+			local blob = record[2][2]
+			parts[#parts + 1] = pack('<I8I8I4', epoch, n, #blob) .. blob
+			bytes = bytes + #blob
+			from = '(' .. record[1]
+		end
+	end
+	return parts, more
+end
+
+-- Removes everything up to and with this id.
+function streams.cut(stream, epoch, n)
+	call('XTRIM', stream, 'MINID', '=', format('%.0f-%.0f', epoch, n + 1))
+end
+
+end

@@ -1,0 +1,23 @@
+-- How an operation is registered.
+--
+-- SPDX-License-Identifier: Apache-2.0
+
+-- An operation on one wallet: `parse` makes a table of the argument and checks it, `run` gets
+-- it and whether the call a.id lives.
+local function offer_operation(name, flags, key_count, parse, run)
+	local writes = flags[1] ~= 'no-writes'
+	offer(name, flags, function(given, args)
+		local a = parse(argument(given, args, key_count))
+		is_writing = writes
+		if not enter(a.epoch) then
+			return refused()
+		end
+		local there, live = open(a.id, a.terms)
+		if not there then
+			return pack('<BBi8c3', OUTCOME.ABSENT, NONE, 0, '\0\0\0')
+		elseif a.not_after and a.not_after > 0 and now > a.not_after then
+			return answer(OUTCOME.TOO_LATE, NONE)
+		end
+		return run(a, live)
+	end)
+end
