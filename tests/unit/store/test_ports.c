@@ -402,6 +402,120 @@ static void test_ticks_with_the_most_wallets_leave_whole(void **state)
 	assert_int_equal(f->server->functions, MANY);
 }
 
+/* A further connection, to a server of its own: what goes over which is seen. */
+struct follower {
+	struct fake_server *server;
+	struct cg_store *store;
+};
+
+static bool follower_is_connected(void *arg)
+{
+	return cg_store_is_connected(((struct follower *)arg)->store);
+}
+
+static bool follower_has_heard(void *arg)
+{
+	return ((struct follower *)arg)->server->functions > 0;
+}
+
+static void open_follower(struct fixture *f, struct follower *w)
+{
+	w->server = fake_server_create(f->loop);
+	w->store = cg_store_create(f->loop,
+	    &(struct cg_store_config){.address = w->server->address,
+	        .partition_count = 4,
+	        .inflight_max = 64,
+	        .connect_timeout_ms = 1000,
+	        .leader = f->store});
+	cg_store_start(w->store);
+	assert_true(turn_until(f->loop, follower_is_connected, w, 3000));
+}
+
+static void close_follower(struct fixture *f, struct follower *w)
+{
+	cg_store_close(w->store);
+	turn_for(f->loop, 1);
+	cg_store_destroy(w->store);
+	fake_server_destroy(w->server);
+}
+
+static void submit_to(
+    struct fixture *f, const struct follower *w, struct op *op, enum cg_slot_kind kind)
+{
+	init_op(f, op, kind, 2000);
+	op->of = w->store;
+	submit_op(op);
+}
+
+/* Goal: over a further connection the leader's epochs hold, and nothing else does. */
+static void test_a_further_connection_goes_by_the_epochs_of_its_leader(void **state)
+{
+	struct fixture *f = *state;
+	struct follower w;
+	struct op op;
+
+	wait_connected(f);
+	open_follower(f, &w);
+	struct cg_events_port *events = cg_store_events_port(w.store);
+	struct cg_partition_port *leads = cg_store_partition_port(f->store);
+	assert_int_equal(events->epoch(events, PARTITION), EPOCH);
+	leads->set_epoch(leads, PARTITION, 0);
+	assert_int_equal(events->epoch(events, PARTITION), 0);
+	submit_to(f, &w, &op, CG_SLOT_EVENTS);
+	expect_end(f, &op, CG_RECOVERING);
+	submit_to(f, &w, &op, CG_SLOT_STORE);
+	expect_end(f, &op, CG_RECOVERING);
+	assert_int_equal(w.server->functions, 0);
+
+	leads->set_epoch(leads, PARTITION, EPOCH + 1);
+	submit_to(f, &w, &op, CG_SLOT_EVENTS);
+	assert_true(turn_until(f->loop, follower_has_heard, &w, 3000));
+	assert_int_equal(f->server->functions, 0);
+	/* What it hears of an epoch is told to whoever listens to the leader. */
+	fake_server_say(w.server, "$1\r\n\xfe\r\n");
+	expect_end(f, &op, CG_RECOVERING);
+	assert_int_equal(f->refused, 1);
+	assert_int_equal(cg_store_port(f->store)->epoch(cg_store_port(f->store), PARTITION), 0);
+	close_follower(f, &w);
+}
+
+/* Goal: either connection may be lost alone, and the other one goes on. */
+static void test_leader_and_follower_are_lost_one_by_one(void **state)
+{
+	struct fixture *f = *state;
+	struct follower w;
+	struct op sent;
+	struct op op;
+
+	wait_connected(f);
+	open_follower(f, &w);
+	fake_server_stop_listening(f->server);
+	submit_to(f, &w, &sent, CG_SLOT_EVENTS);
+	assert_true(turn_until(f->loop, follower_has_heard, &w, 3000));
+	fake_server_hang_up(f->server);
+	turn_for(f->loop, 20);
+	/* Without its leader there is no epoch; what is under way is answered. */
+	submit_to(f, &w, &op, CG_SLOT_EVENTS);
+	expect_end(f, &op, CG_RECOVERING);
+	assert_int_equal(sent.done, 0);
+	fake_server_say(w.server, "$1\r\n\xfe\r\n");
+	expect_end(f, &sent, CG_RECOVERING);
+	assert_int_equal(f->refused, 0); /* That epoch was given up before. */
+
+	fake_server_listen(f->server);
+	wait_connected(f);
+	submit_to(f, &w, &sent, CG_SLOT_EVENTS);
+	turn_for(f->loop, 20);
+	fake_server_stop_listening(w.server);
+	fake_server_hang_up(w.server);
+	expect_end(f, &sent, CG_LOST);
+	submit_to(f, &w, &op, CG_SLOT_EVENTS);
+	expect_end(f, &op, CG_UNAVAILABLE);
+	assert_int_equal(cg_store_port(f->store)->epoch(cg_store_port(f->store), PARTITION), EPOCH);
+	assert_int_equal(f->connected, 2);
+	close_follower(f, &w);
+}
+
 #define PORTS_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -413,6 +527,8 @@ int main(void)
 	    PORTS_TEST(test_without_an_answer_it_may_have_happened),
 	    PORTS_TEST(test_more_than_the_limit_is_refused_at_each_port),
 	    PORTS_TEST(test_closing_ends_each_kind),
+	    PORTS_TEST(test_a_further_connection_goes_by_the_epochs_of_its_leader),
+	    PORTS_TEST(test_leader_and_follower_are_lost_one_by_one),
 	    PORTS_TEST(test_ticks_with_the_most_wallets_leave_whole),
 	};
 
