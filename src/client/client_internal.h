@@ -5,8 +5,8 @@
  * request reaches the socket without a hand-over), dispatches and closes.  The poller
  * waits for gRPC's completions, decodes, and tries again what may be tried again.  What
  * both touch is guarded by `lock`: `due`, `waiting`, `closing`, each operation's `call`,
- * and the watches (watch.c).  An operation belongs to the poller from submit until it is in
- * `due`.
+ * and the watches (watch_internal.h).  An operation belongs to the poller from submit until
+ * it is in `due`.
  *
  *              submit               completion
  *   (free) -----------> CALLING ------------------> DUE --dispatch--> (free)
