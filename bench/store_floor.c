@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "load.h"
+#include "load/load.h"
 
 #include <errno.h>
 #include <inttypes.h>

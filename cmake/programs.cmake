@@ -19,22 +19,25 @@ install(TARGETS callgate RUNTIME)
 
 # callgate-bench: load on a running sidecar.  It polls inline and sends raw bytes for the
 # floors, so it is built on the client's room rather than on the shared library.
-add_executable(callgate-bench bench/load.c bench/load_make.c bench/load_run.c bench/load_print.c
-  bench/histogram.c)
+file(GLOB CG_LOAD_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/load/*.c)
+add_executable(callgate-bench ${CG_LOAD_SOURCES} bench/histogram.c)
+target_include_directories(callgate-bench PRIVATE bench)
 target_link_libraries(callgate-bench PRIVATE cg_flags cg_client cg_client_headers cg_base_headers
   cg_contract PkgConfig::GRPC)
 
 # callgate-sim: companies that speak the domain with running sidecars.
-add_executable(callgate-sim bench/sim.c bench/sim_make.c bench/sim_run.c bench/sim_call.c bench/sim_ask.c
-  bench/sim_watch.c bench/sim_check.c bench/sim_print.c bench/sim_schedule.c bench/sim_model.c
-  bench/sim_timers.c bench/histogram.c)
+file(GLOB CG_SIM_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/sim/*.c)
+add_executable(callgate-sim ${CG_SIM_SOURCES} bench/histogram.c)
+target_include_directories(callgate-sim PRIVATE bench)
 # ppoll, and who listens on a socket.
-set_source_files_properties(bench/sim_run.c PROPERTIES COMPILE_DEFINITIONS _GNU_SOURCE)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/bench/sim/sim_run.c PROPERTIES
+  COMPILE_DEFINITIONS _GNU_SOURCE)
 target_link_libraries(callgate-sim PRIVATE cg_flags cg_base_headers libcallgate
   $<LINK_ONLY:cg_base> m)
 
 # callgate-bench-store: the authorize function alone, straight against a Redis of its own.
-add_executable(callgate-bench-store bench/store_floor.c bench/load_print.c bench/histogram.c)
+add_executable(callgate-bench-store bench/store_floor.c bench/load/load_print.c bench/histogram.c)
+target_include_directories(callgate-bench-store PRIVATE bench)
 target_link_libraries(callgate-bench-store PRIVATE cg_flags cg_store cg_store_headers
   cg_ports_headers cg_base_headers cg_client)
 

@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "sim_model.h"
-#include "sim_schedule.h"
-#include "sim_timers.h"
+#include "sim/sim_model.h"
+#include "sim/sim_schedule.h"
+#include "sim/sim_timers.h"
 
 static const struct sim_habits habits = {
     .seed = 7,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim_model.h"
+#include "sim/sim_model.h"
 
 enum {
 	MINUTE_MS = 60000,

@@ -20,7 +20,7 @@
 #include <callgate/client.h>
 
 #include "histogram.h"
-#include "sim_schedule.h"
+#include "sim/sim_schedule.h"
 
 enum {
 	SIM_ADDRESSES_MAX = 4,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim_timers.h"
+#include "sim/sim_timers.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

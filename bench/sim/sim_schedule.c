@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim_schedule.h"
+#include "sim/sim_schedule.h"
 
 #include <math.h>
 

@@ -13,11 +13,11 @@
 #ifndef CG_BENCH_SIM_INTERNAL_H
 #define CG_BENCH_SIM_INTERNAL_H
 
-#include "sim.h"
+#include "sim/sim.h"
 
 #include "base/base.h"
-#include "sim_model.h"
-#include "sim_timers.h"
+#include "sim/sim_model.h"
+#include "sim/sim_timers.h"
 
 enum {
 	SIM_MILLISECOND_NS = 1000000,

@@ -9,7 +9,7 @@
 #ifndef CG_BENCH_LOAD_INTERNAL_H
 #define CG_BENCH_LOAD_INTERNAL_H
 
-#include "load.h"
+#include "load/load.h"
 
 #include "base/base.h"
 #include "client/client_internal.h"

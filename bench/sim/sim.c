@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sim.h"
+#include "sim/sim.h"
 
 #include <getopt.h>
 #include <inttypes.h>

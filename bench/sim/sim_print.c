@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim.h"
+#include "sim/sim.h"
 
 #include <inttypes.h>
 

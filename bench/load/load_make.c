@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "load_internal.h"
+#include "load/load_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sim_internal.h"
+#include "sim/sim_internal.h"
 
 static const enum callgate_event_type types[] = {CALLGATE_EVENT_TYPE_CUT_OFF,
     CALLGATE_EVENT_TYPE_CUT_WARNING, CALLGATE_EVENT_TYPE_BALANCE_LOW,

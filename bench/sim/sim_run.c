@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "sim_internal.h"
+#include "sim/sim_internal.h"
 
 #include <inttypes.h>
 #include <poll.h>

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "load.h"
+#include "load/load.h"
 
 #include <errno.h>
 #include <getopt.h>
