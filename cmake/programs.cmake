@@ -20,14 +20,14 @@ install(TARGETS callgate RUNTIME)
 # callgate-bench: load on a running sidecar.  It polls inline and sends raw bytes for the
 # floors, so it is built on the client's room rather than on the shared library.
 file(GLOB CG_LOAD_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/load/*.c)
-add_executable(callgate-bench ${CG_LOAD_SOURCES} bench/histogram.c)
+add_executable(callgate-bench ${CG_LOAD_SOURCES} bench/flags.c bench/histogram.c)
 target_include_directories(callgate-bench PRIVATE bench)
 target_link_libraries(callgate-bench PRIVATE cg_flags cg_client cg_client_headers cg_base_headers
   cg_contract PkgConfig::GRPC)
 
 # callgate-sim: companies that speak the domain with running sidecars.
 file(GLOB CG_SIM_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/sim/*.c)
-add_executable(callgate-sim ${CG_SIM_SOURCES} bench/histogram.c)
+add_executable(callgate-sim ${CG_SIM_SOURCES} bench/flags.c bench/histogram.c)
 target_include_directories(callgate-sim PRIVATE bench)
 # ppoll, and who listens on a socket.
 set_source_files_properties(${PROJECT_SOURCE_DIR}/bench/sim/sim_run.c PROPERTIES

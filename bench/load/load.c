@@ -5,13 +5,14 @@
  */
 #include "load/load.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
+#include "flags.h"
+
+const char cg_flags_program[] = "callgate-bench";
 
 static const char usage[] =
     "callgate-bench: load on a running sidecar, and its percentiles\n"
@@ -70,38 +71,6 @@ static const struct option flags[] = {
     {NULL, 0, NULL, 0},
 };
 
-_Noreturn static void refuse(const char *flag, const char *bound)
-{
-	(void)fprintf(stderr, "callgate-bench: --%s: must be %s\n", flag, bound);
-	exit(2);
-}
-
-static uint64_t integer(const char *flag, int64_t least, int64_t most)
-{
-	int64_t value;
-	char bound[64];
-
-	if (!cg_view_parse_int(cg_view_of(optarg), &value) || value < least || value > most) {
-		(void)snprintf(bound, sizeof(bound), "%" PRId64 "..%" PRId64, least, most);
-		refuse(flag, bound);
-	}
-	return (uint64_t)value;
-}
-
-static double decimal(const char *flag, double most)
-{
-	char *end;
-	double value = strtod(optarg, &end);
-
-	if (end == optarg || *end != '\0' || !(value > 0 && value <= most)) {
-		char bound[64];
-
-		(void)snprintf(bound, sizeof(bound), "above 0, at most %.0f", most);
-		refuse(flag, bound);
-	}
-	return value;
-}
-
 static enum load_op operation(void)
 {
 	for (unsigned i = 0; i < LOAD_OP_COUNT; i++) {
@@ -109,7 +78,7 @@ static enum load_op operation(void)
 			return (enum load_op)i;
 		}
 	}
-	refuse("op", "authorize, settle, cycle, balance or health");
+	cg_flags_refuse("op", "authorize, settle, cycle, balance or health");
 }
 
 static void set_flag(struct load_options *options, int flag)
@@ -122,25 +91,25 @@ static void set_flag(struct load_options *options, int flag)
 		options->address = optarg;
 		return;
 	case FLAG_IN_FLIGHT:
-		options->in_flight = (uint32_t)integer("in-flight", 1, 65536);
+		options->in_flight = (uint32_t)cg_flags_integer("in-flight", 1, 65536);
 		return;
 	case FLAG_SECONDS:
-		options->seconds = decimal("seconds", 3600);
+		options->seconds = cg_flags_decimal("seconds", 3600);
 		return;
 	case FLAG_COUNT:
-		options->count = integer("count", 1, 100000000);
+		options->count = (uint64_t)cg_flags_integer("count", 1, 100000000);
 		return;
 	case FLAG_RATE:
-		options->rate = decimal("rate", 1e6);
+		options->rate = cg_flags_decimal("rate", 1e6);
 		return;
 	case FLAG_COMPANIES:
-		options->companies = (uint32_t)integer("companies", 1, 100000);
+		options->companies = (uint32_t)cg_flags_integer("companies", 1, 100000);
 		return;
 	case FLAG_PLAN:
 		options->plan = optarg;
 		return;
 	case FLAG_DEADLINE_MS:
-		options->deadline_ms = (uint32_t)integer("deadline-ms", 1, 600000);
+		options->deadline_ms = (uint32_t)cg_flags_integer("deadline-ms", 1, 600000);
 		return;
 	case FLAG_COMMITTED:
 		options->committed = true;
@@ -158,8 +127,7 @@ static void set_flag(struct load_options *options, int flag)
 		(void)fputs(usage, stdout);
 		exit(0);
 	default:
-		(void)fputs("callgate-bench: see --help\n", stderr);
-		exit(2);
+		cg_flags_refuse_unknown();
 	}
 }
 
@@ -180,12 +148,9 @@ static void read_options(int argc, char **argv, struct load_options *ret_options
 	while ((flag = getopt_long(argc, argv, "", flags, NULL)) != -1) {
 		set_flag(ret_options, flag);
 	}
-	if (optind != argc) {
-		(void)fprintf(stderr, "callgate-bench: %s: unexpected; see --help\n", argv[optind]);
-		exit(2);
-	}
+	cg_flags_refuse_rest(argc, argv);
 	if (ret_options->keep && ret_options->op != LOAD_AUTHORIZE) {
-		refuse("keep", "used with --op authorize");
+		cg_flags_refuse("keep", "used with --op authorize");
 	}
 	if (ret_options->op == LOAD_SETTLE && ret_options->count == 0) {
 		ret_options->count = 20000;

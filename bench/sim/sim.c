@@ -6,11 +6,12 @@
 #include "sim/sim.h"
 
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base.h"
+#include "flags.h"
+
+const char cg_flags_program[] = "callgate-sim";
 
 static const char usage[] =
     "callgate-sim: companies that speak the domain with running sidecars\n"
@@ -91,38 +92,6 @@ static const struct option flags[] = {
     {NULL, 0, NULL, 0},
 };
 
-_Noreturn static void refuse(const char *flag, const char *bound)
-{
-	(void)fprintf(stderr, "callgate-sim: --%s: must be %s\n", flag, bound);
-	exit(2);
-}
-
-static int64_t integer(const char *flag, int64_t least, int64_t most)
-{
-	int64_t value;
-	char bound[64];
-
-	if (!cg_view_parse_int(cg_view_of(optarg), &value) || value < least || value > most) {
-		(void)snprintf(bound, sizeof(bound), "%" PRId64 "..%" PRId64, least, most);
-		refuse(flag, bound);
-	}
-	return value;
-}
-
-static double decimal(const char *flag, double most)
-{
-	char *end;
-	double value = strtod(optarg, &end);
-
-	if (end == optarg || *end != '\0' || !(value > 0 && value <= most)) {
-		char bound[64];
-
-		(void)snprintf(bound, sizeof(bound), "above 0, at most %.0f", most);
-		refuse(flag, bound);
-	}
-	return value;
-}
-
 /* "5%" or "5": both are a twentieth. */
 static double share(const char *flag)
 {
@@ -131,7 +100,7 @@ static double share(const char *flag)
 
 	if (end == optarg || (*end != '\0' && strcmp(end, "%") != 0) ||
 	    !(value >= 0 && value <= 50)) {
-		refuse(flag, "0%..50%");
+		cg_flags_refuse(flag, "0%..50%");
 	}
 	return value / 100;
 }
@@ -139,7 +108,7 @@ static double share(const char *flag)
 static void add_address(struct sim_options *options)
 {
 	if (options->address_count == SIM_ADDRESSES_MAX) {
-		refuse("address", "given at most 4 times");
+		cg_flags_refuse("address", "given at most 4 times");
 	}
 	options->addresses[options->address_count++] = optarg;
 }
@@ -152,7 +121,7 @@ static double hostile(void)
 	if (strcmp(optarg, "full") == 0) {
 		return 0.5;
 	}
-	refuse("hostile", "honest or full");
+	cg_flags_refuse("hostile", "honest or full");
 }
 
 /* What happens to requests and calls; false where the flag is another one. */
@@ -160,22 +129,22 @@ static bool set_habit(struct sim_habits *habits, int flag)
 {
 	switch (flag) {
 	case FLAG_SEED:
-		habits->seed = (uint64_t)integer("seed", 0, INT64_MAX);
+		habits->seed = (uint64_t)cg_flags_integer("seed", 0, INT64_MAX);
 		return true;
 	case FLAG_COMPANIES:
-		habits->companies = (uint32_t)integer("companies", 1, 100000);
+		habits->companies = (uint32_t)cg_flags_integer("companies", 1, 100000);
 		return true;
 	case FLAG_RATE:
-		habits->calls_per_second = decimal("rate", 100000);
+		habits->calls_per_second = cg_flags_decimal("rate", 100000);
 		return true;
 	case FLAG_RING_MS:
-		habits->ring_max_ms = integer("ring-ms", 0, 60000);
+		habits->ring_max_ms = cg_flags_integer("ring-ms", 0, 60000);
 		return true;
 	case FLAG_TALK:
-		habits->talk_mean_ms = (int64_t)(decimal("talk", 3600) * 1000);
+		habits->talk_mean_ms = (int64_t)(cg_flags_decimal("talk", 3600) * 1000);
 		return true;
 	case FLAG_RESERVE_MS:
-		habits->reserve_ms = integer("reserve-ms", 1000, 3600000);
+		habits->reserve_ms = cg_flags_integer("reserve-ms", 1000, 3600000);
 		return true;
 	case FLAG_DUPLICATE:
 		habits->duplicate = share("duplicate");
@@ -193,10 +162,11 @@ static bool set_habit(struct sim_habits *habits, int flag)
 		habits->silent = share("silent");
 		return true;
 	case FLAG_TOPUP:
-		habits->topup_mean_ms = (int64_t)(decimal("topup", 86400) * 1000);
+		habits->topup_mean_ms = (int64_t)(cg_flags_decimal("topup", 86400) * 1000);
 		return true;
 	case FLAG_TOPUP_MICROS:
-		habits->topup_mean_micros = integer("topup-micros", 1, INT64_C(100000000000000));
+		habits->topup_mean_micros =
+		    cg_flags_integer("topup-micros", 1, INT64_C(100000000000000));
 		return true;
 	case FLAG_HOSTILE:
 		habits->hostile = hostile();
@@ -213,16 +183,17 @@ static void set_flag(struct sim_options *options, int flag)
 		add_address(options);
 		return;
 	case FLAG_FOR:
-		options->seconds = decimal("for", 86400);
+		options->seconds = cg_flags_decimal("for", 86400);
 		return;
 	case FLAG_PLAN:
 		options->plan = optarg;
 		return;
 	case FLAG_REACTION_MS:
-		options->reaction_ms = integer("reaction-ms", 0, 600000);
+		options->reaction_ms = cg_flags_integer("reaction-ms", 0, 600000);
 		return;
 	case FLAG_KILL:
-		options->kill_second = strcmp(optarg, "none") == 0 ? 0 : decimal("kill", 86400);
+		options->kill_second =
+		    strcmp(optarg, "none") == 0 ? 0 : cg_flags_decimal("kill", 86400);
 		return;
 	case FLAG_JSON:
 		options->json = true;
@@ -231,8 +202,7 @@ static void set_flag(struct sim_options *options, int flag)
 		(void)fputs(usage, stdout);
 		exit(0);
 	default:
-		(void)fputs("callgate-sim: see --help\n", stderr);
-		exit(2);
+		cg_flags_refuse_unknown();
 	}
 }
 
@@ -244,12 +214,13 @@ static void check_options(struct sim_options *options)
 		options->addresses[options->address_count++] = getenv("CALLGATE_ADDRESS");
 	}
 	if (options->address_count == 0) {
-		refuse("address", "given, or $CALLGATE_ADDRESS set");
+		cg_flags_refuse("address", "given, or $CALLGATE_ADDRESS set");
 	}
 	last = options->addresses[options->address_count - 1];
 	if (options->kill_second > 0 &&
 	    (options->address_count < 2 || strncmp(last, "unix:", strlen("unix:")) != 0)) {
-		refuse("kill", "used with two addresses or more, the last one a unix socket");
+		cg_flags_refuse(
+		    "kill", "used with two addresses or more, the last one a unix socket");
 	}
 }
 
@@ -284,10 +255,7 @@ static void read_options(int argc, char **argv, struct sim_options *ret_options)
 			set_flag(ret_options, flag);
 		}
 	}
-	if (optind != argc) {
-		(void)fprintf(stderr, "callgate-sim: %s: unexpected; see --help\n", argv[optind]);
-		exit(2);
-	}
+	cg_flags_refuse_rest(argc, argv);
 	check_options(ret_options);
 }
 
