@@ -2,7 +2,8 @@
  * A watcher whose token lies before what the ring holds reads for himself, one partition
  * after the other and a batch at a time, and the next batch only when he has taken the one
  * before.  A few readings are under way at once for all of them together, and what they
- * hold is bounded.
+ * hold is bounded.  Who waits for the same records takes them from the same reading: after a
+ * restart everybody comes back at about the same place.
  *
  * A watcher that waits is in `hungry` (for a lane), has a lane (for the store), or is in
  * `resting` (after a reading that failed, until the ticker's next beat).
@@ -18,6 +19,7 @@
 #define BATCH_BYTES_MAX (16u << 10)
 #define BYTES_MAX       (4u << 20) /* of all batches: then no more is read */
 #define PARTITION_NONE  UINT32_MAX
+#define SHARERS_MAX     64 /* of one reading, beside the watcher whose it is */
 
 static void on_read(struct cg_events_op *op);
 
@@ -164,11 +166,13 @@ static void take_batch(struct cg_watcher *watcher, const struct cg_events_op *op
 {
 	uint32_t count = 0;
 
+	const struct cg_position *at = &cg_watcher__mark(watcher, op->partition)->at;
 	watcher->batch_partition = op->partition;
 	watcher->batch_after = op->out.read.position;
 	for (uint32_t i = 0; i < op->out.read.count; i++) {
 		const struct cg_event *event = &op->in.read.events[i];
-		if (!cg_watcher__wants(watcher, &event->company, event->type)) {
+		if (!cg_watcher__wants(watcher, &event->company, event->type) ||
+		    cg_position_reaches(at, &event->position)) {
 			continue;
 		}
 		if (count == BATCH_MAX || watcher->batch_bytes >= BATCH_BYTES_MAX) {
@@ -185,9 +189,47 @@ static void take_batch(struct cg_watcher *watcher, const struct cg_events_op *op
 	}
 }
 
+static void take_answer(struct cg_watcher *watcher, const struct cg_events_op *op)
+{
+	take_batch(watcher, op);
+	if (cg_list_is_empty(&watcher->batch)) {
+		cg_watcher__mark(watcher, op->partition)->at = watcher->batch_after;
+	}
+	cg_watcher__make_ready(watcher);
+}
+
+/* Whether the reading begins where this watcher is or before, and leads farther. */
+static bool may_share(struct cg_watcher *watcher, const struct cg_events_op *op)
+{
+	if (wanted_partition(watcher) != op->partition) {
+		return false;
+	}
+	const struct cg_position *at = &cg_watcher__mark(watcher, op->partition)->at;
+	return cg_position_reaches(at, &op->in.read.after) &&
+	    cg_position_reaches(&op->out.read.position, at) &&
+	    !cg_position_equal(&op->out.read.position, at);
+}
+
+static void share(struct cg_events *events, const struct cg_events_op *op)
+{
+	struct cg_list *next = NULL;
+	uint32_t looks = 0;
+
+	for (struct cg_list *link = events->hungry.next;
+	     link != &events->hungry && looks < SHARERS_MAX && events->batches_bytes < BYTES_MAX;
+	     link = next, looks++) {
+		struct cg_watcher *watcher = CG_CONTAINER_OF(link, struct cg_watcher, hungry_link);
+		next = link->next;
+		if (may_share(watcher, op)) {
+			cg_list_remove(link);
+			take_answer(watcher, op);
+		}
+	}
+}
+
 static void on_answer(struct cg_watcher *watcher, const struct cg_events_op *op)
 {
-	struct cg_mark *mark = cg_watcher__mark(watcher, op->partition);
+	const struct cg_mark *mark = cg_watcher__mark(watcher, op->partition);
 
 	if (op->status == CG_OUT_OF_RANGE) {
 		cg_watcher__end(watcher, CG_WATCH_END_TOO_OLD);
@@ -200,11 +242,7 @@ static void on_answer(struct cg_watcher *watcher, const struct cg_events_op *op)
 		return;
 	}
 	cg_ticker__saw_clock(watcher->events, op->now_ms);
-	take_batch(watcher, op);
-	if (cg_list_is_empty(&watcher->batch)) {
-		mark->at = watcher->batch_after;
-	}
-	cg_watcher__make_ready(watcher);
+	take_answer(watcher, op);
 }
 
 static void on_read(struct cg_events_op *op)
@@ -221,6 +259,9 @@ static void on_read(struct cg_events_op *op)
 	if (watcher != NULL) {
 		watcher->lane = NULL;
 		on_answer(watcher, op);
+	}
+	if (op->status == CG_OK) {
+		share(lane->events, op);
 	}
 	cg_catchup__pump(lane->events);
 }

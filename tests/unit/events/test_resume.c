@@ -424,6 +424,55 @@ static void test_what_is_read_for_those_who_catch_up_is_bounded(void **state)
 	free(crowd.clients);
 }
 
+/*
+ * Goal: when a sidecar is gone, those who watched there come back at once elsewhere, and cost
+ * about as many readings as one of them would.
+ */
+static void test_those_who_come_back_together_share_their_readings(void **state)
+{
+	enum {
+		HAPPENED = 1000
+	};
+	struct fake_room *room = *state;
+	struct fake_part *part = &room->store.parts[fake_partition(1)];
+	struct crowd crowd = {
+	    .room = room, .clients = calloc(RESUMING, sizeof *crowd.clients), .each = 1};
+
+	fake_room_up(room);
+	open_at_now(room, &crowd.clients[0], ALL);
+	fake_room_down(room);
+	for (unsigned i = 0; i < HAPPENED; i++) {
+		fake_store_happen(&room->store, 1, CG_EVENT_CUT_OFF);
+	}
+	fake_room_up(room);
+	for (uint32_t i = 1; i < RESUMING; i++) {
+		fake_client_init(&crowd.clients[i]);
+		memcpy(crowd.clients[i].token, crowd.clients[0].token, crowd.clients[0].token_len);
+		crowd.clients[i].token_len = crowd.clients[0].token_len;
+	}
+	/* A tenth want all of it, the others the last one alone. */
+	uint32_t other = 2;
+	while (fake_partition(other) != fake_partition(1)) {
+		other++;
+	}
+	fake_store_happen(&room->store, other, CG_EVENT_CUT_OFF);
+	part->reads = 0;
+	for (uint32_t i = 0; i < RESUMING; i++) {
+		assert_int_equal(
+		    fake_client_open(&crowd.clients[i], room->events, i % 10 == 0 ? 1 : other),
+		    CG_OK);
+	}
+	assert_true(fake_room_until(room, crowd_is_told, &crowd));
+	/* Four for each, were each to read alone; one who takes all of it sixteen at most. */
+	assert_in_range(part->reads, 4, 150);
+	for (uint32_t i = 0; i < RESUMING; i++) {
+		assert_int_equal(crowd.clients[i].disorder, 0);
+		fake_client_close(&crowd.clients[i]);
+		fake_client_deinit(&crowd.clients[i]);
+	}
+	free(crowd.clients);
+}
+
 #define CLIENTS 8
 
 /* A world that goes by its seed alone, but for how the loop's turns fall. */
@@ -606,6 +655,7 @@ int main(void)
 	    TEST(test_the_reading_of_those_who_left_ends_nobody),
 	    TEST(test_a_gap_that_nobody_watched_is_read),
 	    TEST(test_what_is_read_for_those_who_catch_up_is_bounded),
+	    TEST(test_those_who_come_back_together_share_their_readings),
 	    TEST(test_nothing_is_lost_in_any_order_of_things),
 	};
 
