@@ -70,6 +70,11 @@ static void read_entries(struct fake_partition *p, struct cg_partition_op *op)
 		i++;
 	}
 	while (i < p->count && op->out.read.count < op->in.read.entries_max) {
+		if (p->entries[i].id.n == p->unreadable_n) {
+			op->out.read.is_unreadable = true;
+			p->unreadable_count++;
+			break;
+		}
 		op->in.read.entries[op->out.read.count++] = p->entries[i++];
 	}
 	op->out.read.more = i < p->count;

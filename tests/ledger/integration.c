@@ -359,6 +359,41 @@ static void test_an_older_history_is_copied_and_dropped(void **state)
 	recover_older_history(false, 48);
 }
 
+static bool has_met_it(struct driver *d)
+{
+	return d->store.partitions[0].unreadable_count >= 2; /* and has tried again */
+}
+
+/* What cannot be copied is not dropped: nobody is charged for what only an operator can read. */
+static void test_an_older_history_that_cannot_be_read_stays(void **state)
+{
+	(void)state;
+	struct driver *d = begin();
+	struct cg_partition_listener store = cg_ledger_partition_listener(d->ledger);
+	struct books books = {.company = company_of(300)};
+	struct fake_partition *p = &d->store.partitions[0];
+	uint32_t drops = p->drop_count;
+
+	struct cg_entry entry = entry_of(&books, CG_ENTRY_USAGE, -1, "odd-1");
+	p->unreadable_n = fake_store_append(&d->store, 0, &entry).n;
+	(void)driver_number(d,
+	    "update callgate.cursors set epoch = epoch + 1, served = served + 1"
+	    " where partition = 0 returning 1");
+	store.on_refused(store.owner, 0);
+	p->unreadable_count = 0;
+	assert_true(driver_wait(d, has_met_it, 20000));
+	assert_int_equal(p->drop_count, drops);
+	assert_false(every_partition_is_served(d));
+	p->unreadable_n = 0;
+	assert_true(driver_wait(d, every_partition_is_served, 20000));
+	assert_int_equal(p->drop_count, drops + 1);
+	assert_int_equal(
+	    driver_number(
+	        d, "select count(*) from callgate.orphans where reference_id = 'odd-1'::bytea"),
+	    1);
+	driver_stop(d);
+}
+
 static void test_an_older_history_is_dropped_after_a_recovery_that_did_not_finish(void **state)
 {
 	(void)state;
@@ -537,6 +572,7 @@ int main(void)
 	    cmocka_unit_test(test_a_flushed_store_is_recovered_and_calls_go_on),
 	    cmocka_unit_test(test_a_restarted_store_keeps_its_history),
 	    cmocka_unit_test(test_an_older_history_is_copied_and_dropped),
+	    cmocka_unit_test(test_an_older_history_that_cannot_be_read_stays),
 	    cmocka_unit_test(test_an_older_history_is_dropped_after_a_recovery_that_did_not_finish),
 	    cmocka_unit_test(test_a_refused_text_costs_its_payload_alone),
 	    cmocka_unit_test(test_a_refused_reference_sets_its_wallet_aside_and_no_other),
