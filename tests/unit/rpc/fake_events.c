@@ -29,8 +29,7 @@ struct cg_events {
 	struct cg_loop *loop;
 	struct cg_hook *hook;
 	struct cg_list watchers;
-	uint32_t watcher_count;
-	uint32_t watchers_max;
+	struct cg_slab slab;
 	uint64_t told_count;
 	uint64_t sent_count;
 	bool is_ending;
@@ -173,20 +172,18 @@ enum cg_status cg_events_watch(struct cg_events *events, const struct cg_watch_i
 	if (events->is_ending) {
 		return CG_CLOSING;
 	}
-	if (events->watcher_count == events->watchers_max) {
+	struct cg_watcher *watcher = cg_slab_take(&events->slab);
+	if (watcher == NULL) {
 		return CG_FULL;
 	}
-	struct cg_watcher *watcher = calloc(1, sizeof *watcher);
-	CG_ASSERT(watcher != NULL);
 	*watcher = (struct cg_watcher){
 	    .events = events, .sink = sink, .owner = owner, .in = *in, .wants_beat = true};
 	enum cg_status status = read_token(watcher, in->resume_token, err);
 	if (status != CG_OK) {
-		free(watcher);
+		cg_slab_give(&events->slab, watcher);
 		return status;
 	}
 	cg_list_append(&events->watchers, &watcher->link);
-	events->watcher_count++;
 	cg_hook_request(events->hook);
 	*ret_watcher = watcher;
 	return CG_OK;
@@ -203,8 +200,7 @@ void cg_watcher_sent(struct cg_watcher *watcher)
 void cg_watcher_close(struct cg_watcher *watcher)
 {
 	cg_list_remove(&watcher->link);
-	watcher->events->watcher_count--;
-	free(watcher);
+	cg_slab_give(&watcher->events->slab, watcher);
 }
 
 void cg_events_end_watchers(struct cg_events *events)
@@ -219,7 +215,7 @@ struct cg_events *fake_events_create(struct cg_loop *loop, uint32_t watchers_max
 
 	CG_ASSERT(events != NULL);
 	events->loop = loop;
-	events->watchers_max = watchers_max;
+	CG_ASSERT(cg_slab_init(&events->slab, sizeof(struct cg_watcher), watchers_max) == CG_OK);
 	cg_list_init(&events->watchers);
 	events->hook = cg_hook_create(loop, on_turn, events);
 	return events;
@@ -229,6 +225,7 @@ void fake_events_destroy(struct cg_events *events)
 {
 	CG_ASSERT(cg_list_is_empty(&events->watchers));
 	cg_hook_close(events->hook);
+	cg_slab_deinit(&events->slab);
 	free(events);
 }
 
@@ -262,7 +259,7 @@ void fake_events_end(struct cg_events *events, enum cg_watch_end why)
 
 uint32_t fake_events_watcher_count(const struct cg_events *events)
 {
-	return events->watcher_count;
+	return cg_slab_taken_count(&events->slab);
 }
 
 uint64_t fake_events_sent_count(const struct cg_events *events)
