@@ -2,6 +2,7 @@
 #include "rpc/listener.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -303,6 +304,45 @@ void cg_rpc_listener_stop(struct cg_rpc_listener *listener)
 			(void)unlink(listener->path);
 		}
 	}
+}
+
+/* Accepted sockets have the listener's own address. */
+static bool is_of(const struct cg_rpc_listener *l, int fd)
+{
+	struct sockaddr_storage address = {0};
+	socklen_t len = sizeof address;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
+		return false;
+	}
+	if (address.ss_family == AF_UNIX) {
+		const struct sockaddr_un *local = (const struct sockaddr_un *)&address;
+		return l->path[0] != '\0' &&
+		    strncmp(local->sun_path, l->path, sizeof local->sun_path) == 0;
+	}
+	/* The port stands at the same place in both kinds of address. */
+	return l->port != 0 && (address.ss_family == AF_INET || address.ss_family == AF_INET6) &&
+	    ntohs(((const struct sockaddr_in *)&address)->sin_port) == l->port;
+}
+
+uint32_t cg_rpc_listener_cut(struct cg_rpc_listener *listener)
+{
+	DIR *open_ones = opendir("/proc/self/fd");
+	uint32_t count = 0;
+
+	if (open_ones == NULL) {
+		return 0;
+	}
+	for (const struct dirent *entry = readdir(open_ones); entry != NULL;
+	     entry = readdir(open_ones)) {
+		int64_t fd = 0;
+		if (cg_view_parse_int(cg_view_of(entry->d_name), &fd) && fd <= INT32_MAX &&
+		    is_of(listener, (int)fd) && shutdown((int)fd, SHUT_RDWR) == 0) {
+			count++;
+		}
+	}
+	(void)closedir(open_ones);
+	return count;
 }
 
 void cg_rpc_listener_close(struct cg_rpc_listener *listener)

@@ -28,6 +28,12 @@ uint16_t cg_rpc_listener_port(const struct cg_rpc_listener *listener);
 /* Accepts no more; the path is gone, the lock on it is kept. */
 void cg_rpc_listener_stop(struct cg_rpc_listener *listener);
 
+/*
+ * Shuts down every socket that was accepted here and is still there, whoever owns it by now;
+ * how many.  For the very end: after cg_rpc_listener_stop().
+ */
+uint32_t cg_rpc_listener_cut(struct cg_rpc_listener *listener);
+
 /* Stops, and lets go of the path. */
 void cg_rpc_listener_close(struct cg_rpc_listener *listener);
 

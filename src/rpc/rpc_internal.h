@@ -34,6 +34,9 @@
 /* A watch that ends may say why for this long, behind the message that is under way. */
 #define CG_WATCH_ENDING_MAX_MS 1000
 
+/* At the very end: what is still connected so long after all calls were cancelled is cut. */
+#define CG_CUT_AFTER_MS 500
+
 /*
  * gRPC answers what arrives while it shuts down with CANCELLED, which callers do not retry.
  * So a server that closes refuses first, with UNAVAILABLE, until nothing has come for this
@@ -173,6 +176,7 @@ struct cg_rpc_server {
 	struct cg_log_limit refusals[CG_REFUSAL_COUNT];
 
 	struct cg_rpc_op shutdown;
+	bool has_cancelled;
 	bool connections_ended;
 	struct cg_timer *closing; /* the next look while lingering, then the end of the grace */
 	uint64_t linger_until_ms;

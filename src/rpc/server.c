@@ -196,8 +196,15 @@ static void on_closing_timer(void *owner)
 {
 	struct cg_rpc_server *server = owner;
 
-	if (server->state == CG_SERVER_CLOSING) {
+	if (server->state == CG_SERVER_CLOSING && !server->has_cancelled) {
+		server->has_cancelled = true;
 		grpc_server_cancel_all_calls(server->grpc);
+		cg_timer_start(server->closing, CG_CUT_AFTER_MS);
+	} else if (server->state == CG_SERVER_CLOSING) {
+		/* gRPC ends no connection while a write is under way, and a peer may never read. */
+		cg_log(CG_LOG_WARN, "connections that do not end were cut", "count",
+		    cg_log_int(cg_rpc_listener_cut(server->listener)), NULL);
+		cg_timer_start(server->closing, CG_CUT_AFTER_MS);
 	} else if (server->state == CG_SERVER_LINGERING) {
 		cg_timer_start(server->closing, CG_QUIET_MS / 2);
 	}
