@@ -20,7 +20,7 @@ def shifted_clock_library():
     """tests/support/shifted_clock.c, built without sanitizers: it goes into a foreign program."""
     library = pathlib.Path(tempfile.mkdtemp(prefix="cg-clock-", dir="/tmp")) / "shifted_clock.so"
     source = pathlib.Path(__file__).with_name("shifted_clock.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library,
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library,
                     source], check=True)
     return library
 
