@@ -325,6 +325,11 @@ static bool is_of(const struct cg_rpc_listener *l, int fd)
 	    ntohs(((const struct sockaddr_in *)&address)->sin_port) == l->port;
 }
 
+bool cg_rpc_listener_cut_peer(const struct cg_rpc_listener *listener, int fd)
+{
+	return fd >= 0 && is_of(listener, fd) && shutdown(fd, SHUT_RDWR) == 0;
+}
+
 uint32_t cg_rpc_listener_cut(struct cg_rpc_listener *listener)
 {
 	DIR *open_ones = opendir("/proc/self/fd");

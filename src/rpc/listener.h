@@ -28,6 +28,9 @@ uint16_t cg_rpc_listener_port(const struct cg_rpc_listener *listener);
 /* Accepts no more; the path is gone, the lock on it is kept. */
 void cg_rpc_listener_stop(struct cg_rpc_listener *listener);
 
+/* Shuts down one socket that was accepted here; false where it is none of ours. */
+bool cg_rpc_listener_cut_peer(const struct cg_rpc_listener *listener, int fd);
+
 /*
  * Shuts down every socket that was accepted here and is still there, whoever owns it by now;
  * how many.  For the very end: after cg_rpc_listener_stop().

@@ -34,6 +34,10 @@
 /* A watch that ends may say why for this long, behind the message that is under way. */
 #define CG_WATCH_ENDING_MAX_MS 1000
 
+/* What is under way of a call that has ended: a peer that takes nothing off its connection for so
+ * long loses it, since gRPC would keep the call until then. */
+#define CG_UNREAD_MAX_MS 5000
+
 /* At the very end: what is still connected so long after all calls were cancelled is cut. */
 #define CG_CUT_AFTER_MS 500
 
@@ -105,6 +109,8 @@ struct cg_rpc_slot {
 	grpc_byte_buffer *payload;
 	int cancelled; /* written by core when the call ends */
 	uint64_t replied_at_ms;
+	bool is_cancelled;   /* REPLYING, for too long */
+	int peer_fd;         /* where it is cancelled: the connection's */
 	struct cg_list link; /* in free_slots, or in replying */
 };
 
@@ -122,14 +128,14 @@ struct cg_rpc_watch {
 	enum cg_watch_state state;
 	bool has_begun;  /* the answer's headers have been sent */
 	bool is_sending; /* `sent` is under way: a message, or the status */
-	bool is_closed;  /* `closed` has come */
 	struct cg_rpc_server *server;
 	grpc_call *call;
 	struct cg_watcher *watcher; /* OPEN */
 	enum cg_watch_end why;      /* ENDING */
-	uint64_t ending_at_ms;
-	int cancelled;       /* written by core when the call ends */
-	struct cg_list link; /* in watches_ending, or in none */
+	uint64_t ending_at_ms;      /* ENDING: since when; GONE: likewise */
+	int peer_fd;                /* the connection's */
+	int cancelled;              /* written by core when the call ends */
+	struct cg_list link;        /* in watches_ending, in watches_gone, or in none */
 };
 
 enum cg_server_state {
@@ -145,6 +151,7 @@ enum cg_refusal {
 	CG_REFUSAL_CLOSING,
 	CG_REFUSAL_LISTING,
 	CG_REFUSAL_WATCHERS,
+	CG_REFUSAL_UNREADING,
 	CG_REFUSAL_COUNT
 };
 
@@ -171,6 +178,7 @@ struct cg_rpc_server {
 	struct cg_slab bodies;
 	struct cg_slab watches;
 	struct cg_list watches_ending; /* oldest first */
+	struct cg_list watches_gone;   /* whose last message is under way all the same; likewise */
 	struct cg_rpc_decoder decoder;
 	size_t listings_bytes;
 	struct cg_log_limit refusals[CG_REFUSAL_COUNT];
@@ -242,6 +250,18 @@ void cg_listing__on_call(struct cg_request *req, const struct cg_call *call);
 /* The page as the answer's bytes; the listing is empty afterwards. */
 grpc_slice cg_listing__take(struct cg_rpc_body *body, const ProtobufCMessage *rest);
 void cg_listing__drop(struct cg_rpc_body *body);
+
+/*
+ * The descriptor of the connection that this call came on, as gRPC calls a connection that was
+ * handed to it ("fd:17"); it knows no more once the call has ended.  -1: not known.
+ */
+int cg_server__peer_fd(grpc_call *call);
+
+/*
+ * Cuts a connection, and with it whatever is on it.  Something of a call on it must be under
+ * way, or the descriptor might be somebody else's by now.
+ */
+void cg_server__cut_peer(struct cg_rpc_server *server, int peer_fd);
 
 /* One line in the log per second and kind. */
 void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refusal);

@@ -7,6 +7,7 @@
 
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
 
 #include "rpc/channel_args.h"
@@ -55,6 +56,7 @@ void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refus
 	    [CG_REFUSAL_CLOSING] = "requests refused: shutting down",
 	    [CG_REFUSAL_LISTING] = "listings refused: too many are in flight",
 	    [CG_REFUSAL_WATCHERS] = "watches refused: there are too many",
+	    [CG_REFUSAL_UNREADING] = "connections cut: their peers do not read",
 	};
 	uint64_t held_back = 0;
 
@@ -62,6 +64,28 @@ void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refus
 	        &server->refusals[refusal], cg_loop_now_ms(server->loop), 1000, &held_back)) {
 		cg_log(
 		    CG_LOG_WARN, whats[refusal], "held_back", cg_log_int((int64_t)held_back), NULL);
+	}
+}
+
+int cg_server__peer_fd(grpc_call *call)
+{
+	static const char prefix[] = "fd:";
+	char *peer = grpc_call_get_peer(call);
+	int64_t fd = -1;
+
+	if (peer == NULL || strncmp(peer, prefix, sizeof prefix - 1) != 0 ||
+	    !cg_view_parse_int(cg_view_of(peer + sizeof prefix - 1), &fd) || fd < 0 ||
+	    fd > INT32_MAX) {
+		fd = -1;
+	}
+	gpr_free(peer);
+	return (int)fd;
+}
+
+void cg_server__cut_peer(struct cg_rpc_server *server, int peer_fd)
+{
+	if (cg_rpc_listener_cut_peer(server->listener, peer_fd)) {
+		cg_server__note_refusal(server, CG_REFUSAL_UNREADING);
 	}
 }
 
@@ -267,6 +291,7 @@ enum cg_status cg_rpc_server_open(struct cg_loop *loop, const struct cg_rpc_conf
 	status = cg_slab_init(&server->watches, sizeof(struct cg_rpc_watch), config->watchers_max);
 	CG_ASSERT(status == CG_OK);
 	cg_list_init(&server->watches_ending);
+	cg_list_init(&server->watches_gone);
 	cg_rpc_decoder_init(&server->decoder, cg_loop_clock_ns() ^ (uintptr_t)server);
 	server->closing = cg_timer_create(loop, on_closing_timer, server);
 

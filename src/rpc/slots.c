@@ -141,6 +141,7 @@ static void start_reply(struct cg_rpc_slot *slot, const grpc_op *ops, size_t op_
 	move(slot, CG_SLOT_REPLYING);
 	slot->op.done = on_replied;
 	slot->replied_at_ms = cg_loop_now_ms(server->loop);
+	slot->is_cancelled = false;
 	cg_list_append(&server->replying, &slot->link);
 	cg_rpc_bridge_expect(server->bridge);
 	grpc_call_error error = grpc_call_start_batch(slot->call, ops, op_count, &slot->op, NULL);
@@ -238,7 +239,13 @@ void cg_slots__cancel_stuck(struct cg_rpc_server *server)
 		if (slot->replied_at_ms + CG_REPLY_MAX_MS > now_ms) {
 			return;
 		}
-		(void)grpc_call_cancel(slot->call, NULL);
+		if (!slot->is_cancelled) {
+			slot->is_cancelled = true;
+			slot->peer_fd = cg_server__peer_fd(slot->call);
+			(void)grpc_call_cancel(slot->call, NULL);
+		} else if (slot->replied_at_ms + CG_REPLY_MAX_MS + CG_UNREAD_MAX_MS <= now_ms) {
+			cg_server__cut_peer(server, slot->peer_fd);
+		}
 	}
 }
 

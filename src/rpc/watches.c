@@ -10,7 +10,8 @@
  * hold one message and no more.  ENDING waits for a message that is under way, LEAVING for
  * the end of the call; neither for longer than CG_WATCH_ENDING_MAX_MS, after which the call
  * is cut off with the same status, which then overtakes what is stuck.  GONE waits for what
- * is under way, and the watch is given back.
+ * is under way, but no longer than CG_UNREAD_MAX_MS: then the connection is cut, which ends it.
+ * And the watch is given back.
  *
  * The end of the call is listened for from the beginning, on its own: a peer that hangs up,
  * or whose deadline passes (gRPC itself answers DEADLINE_EXCEEDED), frees its watcher at once.
@@ -89,6 +90,7 @@ static void send_status(struct cg_rpc_watch *watch)
 static void give_back_if_over(struct cg_rpc_watch *watch)
 {
 	if (watch->state == CG_WATCH_GONE && !watch->is_sending) {
+		cg_list_remove(&watch->link);
 		grpc_call_unref(watch->call);
 		cg_slab_give(&watch->server->watches, watch);
 	}
@@ -128,6 +130,8 @@ static void on_closed(struct cg_rpc_op *op, bool ok)
 	}
 	cg_list_remove(&watch->link);
 	move(watch, CG_WATCH_GONE);
+	watch->ending_at_ms = cg_loop_now_ms(watch->server->loop);
+	cg_list_append(&watch->server->watches_gone, &watch->link);
 	give_back_if_over(watch);
 }
 
@@ -171,6 +175,7 @@ static void begin(struct cg_rpc_watch *watch, struct cg_rpc_slot *slot)
 	    .data.recv_close_on_server.cancelled = &watch->cancelled};
 
 	watch->call = cg_slot__hand_over(slot);
+	watch->peer_fd = cg_server__peer_fd(watch->call);
 	start(watch, &watch->closed, &close, 1);
 }
 
@@ -236,10 +241,26 @@ void cg_watches__on_request(struct cg_rpc_slot *slot)
 	begin(watch, slot);
 }
 
+static void cut_those_who_do_not_read(struct cg_rpc_server *server, uint64_t now_ms)
+{
+	struct cg_list *link;
+
+	while ((link = server->watches_gone.next) != &server->watches_gone) {
+		struct cg_rpc_watch *watch = CG_CONTAINER_OF(link, struct cg_rpc_watch, link);
+		if (watch->ending_at_ms + CG_UNREAD_MAX_MS > now_ms) {
+			return;
+		}
+		cg_list_remove(link); /* Once is enough; `sent` follows. */
+		cg_server__cut_peer(server, watch->peer_fd);
+	}
+}
+
 void cg_watches__cancel_stuck(struct cg_rpc_server *server)
 {
 	uint64_t now_ms = cg_loop_now_ms(server->loop);
 	struct cg_list *link;
+
+	cut_those_who_do_not_read(server, now_ms);
 
 	while ((link = server->watches_ending.next) != &server->watches_ending) {
 		struct cg_rpc_watch *watch = CG_CONTAINER_OF(link, struct cg_rpc_watch, link);

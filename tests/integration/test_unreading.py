@@ -54,22 +54,42 @@ def connected(path):
     return wait_until(once, 10)
 
 
+def stuck_peers(stack, company, peers):
+    """Each opens a watch, is told more than the kernel holds for it, and reads nothing."""
+    client = stack.client
+    good = Watcher(client, company).begin()
+    for _ in range(PEERS):
+        peer = peers.enter_context(connected(str(stack.sidecar.socket)))
+        peer.sendall(watch_request(company))
+    meta = {"filler": "x" * 4_000}
+    for n in range(200):
+        client.authorize(company, f"c{n}", meta=meta)
+        client.cancel(company, f"c{n}")
+    good.wait_for(400, pb.EVENT_TYPE_CALL_AUTHORIZED, pb.EVENT_TYPE_CALL_CANCELLED)
+
+
+def test_who_never_reads_gives_his_place_back(make_stack):
+    stack = make_stack(lifecycle_events="1", watch_slow_ms="1000", watch_kept="500",
+                       watchers_max=str(PEERS + 1))
+    company = stack.client.funded(PLENTY)
+    with contextlib.ExitStack() as peers:
+        stuck_peers(stack, company, peers)
+        others = [Watcher(stack.client, company) for _ in range(PEERS)]
+
+        def all_watch():
+            for n, other in enumerate(others):
+                if not other.thread.is_alive():
+                    others[n] = Watcher(stack.client, company)
+            return all(other.token for other in others)
+        wait_until(all_watch, 30, "the places of those who do not read", every=0.2)
+
+
 def test_who_never_reads_does_not_keep_the_sidecar_from_ending(make_stack):
     stack = make_stack(lifecycle_events="1", watch_slow_ms="1000", watch_kept="500",
                        drain_ms="1000")
-    client = stack.client
-    company = client.funded(PLENTY)
-    good = Watcher(client, company).begin()
+    company = stack.client.funded(PLENTY)
     with contextlib.ExitStack() as peers:
-        for _ in range(PEERS):
-            peer = peers.enter_context(connected(str(stack.sidecar.socket)))
-            peer.sendall(watch_request(company))
-        # Enough to fill what the kernel holds for each of them.
-        meta = {"filler": "x" * 4_000}
-        for n in range(200):
-            client.authorize(company, f"c{n}", meta=meta)
-            client.cancel(company, f"c{n}")
-        good.wait_for(400, pb.EVENT_TYPE_CALL_AUTHORIZED, pb.EVENT_TYPE_CALL_CANCELLED)
+        stuck_peers(stack, company, peers)
         begun = time.monotonic()
         assert stack.sidecar.terminate(timeout=20) == 0
         assert time.monotonic() - begun < 10
