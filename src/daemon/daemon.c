@@ -95,6 +95,13 @@ static void wake_gate(void *owner)
 	}
 }
 
+static void poke_events(void *owner, uint32_t partition)
+{
+	struct daemon *d = owner;
+
+	cg_events_poke(d->events, partition);
+}
+
 static void on_drained(void *owner)
 {
 	struct daemon *d = owner;
@@ -174,6 +181,7 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 	    .receipts_max = (uint32_t)config->receipts_max,
 	    .lifecycle_events = config->lifecycle_events != 0,
 	    .wake = wake_gate,
+	    .wrote = poke_events,
 	    .wake_owner = d,
 	};
 

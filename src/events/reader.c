@@ -13,7 +13,8 @@
 #include "events/events_internal.h"
 
 #define READ_WAIT_MS 2000
-#define POKE_MS      2
+/* What is written within so long is read at once: under load a reading is not made per entry. */
+#define POKE_MS 20
 
 #define UNREADABLE_INTERVAL_MS 10000
 

@@ -193,6 +193,10 @@ void cg_ask__kick(struct cg_request *req)
 	struct cg_ledger_port *ledger = req->work.gate->ledger;
 
 	ledger->kick(ledger, cg_round__partition(req));
+	if (req->work.gate->config.wrote != NULL) {
+		req->work.gate->config.wrote(
+		    req->work.gate->config.wake_owner, cg_round__partition(req));
+	}
 }
 
 static void on_committed(struct cg_ledger_op *op)

@@ -30,7 +30,9 @@ struct cg_gate_config {
 	 * regular tick.
 	 */
 	void (*wake)(void *owner);
-	void *wake_owner;
+	/* An entry was just written in this partition: watchers may want to hear.  NULL: nobody. */
+	void (*wrote)(void *owner, uint32_t partition);
+	void *wake_owner; /* of both */
 };
 
 /* Aborts where the heap is empty; the ports must outlive the gate. */
