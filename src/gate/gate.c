@@ -36,6 +36,7 @@ struct cg_gate *cg_gate_create(const struct cg_gate_config *config, struct cg_st
 	cg_order__init(gate);
 	cg_terms_cache__init(gate);
 	cg_receipts__init(gate);
+	cg_plan_news__init(gate);
 	return gate;
 }
 
@@ -125,6 +126,7 @@ void cg_gate_tick(struct cg_gate *gate)
 	cg_answer__flush(gate);
 	cg_plans__tick(gate);
 	cg_terms_cache__tick(gate);
+	cg_plan_news__tick(gate);
 }
 
 void cg_gate_destroy(struct cg_gate *gate)
@@ -135,6 +137,7 @@ void cg_gate_destroy(struct cg_gate *gate)
 	cg_order__deinit(gate);
 	cg_terms_cache__deinit(gate);
 	cg_receipts__deinit(gate);
+	cg_plan_news__deinit(gate);
 	cg_terms_snapshot_free(gate->terms);
 	free(gate);
 }

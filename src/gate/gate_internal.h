@@ -113,6 +113,13 @@ struct cg_gate {
 
 	struct cg_slab receipts;
 	struct cg_list receipts_busy;
+
+	/* plan_news.c: how far the cached wallets have been told of a change of plans. */
+	struct {
+		struct cg_slab tellings;
+		uint32_t bucket;
+		bool is_walking;
+	} news;
 	struct cg_log_limit plan_log;
 };
 
@@ -210,6 +217,12 @@ void cg_ask__await(struct cg_request *req, const struct cg_entry_id *id, struct 
 
 /* The store has written an entry for this request. */
 void cg_ask__kick(struct cg_request *req);
+
+/* plan_news.c */
+void cg_plan_news__init(struct cg_gate *gate);
+void cg_plan_news__deinit(struct cg_gate *gate);
+void cg_plan_news__begin(struct cg_gate *gate);
+void cg_plan_news__tick(struct cg_gate *gate);
 
 /* plans.c: what the snapshot says of one wallet. */
 

@@ -35,8 +35,12 @@ static void on_terms_read(struct cg_ledger_op *op)
 		cg_terms_snapshot_free(op->out.terms);
 		return;
 	}
+	bool is_change = gate->terms != NULL;
 	cg_terms_snapshot_free(gate->terms);
 	gate->terms = op->out.terms;
+	if (is_change) {
+		cg_plan_news__begin(gate);
+	}
 	cg_log(CG_LOG_INFO, "terms read", "plans", cg_log_int(gate->terms->plan_count), "rates",
 	    cg_log_int(gate->terms->rate_count), NULL);
 	if (gate->are_terms_due) {

@@ -19,7 +19,8 @@
 		}                                                                                  \
 	}
 
-#define FLAG_ANNOUNCES 8u
+#define FLAG_ANNOUNCES    8u
+#define FLAG_ONLY_PRESENT 16u
 
 static const struct cg_wire_function functions[CG_STORE_VERB_COUNT] = {
     [CG_STORE_AUTHORIZE] = FUNCTION("authorize", 7, WRITING_KEYS),
@@ -182,7 +183,8 @@ static void put_load(struct cg_buffer *out, const struct cg_store_op *op)
 	put_terms(out, &op->terms);
 	cg_wire_put_int(out, in->posted.micros);
 	cg_buffer_uint(out, in->version, 8);
-	cg_buffer_uint(out, bit(in->announces, FLAG_ANNOUNCES), 1);
+	cg_buffer_uint(
+	    out, bit(in->announces, FLAG_ANNOUNCES) | bit(in->only_present, FLAG_ONLY_PRESENT), 1);
 }
 
 static void put_calls(struct cg_buffer *out, const struct cg_store_op *op)

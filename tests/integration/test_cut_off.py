@@ -175,6 +175,23 @@ def test_a_raised_limit_moves_the_end_at_once(two):
     assert client.balance(company).exhausts_at_ms == ends_at + 5 * 60_000
 
 
+@pytest.mark.parametrize("change", ["credit_unlimited = true", "credit_limit_micros = 900000000", "shadow = true"])
+def test_a_changed_plan_reaches_calls_that_nobody_asks_about(two, change):
+    """In both sidecars' caches, in neither's requests: the cut-off is lifted all the same."""
+    client = two.client
+    company = wallet_for(client, 1, calls=1)
+    watcher = Watcher(client, company).begin()
+    ends_at = talk(client, company, "a")
+    check_told([watcher], company, ["a"], ends_at)
+    two.sql(f"update callgate.plans set {change} where plan_id = %s", [PLAN])
+    changed_at = time.time() * 1000
+    wait_until(lambda: time.time() * 1000 > changed_at + 4_000, 10, "four repeats, if there were any")
+    late = [e for e in watcher.of(pb.EVENT_TYPE_CUT_OFF)
+            if e.at_ms > changed_at + 1_500 and not e.shadow]
+    assert not late
+    check_invariants(two)
+
+
 def test_what_costs_nothing_and_what_has_no_end_is_never_cut_off(two):
     two.add_plan("tests-cut-free", rate=(0, 0, 0, 1_000), **COLUMNS)
     two.add_plan("tests-cut-unlimited", rate=(RATE, 0, 0, 1_000), credit_unlimited=True, **COLUMNS)

@@ -230,7 +230,8 @@ struct cg_store_live_out {
 struct cg_store_load_in {
 	struct cg_money posted;
 	uint64_t version;
-	bool announces; /* writes WALLET_UPDATED, also where the wallet is there already */
+	bool announces;    /* writes WALLET_UPDATED, also where the wallet is there already */
+	bool only_present; /* brings terms alone: a wallet that is not there is ABSENT */
 };
 
 struct cg_store_op {

@@ -142,7 +142,7 @@ local function fresh_wallet(epoch, amount, version, terms_text)
 end
 
 -- Puts a wallet there as the ledger has it, unless it is there; newer terms are taken anyway.
--- epoch, terms, posted, version, flags (announces 8).
+-- epoch, terms, posted, version, flags (announces 8, only where it is there 16).
 offer('load', { 'allow-oom' }, function(given, args)
 	local text = argument(given, args, 7)
 	local epoch, terms_text, amount, version, flags, at = unpack('<I8c44i8I8B', text)
@@ -154,7 +154,9 @@ offer('load', { 'allow-oom' }, function(given, args)
 		return refused()
 	end
 	local there = open(nil, terms_text)
-	if not there and (amount < -BALANCE_MAX or amount > BALANCE_MAX) then
+	if not there and flag(flags, 16) then
+		return pack('<BBi8c3', OUTCOME.ABSENT, NONE, 0, '\0\0\0')
+	elseif not there and (amount < -BALANCE_MAX or amount > BALANCE_MAX) then
 		now = now_ms()
 		parse_terms(terms_text)
 		return answer(OUTCOME.OUT_OF_RANGE, NONE)

@@ -381,8 +381,10 @@ static void list_wallets(struct world *world, struct cg_store_op *op)
 
 static void load(struct world_wallet *wallet, struct cg_store_op *op)
 {
-	CG_ASSERT(op->known_epoch != 0);
-	if (!wallet->is_in_store) {
+	CG_ASSERT(op->known_epoch != 0 || op->in.load.only_present);
+	if (!wallet->is_in_store && op->in.load.only_present) {
+		op->outcome = CG_STORE_ABSENT;
+	} else if (!wallet->is_in_store) {
 		wallet->is_in_store = true;
 		wallet->posted = op->in.load.posted.micros;
 		wallet->version = op->in.load.version;

@@ -639,6 +639,33 @@ static void test_telling_is_a_courtesy(void **state)
 	}
 }
 
+/* Each wallet that is cached here once, and only where the store has it. */
+static void test_a_change_of_plans_is_told_to_the_store(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct asked a;
+	unsigned told = 0;
+
+	fixture_start(&f);
+	add_wallets(&f, 6);
+	for (unsigned i = 1; i <= 6; i++) {
+		authorize(&f, i, &a);
+	}
+	f.world.wallets[5].is_in_store = false;
+	notify(&f, 0);
+	while (f.world.pending_count > 0) {
+		told += world_next_is_store(&f.world, CG_STORE_LOAD) ? 1 : 0;
+		(void)world_step(&f.world);
+	}
+	assert_int_equal(told, 4); /* wallets_max */
+	assert_true(f.world.last_of[CG_STORE_LOAD].in.load.only_present);
+	assert_false(f.world.wallets[5].is_in_store);
+	cg_gate_tick(f.gate);
+	assert_int_equal(f.world.pending_count, 0);
+	fixture_end(&f);
+}
+
 /* A ledger that took the wallet and then hangs holds the answer up for a moment, no longer. */
 static void test_telling_waits_for_a_moment_only(void **state)
 {
@@ -739,6 +766,7 @@ int main(void)
 	    cmocka_unit_test(test_wallets_made_and_changed_here_are_told),
 	    cmocka_unit_test(test_other_loads_tell_nobody),
 	    cmocka_unit_test(test_telling_is_a_courtesy),
+	    cmocka_unit_test(test_a_change_of_plans_is_told_to_the_store),
 	    cmocka_unit_test(test_telling_waits_for_a_moment_only),
 	    cmocka_unit_test(test_telling_survives_a_recovery),
 	    cmocka_unit_test(test_reading_before_the_wallet_is_read_again),
