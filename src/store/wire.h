@@ -1,7 +1,8 @@
 /*
  * How operations travel: one FCALL per operation, one packed argument, one packed reply.
  *
- * The other end is the function library in callgate/; the byte layouts stand there, above each function, and in
+ * The other end is the function library in callgate/; the byte layouts stand there, above each
+ * function, and in
  * wire_call.c, wire_reply.c, wire_partition.c, wire_events.c and wire_merge.c beside the code
  * that writes or reads them.
  * Nothing here does I/O or takes from the heap.
@@ -28,7 +29,7 @@
 /* READ stops before its entries exceed this: a reply is not much larger. */
 #define CG_WIRE_READ_MAX_BYTES (1024 * 1024)
 
-/* The name of the library, and of the format: it changes whenever a layout does. */
+/* The name of the library, and of the format: from the first release on it changes with a layout. */
 #define CG_WIRE_LIBRARY "callgate_v1"
 
 struct cg_wire_config {
