@@ -70,7 +70,7 @@ static void read_entries(struct fake_partition *p, struct cg_partition_op *op)
 		i++;
 	}
 	while (i < p->count && op->out.read.count < op->in.read.entries_max) {
-		if (p->entries[i].id.n == p->unreadable_n) {
+		if (p->entries[i].id.n + 1 == p->unreadable) {
 			op->out.read.is_unreadable = true;
 			p->unreadable_count++;
 			break;

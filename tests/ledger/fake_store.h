@@ -29,7 +29,7 @@ struct fake_partition {
 	uint32_t count;
 	uint32_t capacity;
 	uint64_t served_here;      /* the epoch that set_epoch() told */
-	uint64_t unreadable_n;     /* of an entry that cannot be read; 0: there is none */
+	uint64_t unreadable;       /* n + 1 of an entry that cannot be read; 0: there is none */
 	uint32_t unreadable_count; /* how often a reading met it */
 	uint32_t drop_count;
 	uint32_t fence_count;
