@@ -89,16 +89,12 @@ static void encode_meta(Callgate__V1__Call *message, struct cg_view pairs, struc
 	struct cg_view rest = pairs;
 	struct cg_view key;
 	struct cg_view value;
-	size_t count = 0;
+	size_t count = cg_meta_count(pairs);
 
-	while (cg_meta_next(&rest, &key, &value)) {
-		count++;
-	}
 	message->meta = cg_arena_take(arena, count * sizeof(void *));
 	if (message->meta == NULL) {
 		return;
 	}
-	rest = pairs;
 	for (size_t i = 0; i < count; i++) {
 		(void)cg_meta_next(&rest, &key, &value);
 		message->meta[i] = encode_pair(key, value, arena);

@@ -74,6 +74,18 @@ bool cg_meta_next(struct cg_view *rest, struct cg_view *ret_key, struct cg_view 
 	return true;
 }
 
+size_t cg_meta_count(struct cg_view pairs)
+{
+	struct cg_view key;
+	struct cg_view value;
+	size_t count = 0;
+
+	while (cg_meta_next(&pairs, &key, &value)) {
+		count++;
+	}
+	return count;
+}
+
 static const char *const entry_type_names[] = {
     [CG_ENTRY_TOP_UP] = "top_up",
     [CG_ENTRY_MONTHLY_GRANT] = "monthly_grant",

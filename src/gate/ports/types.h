@@ -156,6 +156,9 @@ bool cg_entry_id_parse(struct cg_view text, struct cg_entry_id *ret_id);
 /* Takes the first pair off `rest`; false at the end, or where the bytes are not pairs. */
 bool cg_meta_next(struct cg_view *rest, struct cg_view *ret_key, struct cg_view *ret_value);
 
+/* How many pairs there are. */
+size_t cg_meta_count(struct cg_view pairs);
+
 /* "usage", "top_up", ...: as it stands in the ledger.  NULL for a number that is none. */
 const char *cg_entry_type_name(enum cg_entry_type type);
 enum cg_entry_type cg_entry_type_of(struct cg_view name); /* CG_ENTRY_NONE: none of them */
