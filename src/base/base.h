@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/money.h"
 #include "base/random.h"
+#include "base/redis_url.h"
 #include "base/slab.h"
 #include "base/status.h"
 #include "base/uuid.h"

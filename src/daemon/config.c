@@ -259,7 +259,7 @@ enum cg_status cg_config_read(int argc, char **argv, struct cg_config *ret_confi
 		status = check(&config, err);
 	}
 	if (status == CG_OK) {
-		status = cg_config_read_redis_url(&config, err);
+		status = cg_redis_url_read(config.redis_url, &config.redis, err);
 	}
 	if (status == CG_OK) {
 		*ret_config = config;

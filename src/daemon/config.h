@@ -53,10 +53,7 @@ struct cg_config {
 	int64_t lifecycle_events;
 
 	/* Read out of redis_url. */
-	char redis_address[CG_CONFIG_TEXT_BYTES];  /* "unix:/path" or "host:port" */
-	char redis_username[CG_CONFIG_TEXT_BYTES]; /* empty: none */
-	char redis_password[CG_CONFIG_TEXT_BYTES];
-	uint32_t redis_database;
+	struct cg_redis_url redis;
 };
 
 enum cg_config_action {
@@ -76,11 +73,5 @@ enum cg_status cg_config_read(int argc, char **argv, struct cg_config *ret_confi
 
 /* Every setting with its environment name, bounds and default. */
 void cg_config_print_help(FILE *to);
-
-/*
- * Reads "unix:///path[?db=N&password=...]" or "redis://[user[:password]@]host[:port][/db]"
- * into the redis_* fields.
- */
-enum cg_status cg_config_read_redis_url(struct cg_config *config, struct cg_error *err);
 
 #endif /* CG_DAEMON_CONFIG_H */

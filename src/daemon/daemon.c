@@ -152,10 +152,10 @@ static struct cg_events *create_events(struct daemon *d, const struct cg_config 
 static void create_rooms(struct daemon *d, const struct cg_config *config)
 {
 	struct cg_store_config store = {
-	    .address = config->redis_address,
-	    .username = config->redis_username[0] == '\0' ? NULL : config->redis_username,
-	    .password = config->redis_password[0] == '\0' ? NULL : config->redis_password,
-	    .database = config->redis_database,
+	    .address = config->redis.address,
+	    .username = config->redis.username[0] == '\0' ? NULL : config->redis.username,
+	    .password = config->redis.password[0] == '\0' ? NULL : config->redis.password,
+	    .database = config->redis.database,
 	    .partition_count = (uint32_t)config->partitions,
 	    .inflight_max = (uint32_t)config->store_inflight_max,
 	    .connect_timeout_ms = (uint32_t)config->store_connect_ms,
@@ -231,7 +231,7 @@ static void start(struct daemon *d, const struct cg_config *config)
 	d->interrupt = cg_signal_create(d->loop, SIGINT, on_end_signal, d);
 	cg_timer_start(d->tick, 1);
 	cg_log(CG_LOG_INFO, "started", "version", CG_VERSION, "pid", cg_log_int(getpid()), "listen",
-	    config->listen, "store", config->redis_address, "partitions",
+	    config->listen, "store", config->redis.address, "partitions",
 	    cg_log_int(config->partitions), NULL);
 }
 

@@ -90,43 +90,6 @@ static void test_bad_settings_are_named_with_their_bound(void **state)
 	}
 }
 
-struct url {
-	const char *url;
-	const char *address;
-	const char *username;
-	const char *password;
-	uint32_t database;
-};
-
-static const struct url urls[] = {
-    {"unix:///run/r.sock", "unix:/run/r.sock", "", "", 0},
-    {"unix:///run/r.sock?db=3&password=a%26b", "unix:/run/r.sock", "", "a&b", 3},
-    {"unix:///s?username=u&password=p", "unix:/s", "u", "p", 0},
-    {"redis://127.0.0.1", "127.0.0.1:6379", "", "", 0},
-    {"redis://h:7000/15", "h:7000", "", "", 15},
-    {"redis://:secret@h:7000", "h:7000", "", "secret", 0},
-    {"redis://u:p%40ss@[::1]:6380/1", "[::1]:6380", "u", "p@ss", 1},
-    {"redis://[::1]", "[::1]:6379", "", "", 0},
-    {"redis://h/", "h:6379", "", "", 0},
-};
-
-static void test_redis_urls_are_taken_apart(void **state)
-{
-	(void)state;
-	static struct cg_config config;
-
-	for (size_t i = 0; i < CG_COUNT_OF(urls); i++) {
-		struct cg_error err = {{0}};
-		memset(&config, 0, sizeof config);
-		(void)snprintf(config.redis_url, sizeof config.redis_url, "%s", urls[i].url);
-		assert_int_equal(cg_config_read_redis_url(&config, &err), CG_OK);
-		assert_string_equal(config.redis_address, urls[i].address);
-		assert_string_equal(config.redis_username, urls[i].username);
-		assert_string_equal(config.redis_password, urls[i].password);
-		assert_int_equal(config.redis_database, urls[i].database);
-	}
-}
-
 static void test_a_flag_wins_over_the_environment_and_that_over_the_default(void **state)
 {
 	(void)state;
@@ -197,7 +160,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_bad_settings_are_named_with_their_bound),
-	    cmocka_unit_test(test_redis_urls_are_taken_apart),
 	    cmocka_unit_test(test_a_flag_wins_over_the_environment_and_that_over_the_default),
 	    cmocka_unit_test(test_a_bad_environment_is_named_by_its_own_name),
 	    cmocka_unit_test(test_help_and_version_need_no_settings),

@@ -1,13 +1,9 @@
-/*
- * The store's address out of its URL.  The forms are those of redis-py, so that one
- * setting serves the sidecar and the tools around it.
- *
- * SPDX-License-Identifier: Apache-2.0
- */
-#include <inttypes.h>
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/redis_url.h"
+
 #include <stdio.h>
 
-#include "daemon/config.h"
+#include "base/view.h"
 
 #define DATABASE_MAX 15 /* as a server has them by default */
 
@@ -28,7 +24,7 @@ static int hex_of(char c)
 }
 
 /* Copies with %XX decoded (RFC 3986, 2.1); false for a broken one or an encoded NUL. */
-static bool decode(struct cg_view from, char to[CG_CONFIG_TEXT_BYTES])
+static bool decode(struct cg_view from, char to[CG_REDIS_URL_BYTES])
 {
 	size_t len = 0;
 
@@ -56,35 +52,36 @@ static enum cg_status refuse(struct cg_error *err, const char *what)
 	return CG_INVALID;
 }
 
-static bool put_database(struct cg_view text, struct cg_config *config)
+static bool put_database(struct cg_view text, struct cg_redis_url *redis)
 {
 	int64_t number = 0;
 
 	if (!cg_view_parse_int(text, &number) || number < 0 || number > DATABASE_MAX) {
 		return false;
 	}
-	config->redis_database = (uint32_t)number;
+	redis->database = (uint32_t)number;
 	return true;
 }
 
-static enum cg_status read_query(const char *query, struct cg_config *config, struct cg_error *err)
+static enum cg_status read_query(
+    const char *query, struct cg_redis_url *redis, struct cg_error *err)
 {
 	while (*query != '\0') {
 		size_t len = strcspn(query, "&");
 		struct cg_view pair = {query, len};
 
 		if (begins_with(query, "db=")) {
-			if (!put_database((struct cg_view){pair.data + 3, pair.len - 3}, config)) {
+			if (!put_database((struct cg_view){pair.data + 3, pair.len - 3}, redis)) {
 				return refuse(err, "db must be from 0 to 15");
 			}
 		} else if (begins_with(query, "password=")) {
-			if (!decode((struct cg_view){pair.data + 9, pair.len - 9},
-			        config->redis_password)) {
+			if (!decode(
+			        (struct cg_view){pair.data + 9, pair.len - 9}, redis->password)) {
 				return refuse(err, "password has a broken %XX");
 			}
 		} else if (begins_with(query, "username=")) {
-			if (!decode((struct cg_view){pair.data + 9, pair.len - 9},
-			        config->redis_username)) {
+			if (!decode(
+			        (struct cg_view){pair.data + 9, pair.len - 9}, redis->username)) {
 				return refuse(err, "username has a broken %XX");
 			}
 		} else {
@@ -95,7 +92,7 @@ static enum cg_status read_query(const char *query, struct cg_config *config, st
 	return CG_OK;
 }
 
-static enum cg_status read_unix(const char *path, struct cg_config *config, struct cg_error *err)
+static enum cg_status read_unix(const char *path, struct cg_redis_url *redis, struct cg_error *err)
 {
 	size_t len = strcspn(path, "?");
 
@@ -103,33 +100,32 @@ static enum cg_status read_unix(const char *path, struct cg_config *config, stru
 	if (path[0] != '/' || len > 107) {
 		return refuse(err, "unix:// needs an absolute path of at most 107 characters");
 	}
-	(void)snprintf(
-	    config->redis_address, sizeof config->redis_address, "unix:%.*s", (int)len, path);
-	return path[len] == '?' ? read_query(path + len + 1, config, err) : CG_OK;
+	(void)snprintf(redis->address, sizeof redis->address, "unix:%.*s", (int)len, path);
+	return path[len] == '?' ? read_query(path + len + 1, redis, err) : CG_OK;
 }
 
 static enum cg_status read_credentials(
-    struct cg_view user_info, struct cg_config *config, struct cg_error *err)
+    struct cg_view user_info, struct cg_redis_url *redis, struct cg_error *err)
 {
 	const char *colon = memchr(user_info.data, ':', user_info.len);
 	size_t user_len = colon != NULL ? (size_t)(colon - user_info.data) : user_info.len;
 	struct cg_view password = {
 	    colon != NULL ? colon + 1 : "", colon != NULL ? user_info.len - user_len - 1 : 0};
 
-	if (!decode((struct cg_view){user_info.data, user_len}, config->redis_username) ||
-	    !decode(password, config->redis_password)) {
+	if (!decode((struct cg_view){user_info.data, user_len}, redis->username) ||
+	    !decode(password, redis->password)) {
 		return refuse(err, "user or password has a broken %XX");
 	}
 	return CG_OK;
 }
 
-static enum cg_status read_tcp(const char *rest, struct cg_config *config, struct cg_error *err)
+static enum cg_status read_tcp(const char *rest, struct cg_redis_url *redis, struct cg_error *err)
 {
 	const char *at = strrchr(rest, '@');
 	enum cg_status status = CG_OK;
 
 	if (at != NULL) {
-		status = read_credentials((struct cg_view){rest, (size_t)(at - rest)}, config, err);
+		status = read_credentials((struct cg_view){rest, (size_t)(at - rest)}, redis, err);
 		rest = at + 1;
 	}
 	size_t len = strcspn(rest, "/");
@@ -137,25 +133,30 @@ static enum cg_status read_tcp(const char *rest, struct cg_config *config, struc
 		return refuse(err, "redis:// needs a host");
 	}
 	if (status == CG_OK && rest[len] == '/' && rest[len + 1] != '\0' &&
-	    !put_database(cg_view_of(rest + len + 1), config)) {
+	    !put_database(cg_view_of(rest + len + 1), redis)) {
 		return refuse(err, "the database must be from 0 to 15");
 	}
 	/* A port stands behind the last colon that is not inside an IPv6 address. */
 	const char *bracket = memchr(rest, ']', len);
 	const char *from = bracket != NULL ? bracket : rest;
 	bool has_port = memchr(from, ':', len - (size_t)(from - rest)) != NULL;
-	(void)snprintf(config->redis_address, sizeof config->redis_address, "%.*s%s", (int)len,
-	    rest, has_port ? "" : ":6379");
+	(void)snprintf(redis->address, sizeof redis->address, "%.*s%s", (int)len, rest,
+	    has_port ? "" : ":6379");
 	return status;
 }
 
-enum cg_status cg_config_read_redis_url(struct cg_config *config, struct cg_error *err)
+enum cg_status cg_redis_url_read(
+    const char *url, struct cg_redis_url *ret_redis, struct cg_error *err)
 {
-	if (begins_with(config->redis_url, "unix://")) {
-		return read_unix(config->redis_url + strlen("unix://"), config, err);
+	*ret_redis = (struct cg_redis_url){.database = 0};
+	if (strlen(url) >= CG_REDIS_URL_BYTES) {
+		return refuse(err, "is longer than 511 characters");
 	}
-	if (begins_with(config->redis_url, "redis://")) {
-		return read_tcp(config->redis_url + strlen("redis://"), config, err);
+	if (begins_with(url, "unix://")) {
+		return read_unix(url + strlen("unix://"), ret_redis, err);
+	}
+	if (begins_with(url, "redis://")) {
+		return read_tcp(url + strlen("redis://"), ret_redis, err);
 	}
 	return refuse(err, "must begin with unix:// or redis://");
 }
