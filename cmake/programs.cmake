@@ -11,8 +11,8 @@ file(GLOB CG_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
 add_executable(callgate ${CG_CLI_SOURCES})
 target_link_libraries(callgate PRIVATE cg_flags cg_cli_headers cg_base_headers cg_ledger_headers
   libcallgate $<LINK_ONLY:cg_ledger> $<LINK_ONLY:cg_base> $<LINK_ONLY:PkgConfig::PQ>
-  PkgConfig::JANSSON)
-# One file speaks to Postgres; <libpq-fe.h> does not compile in any other.
+  $<LINK_ONLY:PkgConfig::HIREDIS> PkgConfig::JANSSON)
+# One file speaks to Postgres; <libpq-fe.h> does not compile in any other.  One speaks to Redis.
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/sql.c PROPERTIES
   INCLUDE_DIRECTORIES "${PQ_INCLUDE_DIRS}")
 install(TARGETS callgate RUNTIME)

@@ -22,6 +22,7 @@ static const struct cg_flag common[] = {
     {.name = "database-url",
         .kind = CG_FLAG_PLAIN,
         .help = "the ledger's Postgres (CALLGATE_DATABASE_URL)"},
+    {.name = "redis-url", .kind = CG_FLAG_PLAIN, .help = "the store's Redis (CALLGATE_REDIS_URL)"},
     {.name = "timeout-ms",
         .kind = CG_FLAG_INT,
         .min = 1,
@@ -123,12 +124,15 @@ static bool take_common(
 		args->database_url = text;
 		return true;
 	case 2:
-		args->timeout_ms = number;
+		args->redis_url = text;
 		return true;
 	case 3:
-		args->json = true;
+		args->timeout_ms = number;
 		return true;
 	case 4:
+		args->json = true;
+		return true;
+	case 5:
 		args->help = true;
 		return true;
 	default:
@@ -227,6 +231,7 @@ static bool parse(struct cg_args *args, int argc, char **argv, struct cg_args_er
 	args->timeout_ms = CG_ARGS_TIMEOUT_DEFAULT_MS;
 	args->address = from_environment("CALLGATE_ADDRESS");
 	args->database_url = from_environment("CALLGATE_DATABASE_URL");
+	args->redis_url = from_environment("CALLGATE_REDIS_URL");
 	opterr = 0;
 	optind = 1;
 	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {

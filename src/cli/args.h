@@ -32,6 +32,7 @@ struct cg_args {
 	size_t meta_count;
 	const char *address;      /* NULL: neither flag nor environment */
 	const char *database_url; /* likewise */
+	const char *redis_url;    /* likewise */
 	int64_t timeout_ms;
 	bool json;
 	bool help;

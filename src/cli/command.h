@@ -23,6 +23,8 @@ enum cg_exit {
 	CG_EXIT_UNAVAILABLE = 4,  /* out of reach or too slow; may have happened: repeat the same */
 	CG_EXIT_FORBIDDEN = 5,    /* credentials or rights; nothing changed */
 	CG_EXIT_INCOMPATIBLE = 6, /* a bug, or versions that do not fit together */
+	CG_EXIT_WRONG = 7,        /* audit: a difference; doctor: something must be changed */
+	CG_EXIT_WARNED = 8,       /* doctor: nothing worse than a warning */
 };
 
 enum cg_flag_kind {
@@ -94,5 +96,8 @@ extern const struct cg_command cg_commands_rate[];
 extern const struct cg_command cg_commands_migrate[];
 extern const struct cg_command cg_commands_shadow[];
 extern const struct cg_command cg_commands_watch[];
+extern const struct cg_command cg_commands_audit[];
+extern const struct cg_command cg_commands_doctor[];
+extern const struct cg_command cg_commands_quarantine[];
 
 #endif /* CG_CLI_COMMAND_H */

@@ -87,9 +87,11 @@ static const char intro[] = "callgate, the operator's command.\n"
 static const char outro[] =
     "\n"
     "CALLGATE_ADDRESS (--address) is the sidecar's, CALLGATE_DATABASE_URL (--database-url) the "
-    "ledger's.\n"
+    "ledger's,\n"
+    "CALLGATE_REDIS_URL (--redis-url) the store's.\n"
     "exit codes: 0 done, 1 denied or refused, 2 usage, 3 not found, 4 unavailable, 5 forbidden,\n"
-    "            6 incompatible or a bug\n";
+    "            6 incompatible or a bug, 7 audit or doctor found something wrong, 8 doctor "
+    "warns\n";
 
 bool cg_help_family(FILE *to, const struct cg_command *const *families,
     const struct cg_command *last, const char *word)

@@ -12,10 +12,12 @@
 #include "cli/help.h"
 #include "cli/output.h"
 #include "cli/sql.h"
+#include "cli/store.h"
 
 static const struct cg_command *const families[] = {cg_commands_migrate, cg_commands_plan,
     cg_commands_rate, cg_commands_wallet, cg_commands_account, cg_commands_gate, cg_commands_calls,
-    cg_commands_explain, cg_commands_watch, cg_commands_shadow, cg_commands_demo, NULL};
+    cg_commands_explain, cg_commands_watch, cg_commands_shadow, cg_commands_audit,
+    cg_commands_quarantine, cg_commands_demo, NULL};
 
 static const struct cg_flag no_flags[] = {CG_FLAGS_END};
 
@@ -89,6 +91,7 @@ static enum cg_exit run_command(struct cg_cli *cli, int argc, char **argv)
 	}
 	cg_client_close(cli);
 	cg_sql_close(cli);
+	cg_store_close(cli);
 	return code;
 }
 

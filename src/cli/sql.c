@@ -13,6 +13,7 @@
 
 struct cg_sql {
 	PGconn *connection;
+	int64_t statement_timeout_ms;
 };
 
 #define URL_BOUND "a connection string: postgresql://user@host/name or key=value pairs"
@@ -104,7 +105,15 @@ enum cg_exit cg_sql_open(struct cg_cli *cli)
 	cli->sql = malloc(sizeof *cli->sql);
 	CG_ASSERT(cli->sql != NULL);
 	cli->sql->connection = connection;
+	cli->sql->statement_timeout_ms = cli->args.timeout_ms;
 	return CG_EXIT_DONE;
+}
+
+void cg_sql_set_statement_timeout(struct cg_cli *cli, int64_t timeout_ms)
+{
+	if (cli->sql != NULL) {
+		cli->sql->statement_timeout_ms = timeout_ms;
+	}
 }
 
 void cg_sql_close(struct cg_cli *cli)
@@ -198,7 +207,7 @@ enum cg_exit cg_sql_begin(struct cg_cli *cli)
 		return code;
 	}
 	PQclear(result);
-	(void)snprintf(timeout, sizeof timeout, "%d", (int)cli->args.timeout_ms);
+	(void)snprintf(timeout, sizeof timeout, "%d", (int)cli->sql->statement_timeout_ms);
 	code = run(cli,
 	    "select set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, "
 	    "true)",

@@ -23,6 +23,9 @@ bool cg_sql_is_configured(const struct cg_cli *cli);
 /* Ends the connection; a transaction that is open is rolled back. */
 void cg_sql_close(struct cg_cli *cli);
 
+/* For statements from here on, where --timeout-ms is not the right bound. */
+void cg_sql_set_statement_timeout(struct cg_cli *cli, int64_t timeout_ms);
+
 /* Opens the connection if need be, and a transaction that --timeout-ms bounds. */
 enum cg_exit cg_sql_begin(struct cg_cli *cli);
 
