@@ -10,6 +10,7 @@
 #ifndef CG_CLI_CLI_H
 #define CG_CLI_CLI_H
 
+#include "base/base.h"
 #include "cli/args.h"
 #include "cli/command.h"
 
@@ -22,6 +23,7 @@ struct cg_cli {
 	struct callgate_client *client; /* NULL until cg_client_open() */
 	struct cg_sql *sql;             /* NULL until cg_sql_open() */
 	struct cg_store_link *store;    /* NULL until cg_store_open() */
+	struct cg_error *kept;          /* not NULL: errors are not printed, but put here */
 	char currency[4];               /* of the company, once cg_client_currency() asked */
 };
 

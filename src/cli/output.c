@@ -290,6 +290,11 @@ enum cg_exit cg_output_error(
 {
 	const char *name = cli->args.command == NULL ? "" : cli->args.command->name;
 
+	if (cli->kept != NULL) {
+		cg_error_set(cli->kept, "%s", text);
+		json_decref(more);
+		return code;
+	}
 	if (cli->args.json) {
 		json_t *error = more == NULL ? json_object() : more;
 		json_t *answer = json_object();

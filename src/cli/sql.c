@@ -259,3 +259,8 @@ enum cg_exit cg_sql_commit(struct cg_cli *cli)
 	PQclear(result);
 	return code;
 }
+
+void cg_sql_rollback(struct cg_cli *cli)
+{
+	PQclear(PQexec(cli->sql->connection, "rollback"));
+}

@@ -42,4 +42,7 @@ enum cg_exit cg_sql_ask(struct cg_cli *cli, const char *statement, const char *c
  */
 enum cg_exit cg_sql_commit(struct cg_cli *cli);
 
+/* Ends a transaction that only read, or failed. */
+void cg_sql_rollback(struct cg_cli *cli);
+
 #endif /* CG_CLI_SQL_H */
