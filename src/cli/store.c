@@ -4,6 +4,7 @@
 #include "cli/store.h"
 
 #include <hiredis/hiredis.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,8 @@ enum cg_exit cg_store_open(struct cg_cli *cli)
 	if (cg_redis_url_read(cli->args.redis_url, &at, &why) != CG_OK) {
 		return cg_output_fail(cli, CG_EXIT_USAGE, "--redis-url", URL_BOUND, "%s", why.text);
 	}
+	/* hiredis writes to a connection that may have ended: an error, and not the end of us. */
+	(void)signal(SIGPIPE, SIG_IGN);
 	cli->store = calloc(1, sizeof *cli->store);
 	CG_ASSERT(cli->store != NULL);
 	cli->store->at = at;

@@ -20,6 +20,7 @@
 #define IDLE_LOOK_MS  1000
 #define TRIM_EVERY_MS 5000
 #define BACKOFF_MS    100
+#define UNKNOWN_MS    1000 /* after an error that no table of ours knows */
 #define ALARM_MS      5000 /* between tries where only an operator can help */
 #define STORE_WAIT_MS 2000
 #define FLUSH_WAIT_MS 30000
@@ -189,6 +190,23 @@ static const char *prepare(struct cg_job *job, struct cg_params *params)
 	return cg_flush_batch__statement();
 }
 
+/*
+ * It did not happen, or may have: the same entries again, after a while.  A statement that took
+ * too long will again, so half of them; what goes through makes the batch grow.
+ */
+static void on_failed(struct cg_flush_lane *lane, enum cg_status status)
+{
+	bool was_too_long = status == CG_UNAVAILABLE || status == CG_TIMEOUT;
+
+	if (was_too_long && lane->count > 1) {
+		lane->part->batch_max = lane->count / 2;
+	}
+	release_dirty(lane,
+	    status == CG_DENIED         ? ALARM_MS
+	        : status == CG_INTERNAL ? UNKNOWN_MS
+	                                : BACKOFF_MS);
+}
+
 static bool on_applied(struct cg_job *job, enum cg_status status, const PGresult *result)
 {
 	struct cg_flush_lane *lane = CG_CONTAINER_OF(job, struct cg_flush_lane, job);
@@ -204,7 +222,7 @@ static bool on_applied(struct cg_job *job, enum cg_status status, const PGresult
 	} else if (status == CG_INVALID || status == CG_KEY_REUSED) {
 		on_refused(lane);
 	} else {
-		release_dirty(lane, status == CG_DENIED ? ALARM_MS : BACKOFF_MS);
+		on_failed(lane, status);
 	}
 	return false;
 }

@@ -72,7 +72,9 @@ static void log_refusal(struct cg_pool *pool, enum cg_status status, const PGres
 {
 	uint64_t held_back = 0;
 
-	if (result != NULL && (status == CG_DENIED || status == CG_INTERNAL) &&
+	/* CG_UNAVAILABLE: the server lacks something (disk, memory, a lock), and will be asked again. */
+	if (result != NULL &&
+	    (status == CG_DENIED || status == CG_INTERNAL || status == CG_UNAVAILABLE) &&
 	    cg_log_limit_admits(&pool->refusals, cg_loop_now_ms(pool->loop), 5000, &held_back)) {
 		cg_log(CG_LOG_ERROR, "ledger refuses a statement", "sqlstate",
 		    PQresultErrorField(result, PG_DIAG_SQLSTATE), "why",

@@ -21,7 +21,8 @@ from support.contract import pb, rpc
 from support.processes import program
 
 COMPANY = "8c1f3b1e-7d53-4b52-9a57-0c7c7f4f2a11"
-DONE, REFUSED, USAGE, NOT_FOUND, UNAVAILABLE, FORBIDDEN, INCOMPATIBLE = range(7)
+DONE, REFUSED, USAGE, NOT_FOUND, UNAVAILABLE, FORBIDDEN, INCOMPATIBLE, WRONG, WARNED = range(9)
+ADDRESSES = ("CALLGATE_ADDRESS", "CALLGATE_DATABASE_URL", "CALLGATE_REDIS_URL")
 
 
 class Run:
@@ -29,7 +30,7 @@ class Run:
 
     def __init__(self, arguments, environment=None, stdin=""):
         inherited = {name: value for name, value in os.environ.items()
-                     if name not in ("CALLGATE_ADDRESS", "CALLGATE_DATABASE_URL")}
+                     if name not in ADDRESSES}
         done = subprocess.run([program("callgate"), *map(str, arguments)], input=stdin,
                               env={**inherited, **(environment or {})}, capture_output=True,
                               text=True, timeout=60, check=False)
@@ -137,7 +138,7 @@ class Live:
 
     def __init__(self, arguments, environment):
         inherited = {name: value for name, value in os.environ.items()
-                     if name not in ("CALLGATE_ADDRESS", "CALLGATE_DATABASE_URL")}
+                     if name not in ADDRESSES}
         self.process = subprocess.Popen(
             [program("callgate"), *map(str, arguments)], env={**inherited, **environment},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -64,7 +64,9 @@ def test_service_role_reads_money_and_does_not_write_it(attempt, statement):
     "update callgate.rates set minimum_ms = 1", "select nextval('callgate.terms_version')",
     "select callgate.set_aside(0, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',"
     " '{}', null, null)", "insert into companies values (gen_random_uuid())", "select * from callgate.quarantine",
-    "select * from callgate.shadow_calls", "select * from callgate.shadow_report('-infinity', 'infinity', null)"])
+    "select * from callgate.shadow_calls", "select * from callgate.shadow_report('-infinity', 'infinity', null)",
+    "select * from callgate.quarantine_retry(gen_random_uuid())", "select callgate.quarantine_dismiss('1-1-1', 'x')",
+    "select * from callgate.quarantine_log", "select callgate.audit_page(0, '{}', null)"])
 def test_the_sidecar_has_its_functions_and_nothing_else(attempt, statement):
     with pytest.raises(REFUSED):
         attempt("callgate_sidecar", statement)
@@ -96,6 +98,8 @@ def test_the_sidecar_can_work(attempt, statement):
     "select * from wallets", "select * from usage_logs", "select * from wallet_transactions",
     "select * from callgate.quarantine", "select * from callgate.receipts", "select * from companies",
     "update callgate.plans set cut_repeat_ms = 7000 where plan_id = 'growth'", "select * from callgate.shadow_calls",
+    "select * from callgate.quarantine_retry(gen_random_uuid())", "select callgate.quarantine_dismiss('1-1-1', 'x')",
+    "select * from callgate.quarantine_log", "select callgate.audit_page(0, '{}', null)",
     "select * from callgate.shadow_report('-infinity', 'infinity', null)"])
 def test_the_operator_sets_terms_and_reads(attempt, statement):
     attempt("callgate_operator", statement)
@@ -104,14 +108,18 @@ def test_the_operator_sets_terms_and_reads(attempt, statement):
 @pytest.mark.parametrize("statement", [
     "update wallets set balance = 1", "delete from wallet_transactions", "delete from callgate.plans",
     "insert into callgate.receipts (type) values ('top_up')", "select callgate.epoch_take(0, 0, 1)",
-    "update callgate.terms set plans_version = 0", "delete from callgate.shadow_calls"])
+    "update callgate.terms set plans_version = 0", "delete from callgate.shadow_calls",
+    "delete from callgate.quarantine", "delete from callgate.quarantine_log",
+    "select callgate.quarantine_book(0, gen_random_uuid(), false)"])
 def test_the_operator_does_not_touch_money(attempt, statement):
     with pytest.raises(REFUSED):
         attempt("callgate_operator", statement)
 
 
 @pytest.mark.parametrize("statement", ["update callgate.plans set calls_max = 1", "delete from callgate.rates",
-                                       "update wallets set frozen = true"])
+                                       "update wallets set frozen = true",
+                                       "select callgate.quarantine_retry(gen_random_uuid())",
+                                       "select callgate.quarantine_dismiss('1-1-1', 'x')"])
 def test_the_reader_reads(attempt, statement):
     assert len(attempt("callgate_reader", "select * from wallets")) == 1
     with pytest.raises(REFUSED):

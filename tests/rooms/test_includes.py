@@ -36,7 +36,7 @@ MAY_INCLUDE = {
 # Which room owns which third-party header.
 OWNERS = {
     r"uv\.h|uv/.*": {"loop"},
-    r"hiredis/.*": {"store"},
+    r"hiredis/.*": {"store", "cli"},
     r"libpq-fe\.h|postgres_ext\.h|libpq/.*": {"ledger", "cli"},
     r"grpc/.*": {"rpc", "client"},
     r".*\.pb-c\.h|protobuf-c/.*|google/.*": {"rpc", "client"},
@@ -109,6 +109,12 @@ def test_third_party_headers_are_included_by_their_owners_alone(room):
                 if re.fullmatch(pattern, header) and room not in owners:
                     strangers.append(f"{path.relative_to(ROOT)} includes {header}")
     assert not strangers
+
+
+@pytest.mark.parametrize("header, file", [("libpq-fe.h", "sql.c"), ("hiredis/hiredis.h", "store.c")])
+def test_one_file_of_the_command_speaks_to_each_server(header, file):
+    assert [path.name for path in sorted((SRC / "cli").rglob("*.[ch]"))
+            if f"#include <{header}>" in path.read_text()] == [file]
 
 
 def test_the_proof_itself_can_fail():
