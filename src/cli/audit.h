@@ -117,4 +117,40 @@ json_t *cg_audit_difference(const struct cg_uuid *company, const char *currency,
 /* The same of a fault that callgate.audit_page() found. */
 json_t *cg_audit_difference_of(const struct cg_audit_booked *booked);
 
+#define CG_AUDIT_PAGE_MOST 500 /* wallets looked at together */
+
+/* Looks at wallets of one partition. */
+struct cg_audit_look {
+	struct cg_cli *cli;
+	uint32_t partition;
+	struct cg_audit_tail *tail;
+	uint64_t tail_epoch;
+
+	/* Of the latest look. */
+	json_t *page; /* the ledger's answer; what `booked` points into */
+	struct cg_audit_booked booked[CG_AUDIT_PAGE_MOST];
+	struct cg_audit_held held[CG_AUDIT_PAGE_MOST];
+	bool is_in_use;    /* the ledger has a cursor */
+	bool is_unsettled; /* being recovered, or without a head: nothing can be compared */
+	bool is_confirmed; /* false: the store has restarted, and no sidecar has said hello */
+	uint64_t cursor_epoch;
+	uint64_t cursor_last_epoch;
+	uint64_t cursor_last_n;
+};
+
+void cg_audit_look_begin(struct cg_audit_look *look, struct cg_cli *cli, uint32_t partition);
+void cg_audit_look_end(struct cg_audit_look *look);
+
+/* At most CG_AUDIT_PAGE_MOST wallets of the partition, all different. */
+enum cg_exit cg_audit_look_at(
+    struct cg_audit_look *look, const struct cg_uuid *companies, size_t count);
+
+/* The first thing that is wrong with look->booked[at], or NULL; the caller's. */
+json_t *cg_audit_look_compare(const struct cg_audit_look *look, size_t at);
+
+/* A question of the ledger, in a transaction of its own. */
+enum cg_exit cg_audit_ask(struct cg_cli *cli, const char *statement, const char *const *params,
+    int count, json_t **ret_answer);
+struct cg_uuid cg_audit_uuid_of(const json_t *text);
+
 #endif /* CG_CLI_AUDIT_H */

@@ -9,7 +9,7 @@
 #include "cli/bounds.h"
 
 #define FORM_WIDTH 30
-#define NAME_WIDTH 18
+#define NAME_WIDTH 19
 
 static void print_usage(const struct cg_command *command)
 {

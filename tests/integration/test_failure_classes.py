@@ -21,7 +21,7 @@ from support.processes import is_root
 from support.waiting import wait_until
 from support.wire import Partition
 
-AMOUNT = 1_000
+LONG_MS = 6_600_000  # 110 minutes
 
 
 @pytest.fixture
@@ -29,21 +29,29 @@ def stack(make_stack):
     return make_stack(partitions=1)
 
 
+class Company:
+    """Has running calls: their Settles are accepted whatever becomes of the ledger."""
+
+    def __init__(self, stack):
+        self.client = stack.client
+        self.id = self.client.funded(100_000_000)
+        self.calls = [f"call-{n}" for n in range(9)]
+        for call in self.calls:
+            self.client.authorize(self.id, call, start=True)
+        stack.wait_until_flushed(self.id)
+
+    def settle(self):
+        self.client.settle(self.id, self.calls.pop(), LONG_MS, durability=pb.DURABILITY_ACCEPTED)
+
+
 @pytest.fixture
 def company(stack):
-    made = stack.client.funded(10_000_000)
-    stack.wait_until_flushed(made)
-    return made
-
-
-def charge(stack, company, **fields):
-    """Accepted by the store; where it ends is for the ledger to say."""
-    stack.client.charge(company, AMOUNT, durability=pb.DURABILITY_ACCEPTED, quantity=1_000, **fields)
+    return Company(stack)
 
 
 def booked(stack, company):
     return stack.value("select count(*) from wallet_transactions where company_id = %s and type = 'usage'",
-                       [company])
+                       [company.id])
 
 
 def aside(stack):
@@ -82,7 +90,7 @@ def test_what_takes_too_long_is_asked_again(stack, company, name, sqlstate):
     with setting(stack, name, "100ms"):
         with locked(stack):
             for _ in range(3):
-                charge(stack, company)
+                company.settle()
             wait_until_logged(stack, sqlstate)
             assert booked(stack, company) == 0
         wait_until(lambda: booked(stack, company) == 3, 20)
@@ -94,7 +102,7 @@ def test_a_conflict_of_transactions_is_asked_again(stack, company):
     with setting(stack, "default_transaction_isolation", "repeatable read"):
         with psycopg.connect(stack.url) as other:
             other.execute("update callgate.cursors set updated_at = now()")
-            charge(stack, company)
+            company.settle()
             wait_until(lambda: stack.value("select count(*) from pg_stat_activity where usename = 'callgated'"
                                            " and wait_event_type = 'Lock'") > 0, 20)
             other.commit()
@@ -106,7 +114,7 @@ def test_a_conflict_of_transactions_is_asked_again(stack, company):
 
 def test_connections_that_are_ended_are_made_again(stack, company):
     for n in range(5):
-        charge(stack, company)
+        company.settle()
         end_connections(stack)
     wait_until(lambda: booked(stack, company) == 5, 20)
     assert aside(stack) == []
@@ -116,7 +124,7 @@ def test_connections_that_are_ended_are_made_again(stack, company):
 def test_a_ledger_that_became_read_only_is_left_and_found_again(stack, company):
     stack.sql(f"alter database {stack.database} set default_transaction_read_only = on")
     end_connections(stack)
-    charge(stack, company)
+    company.settle()
     wait_until(lambda: "read-only" in stack.sidecar.process.text(), 20, "it is in the log")
     assert booked(stack, company) == 0
     stack.sql("set default_transaction_read_only = off")
@@ -138,7 +146,7 @@ def test_a_full_disk_is_waited_for(stack, company):
         stack.sql("create table filler (t text) tablespace tiny")
         with pytest.raises(psycopg.errors.DiskFull):
             stack.sql("insert into filler select repeat(md5(n::text), 30) from generate_series(1, 10000) n")
-        charge(stack, company)
+        company.settle()
         wait_until_logged(stack, "53100")
         assert booked(stack, company) == 0 and aside(stack) == []
         stack.sql("drop table filler")
@@ -166,13 +174,13 @@ def test_text_that_postgres_refuses_is_taken_away_and_the_money_goes(stack, comp
     """Beside others of the same batch, which are found by halving."""
     partition = Partition(stack.redis.client, 0, stack.value("select epoch from callgate.cursors"))
     with locked(stack):
-        for n in range(20):
-            charge(stack, company)
-            if n == 7:
-                PAYLOADS[sqlstate](partition, uuid.UUID(company).bytes)
-    stack.wait_until_flushed(company)
+        for n in range(9):
+            company.settle()
+            if n == 4:
+                PAYLOADS[sqlstate](partition, uuid.UUID(company.id).bytes)
+    stack.wait_until_flushed(company.id)
     assert aside(stack) == [("payload", 1)]
-    assert booked(stack, company) == 20 + (sqlstate == "22P05")
+    assert booked(stack, company) == 9 + (sqlstate == "22P05")
     stack.sql("select callgate.quarantine_dismiss(entry_id, 'seen') from callgate.quarantine")
     check_invariants(stack)
 
@@ -196,17 +204,17 @@ def test_a_row_that_postgres_refuses_sets_its_wallet_aside_until_it_may(stack, c
     stack.wait_until_flushed(other)
     for statement in REFUSED[sqlstate][0].split(";"):
         stack.sql(statement)
-    charge(stack, company)
-    charge(stack, company)
+    company.settle()
+    company.settle()
     wait_until(lambda: aside(stack) == [("wallet", 2)], 20, "both are set aside")
     # Another wallet goes on.
     stack.client.credit(other, 5, durability=pb.DURABILITY_COMMITTED)
     assert booked(stack, company) == 0
     stack.sql(REFUSED[sqlstate][1])
     assert stack.sql("select ret_outcome, ret_applied, ret_lost from callgate.quarantine_retry(%s)",
-                     [company]) == [("applied", 2, 0)]
-    charge(stack, company)
-    stack.wait_until_flushed(company)
+                     [company.id]) == [("applied", 2, 0)]
+    company.settle()
+    stack.wait_until_flushed(company.id)
     assert booked(stack, company) == 3
     check_invariants(stack)
 
@@ -226,10 +234,10 @@ def test_a_schema_that_does_not_fit_stops_the_flush_and_sets_nothing_aside(stack
     there, back = FOR_AN_OPERATOR[sqlstate]
     with psycopg.connect(stack.url, autocommit=True) as connection:
         connection.execute(there)
-    charge(stack, company)
+    company.settle()
     wait_until_logged(stack, sqlstate)
     # Gating goes on.
-    charge(stack, company)
+    company.settle()
     assert booked(stack, company) == 0 and aside(stack) == []
     stack.sql(back)
     wait_until(lambda: booked(stack, company) == 2, 20)
