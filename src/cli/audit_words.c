@@ -107,10 +107,10 @@ static void put_phrase(struct cg_buffer *out, const struct check *check, const j
 	}
 }
 
-json_t *cg_audit_difference(const struct cg_uuid *company, const char *currency, const char *name,
+json_t *cg_audit_difference(const struct cg_uuid *company, const char *currency, const char *check,
     const char *where, json_t *expected, json_t *found)
 {
-	const struct check *check = find(name);
+	const struct check *kind = find(check);
 	char id[CG_UUID_TEXT_LEN + 1];
 	char key[32];
 	char words[512];
@@ -120,14 +120,14 @@ json_t *cg_audit_difference(const struct cg_uuid *company, const char *currency,
 	cg_uuid_format(company, id);
 	cg_output_add_text(difference, "company_id", cg_uuid_is_zero(company) ? NULL : id);
 	cg_output_add_text(difference, "currency", currency);
-	cg_output_add_text(difference, "check", name);
+	cg_output_add_text(difference, "check", check);
 	cg_output_add_text(difference, "where", where);
-	(void)snprintf(key, sizeof key, "expected%s", suffixes[check->unit]);
+	(void)snprintf(key, sizeof key, "expected%s", suffixes[kind->unit]);
 	json_object_set_new(difference, key, expected == NULL ? json_null() : expected);
-	(void)snprintf(key, sizeof key, "found%s", suffixes[check->unit]);
+	(void)snprintf(key, sizeof key, "found%s", suffixes[kind->unit]);
 	json_object_set_new(difference, key, found == NULL ? json_null() : found);
 	cg_buffer_init(&out, words, sizeof words - 1);
-	put_phrase(&out, check, difference, currency);
+	put_phrase(&out, kind, difference, currency);
 	words[out.len] = '\0';
 	cg_output_add_text(difference, "words", words);
 	return difference;

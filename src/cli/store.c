@@ -37,9 +37,10 @@ static enum cg_exit lost(struct cg_cli *cli)
 {
 	const redisContext *redis = cli->store->redis;
 
-	return cg_output_fail(cli, CG_EXIT_UNAVAILABLE, NULL, NULL,
+	(void)cg_output_fail(cli, CG_EXIT_UNAVAILABLE, NULL, NULL,
 	    "the store at %s is out of reach: %s", cli->store->at.address,
 	    redis == NULL ? "no memory" : redis->errstr);
+	return CG_EXIT_UNAVAILABLE;
 }
 
 /* "[::1]:6380" is the address ::1; hiredis wants host and port apart. */
@@ -76,6 +77,7 @@ static enum cg_exit take_reply(struct cg_cli *cli, redisReply **ret_reply)
 	if (redisGetReply(cli->store->redis, &reply) != REDIS_OK) {
 		return lost(cli);
 	}
+	CG_ASSERT(reply != NULL); /* hiredis promises it of blocking connections */
 	*ret_reply = reply;
 	return CG_EXIT_DONE;
 }
