@@ -33,14 +33,13 @@ const char *cg_store_address(const struct cg_cli *cli)
 	return cli->store->at.address;
 }
 
-static enum cg_exit lost(struct cg_cli *cli)
+static void say_lost(struct cg_cli *cli)
 {
 	const redisContext *redis = cli->store->redis;
 
 	(void)cg_output_fail(cli, CG_EXIT_UNAVAILABLE, NULL, NULL,
 	    "the store at %s is out of reach: %s", cli->store->at.address,
 	    redis == NULL ? "no memory" : redis->errstr);
-	return CG_EXIT_UNAVAILABLE;
 }
 
 /* "[::1]:6380" is the address ::1; hiredis wants host and port apart. */
@@ -75,7 +74,8 @@ static enum cg_exit take_reply(struct cg_cli *cli, redisReply **ret_reply)
 	void *reply = NULL;
 
 	if (redisGetReply(cli->store->redis, &reply) != REDIS_OK) {
-		return lost(cli);
+		say_lost(cli);
+		return CG_EXIT_UNAVAILABLE;
 	}
 	CG_ASSERT(reply != NULL); /* hiredis promises it of blocking connections */
 	*ret_reply = reply;
@@ -149,7 +149,8 @@ enum cg_exit cg_store_open(struct cg_cli *cli)
 	cli->store->at = at;
 	cli->store->redis = connect_now(&at, cli->args.timeout_ms);
 	if (cli->store->redis == NULL || cli->store->redis->err != 0) {
-		return lost(cli);
+		say_lost(cli);
+		return CG_EXIT_UNAVAILABLE;
 	}
 	return introduce(cli);
 }
