@@ -20,7 +20,8 @@
 	"'shadow', p.shadow, 'calls_max', p.calls_max, 'longest_call_ms', p.longest_call_ms, "     \
 	"'ring_lease_ms', p.ring_lease_ms, 'default_reserve_ms', p.default_reserve_ms, "           \
 	"'guard_ms', p.guard_ms, 'cut_warning_ms', p.cut_warning_ms, "                             \
-	"'cut_repeat_ms', p.cut_repeat_ms, "                                                       \
+	"'cut_repeat_ms', p.cut_repeat_ms, 'outage_policy', p.outage_policy, "                     \
+	"'outage_longest_ms', p.outage_longest_ms, 'outage_calls_max', p.outage_calls_max, "       \
 	"'rates_count', (select count(*) from callgate.rates r where r.plan_id = p.plan_id), "     \
 	"'updated_at_ms', callgate.to_ms(p.updated_at))"
 
@@ -30,6 +31,8 @@
 		.name = (flag), .kind = CG_FLAG_INT, .min = (lowest), .max = (highest),            \
 		.help = (words)                                                                    \
 	}
+
+static const char *const outage_policies[] = {"deny", "allow", NULL};
 
 static const struct cg_flag set_flags[] = {
     {.name = "PLAN", .kind = CG_FLAG_PLAN, .required = true, .operand = true, .help = "its id"},
@@ -47,6 +50,12 @@ static const struct cg_flag set_flags[] = {
     INT_FLAG("guard-ms", 0, 600000, "the longest from exhaustion to the end of talk"),
     INT_FLAG("cut-warning-ms", 0, 3600000, "CUT_WARNING this long before exhaustion"),
     INT_FLAG("cut-repeat-ms", 1000, 3600000, "CUT_OFF again after this long"),
+    {.name = "outage-policy",
+        .kind = CG_FLAG_CHOICE,
+        .choices = outage_policies,
+        .help = "while the store is away: deny, or allow (degraded; settled late)"},
+    INT_FLAG("outage-longest-ms", 1000, 604800000, "the longest such a call may last"),
+    INT_FLAG("outage-calls-max", 0, 1000, "such calls at once, per company and sidecar"),
     CG_FLAGS_END,
 };
 
@@ -62,6 +71,7 @@ static enum cg_exit plan_list(struct cg_cli *cli)
 	    {.header = "RESERVE", .path = "default_reserve_ms", .right = true},
 	    {.header = "GUARD", .path = "guard_ms", .right = true},
 	    {.header = "SHADOW", .path = "shadow"},
+	    {.header = "OUTAGE", .path = "outage_policy"},
 	    {.header = "RATES", .path = "rates_count", .right = true},
 	    {.header = NULL},
 	};
@@ -162,7 +172,7 @@ static enum cg_exit create_plan(struct cg_cli *cli, const char *plan, bool *ret_
 /* In the order of $2, $3, ... in set_plan(). */
 static const char *const settable[] = {"credit-limit-micros", "credit-unlimited", "shadow",
     "calls-max", "longest-call-ms", "ring-lease-ms", "default-reserve-ms", "guard-ms",
-    "cut-warning-ms", "cut-repeat-ms"};
+    "cut-warning-ms", "cut-repeat-ms", "outage-policy", "outage-longest-ms", "outage-calls-max"};
 
 static enum cg_exit set_plan(struct cg_cli *cli, const char *plan, json_t **ret_answer)
 {
@@ -182,7 +192,10 @@ static enum cg_exit set_plan(struct cg_cli *cli, const char *plan, json_t **ret_
 	    "default_reserve_ms = coalesce($8::integer, default_reserve_ms), "
 	    "guard_ms = coalesce($9::integer, guard_ms), "
 	    "cut_warning_ms = coalesce($10::integer, cut_warning_ms), "
-	    "cut_repeat_ms = coalesce($11::integer, cut_repeat_ms) "
+	    "cut_repeat_ms = coalesce($11::integer, cut_repeat_ms), "
+	    "outage_policy = coalesce($12::text, outage_policy), "
+	    "outage_longest_ms = coalesce($13::integer, outage_longest_ms), "
+	    "outage_calls_max = coalesce($14::integer, outage_calls_max) "
 	    "where plan_id = $1 returning " PLAN_JSON,
 	    params, (int)CG_COUNT_OF(params), ret_answer);
 }

@@ -15,16 +15,18 @@
 
 /* One statement, hence one snapshot: the plans (kind 0) first, then the rates, in order. */
 static const char terms_statement[] =
-    "select kind, plan_id, a, b, c, d, e, f, g, h, i, j, k from ("
+    "select kind, plan_id, a, b, c, d, e, f, g, h, i, j, k, l, m, n from ("
     "select 0 as kind, plan_id, '' as currency, '' as resource, '' as prefix,"
     " version::text as a, credit_limit_micros::text as b, credit_unlimited::text as c,"
     " shadow::text as d, calls_max::text as e, longest_call_ms::text as f,"
     " ring_lease_ms::text as g, default_reserve_ms::text as h, guard_ms::text as i,"
-    " cut_warning_ms::text as j, cut_repeat_ms::text as k from callgate.plans"
+    " cut_warning_ms::text as j, cut_repeat_ms::text as k,"
+    " (outage_policy = 'allow')::text as l, outage_longest_ms::text as m,"
+    " outage_calls_max::text as n from callgate.plans"
     " union all "
     "select 1, plan_id, currency, resource_type, prefix, currency, resource_type, prefix,"
     " rate_micros_per_minute::text, connect_fee_micros::text, minimum_ms::text,"
-    " increment_ms::text, '', '', '', '' from callgate.rates"
+    " increment_ms::text, '', '', '', '', '', '', '' from callgate.rates"
     ") t order by kind, plan_id collate \"C\", currency collate \"C\", resource collate \"C\","
     " prefix collate \"C\"";
 
@@ -54,6 +56,9 @@ static void decode_plan(struct cg_plan *plan, const PGresult *result, int row)
 	    .guard_ms = (uint32_t)cg_result__int(result, row, 10),
 	    .cut_warning_ms = (uint32_t)cg_result__int(result, row, 11),
 	    .cut_repeat_ms = (uint32_t)cg_result__int(result, row, 12),
+	    .outage_allows = cg_result__bool(result, row, 13),
+	    .outage_longest_ms = (uint32_t)cg_result__int(result, row, 14),
+	    .outage_calls_max = (uint32_t)cg_result__int(result, row, 15),
 	};
 	copy_text(plan->plan_id, sizeof plan->plan_id, result, row, 1);
 }

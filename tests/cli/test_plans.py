@@ -10,7 +10,8 @@ from cli_support import DONE, FORBIDDEN, INCOMPATIBLE, NOT_FOUND, UNAVAILABLE, U
 
 PLAN_FIELDS = ["plan_id", "version", "credit_limit_micros", "credit_unlimited", "shadow",
                "calls_max", "longest_call_ms", "ring_lease_ms", "default_reserve_ms", "guard_ms",
-               "cut_warning_ms", "cut_repeat_ms", "rates_count", "updated_at_ms"]
+               "cut_warning_ms", "cut_repeat_ms", "outage_policy", "outage_longest_ms",
+               "outage_calls_max", "rates_count", "updated_at_ms"]
 
 
 def test_the_seeded_plans_are_listed(ledger):
@@ -22,6 +23,7 @@ def test_the_seeded_plans_are_listed(ledger):
     assert plans["starter"]["calls_max"] == 10
     assert plans["starter"]["credit_limit_micros"] == 0
     assert plans["starter"]["cut_repeat_ms"] == 5000
+    assert {plan["outage_policy"] for plan in plans.values()} == {"deny"}
     assert plans["enterprise"]["credit_unlimited"] is True
     assert all(plan["rates_count"] > 0 for plan in plans.values())
 
@@ -49,7 +51,8 @@ def test_only_what_is_given_changes(ledger):
 def test_every_flag_sets_its_column(ledger):
     values = {"credit-limit-micros": 1_000_001, "calls-max": 0, "longest-call-ms": 604_800_000,
               "ring-lease-ms": 1000, "default-reserve-ms": 1001, "guard-ms": 0,
-              "cut-warning-ms": 3_600_000, "cut-repeat-ms": 1000}
+              "cut-warning-ms": 3_600_000, "cut-repeat-ms": 1000, "outage-policy": "allow",
+              "outage-longest-ms": 604_800_000, "outage-calls-max": 1000}
     flags = [part for name, value in values.items() for part in (f"--{name}", value)]
     told = ledger.run("plan", "set", "pilot", "--create", "--credit-unlimited", "on", *flags,
                       "--json")

@@ -143,6 +143,9 @@ static void test_terms_are_read_and_changes_are_told(void **state)
 	assert_true(op.out.terms->plans[0].credit_unlimited);
 	assert_int_equal(op.out.terms->plans[0].cut_warning_ms, 30000);
 	assert_int_equal(op.out.terms->plans[0].cut_repeat_ms, 5000);
+	assert_false(op.out.terms->plans[0].outage_allows);
+	assert_int_equal(op.out.terms->plans[0].outage_longest_ms, 600000);
+	assert_int_equal(op.out.terms->plans[0].outage_calls_max, 5);
 	assert_int_equal(op.out.terms->rates[0].plan, 0);
 	assert_true(op.out.terms->rate_count >= 20);
 	cg_terms_snapshot_free(op.out.terms);

@@ -97,7 +97,9 @@ def test_the_sidecar_can_work(attempt, statement):
     "insert into callgate.rates values ('growth', 'eur', 'voice_outbound', '', 1)",
     "select * from wallets", "select * from usage_logs", "select * from wallet_transactions",
     "select * from callgate.quarantine", "select * from callgate.receipts", "select * from companies",
-    "update callgate.plans set cut_repeat_ms = 7000 where plan_id = 'growth'", "select * from callgate.shadow_calls",
+    "update callgate.plans set cut_repeat_ms = 7000 where plan_id = 'growth'",
+    "update callgate.plans set outage_policy = 'allow', outage_longest_ms = 1000, outage_calls_max = 1"
+    " where plan_id = 'growth'", "select * from callgate.shadow_calls",
     "select * from callgate.quarantine_retry(gen_random_uuid())", "select callgate.quarantine_dismiss('1-1-1', 'x')",
     "select * from callgate.quarantine_log", "select callgate.audit_page(0, '{}', null)",
     "select * from callgate.shadow_report('-infinity', 'infinity', null)"])

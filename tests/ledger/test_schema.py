@@ -88,6 +88,18 @@ def test_a_cut_off_is_repeated_within_bounds(sql, repeat_ms, fits):
             sql(change)
 
 
+@pytest.mark.parametrize("change", [
+    "outage_policy = 'ask'", "outage_policy = null", "outage_longest_ms = 999", "outage_longest_ms = 604800001",
+    "outage_calls_max = -1", "outage_calls_max = 1001"])
+def test_an_outage_policy_is_kept_within_bounds(sql, change):
+    assert sql("select distinct outage_policy, outage_longest_ms, outage_calls_max from callgate.plans") \
+        == [("deny", 600000, 5)]
+    sql("update callgate.plans set outage_policy = 'allow', outage_longest_ms = 604800000, outage_calls_max = 1000"
+        " where plan_id = 'starter'")
+    with pytest.raises(psycopg.errors.IntegrityError):
+        sql(f"update callgate.plans set {change} where plan_id = 'starter'")
+
+
 @pytest.mark.parametrize("table", ["wallet_transactions", "usage_logs", "callgate.keys"])
 @pytest.mark.parametrize("attempt", ["delete from {}", "update {} set created_at = now()", "truncate {} cascade"])
 def test_ledger_tables_are_append_only_for_their_owner_too(sql, table, attempt):

@@ -58,7 +58,7 @@ def test_a_sidecar_of_the_first_version_goes_on(url):
         work(2)
         assert sql("select count(*) from usage_logs") == [(2,)]
         assert sql("select count(*) from callgate.shadow_calls") == [(0,)]
-        assert sql("select distinct cut_repeat_ms from callgate.plans") == [(5000,)]
+        assert sql("select distinct cut_repeat_ms, outage_policy from callgate.plans") == [(5000, "deny")]
 
 
 def test_a_batch_under_way_holds_no_migration_up(url):

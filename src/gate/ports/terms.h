@@ -36,6 +36,10 @@ struct cg_plan {
 	uint32_t guard_ms;
 	uint32_t cut_warning_ms;
 	uint32_t cut_repeat_ms;
+	/* While the store is away: see src/gate/outage.c. */
+	bool outage_allows;         /* else nothing is decided */
+	uint32_t outage_longest_ms; /* of a call admitted so; never above longest_call_ms */
+	uint32_t outage_calls_max;  /* of one company, running at once, in one sidecar */
 };
 
 struct cg_terms_snapshot {
