@@ -27,12 +27,27 @@ static void note_refusal(struct cg_store *s, const struct cg_slot *slot)
 	}
 }
 
+/* TOO_LATE names the clock itself; any other answer perhaps a wallet's last instant. */
+static void note_time(struct cg_store *s, const struct cg_slot *slot)
+{
+	const struct cg_store_op *op = slot->op;
+
+	if (op->as_of_ms > 0) {
+		cg_conn_heard_time(
+		    &s->conn, op->as_of_ms, slot->pushed_at_ms, op->outcome == CG_STORE_TOO_LATE);
+	}
+}
+
 /* The answer that a function gave. */
 static void finish_with_reply(
     struct cg_store *s, const struct cg_slot *slot, struct cg_view content)
 {
-	if (cg_kinds_decode(slot, content) == CG_RECOVERING) {
+	enum cg_status status = cg_kinds_decode(slot, content);
+
+	if (status == CG_RECOVERING) {
 		note_refusal(s, slot);
+	} else if (status == CG_OK && slot->kind == CG_SLOT_STORE) {
+		note_time(s, slot);
 	}
 	cg_kinds_done(slot);
 }
@@ -99,8 +114,6 @@ void cg_store__expire(struct cg_store *s)
 	s->deadlines_at_ms = CG_RING_NEVER;
 	if (s->ring.earliest_ms <= now_ms) {
 		while (cg_ring_next_overdue(&s->ring, now_ms, &cursor, &slot)) {
-			uint64_t silent_ms = now_ms - s->progress_at_ms;
-			s->is_stalled = s->is_stalled || silent_ms >= s->pace.stall_ms;
 			finish(&slot, CG_TIMEOUT);
 		}
 	}

@@ -121,6 +121,7 @@ static void on_written(void *owner, bool ok)
 
 static void say(struct cg_conn *c)
 {
+	c->said_at_ms = cg_loop_now_ms(c->loop);
 	c->is_saying = !cg_stream_write(c->stream, cg_greeting_command(&c->greeting), on_written);
 }
 
@@ -133,6 +134,25 @@ static void on_open(void *owner)
 	say(c);
 }
 
+void cg_conn_heard_time(struct cg_conn *c, int64_t said_ms, uint64_t asked_at_ms, bool is_certain)
+{
+	/* Not the loop's time, which stands still during a turn; and rounded up. */
+	uint64_t now_ms = cg_loop_clock_ns() / 1000000 + 1;
+
+	cg_store_clock_learn(&c->clock, said_ms, asked_at_ms, now_ms, is_certain);
+}
+
+static enum cg_greeting_result hear(struct cg_conn *c, struct cg_view bytes, struct cg_error *err)
+{
+	bool knew_time = c->greeting.time_ms > 0;
+	enum cg_greeting_result result = cg_greeting_hear(&c->greeting, bytes, err);
+
+	if (!knew_time && c->greeting.time_ms > 0) {
+		cg_conn_heard_time(c, c->greeting.time_ms, c->said_at_ms, true);
+	}
+	return result;
+}
+
 static void hear_greeting(struct cg_conn *c, struct cg_view bytes)
 {
 	struct cg_error err;
@@ -141,7 +161,7 @@ static void hear_greeting(struct cg_conn *c, struct cg_view bytes)
 		end(c, "it answers before it was asked");
 		return;
 	}
-	switch (cg_greeting_hear(&c->greeting, bytes, &err)) {
+	switch (hear(c, bytes, &err)) {
 	case CG_GREETING_WAIT:
 		return;
 	case CG_GREETING_SAY:

@@ -7,6 +7,7 @@
 #define CG_STORE_CONN_H
 
 #include "loop/stream.h"
+#include "store/clock.h"
 #include "store/greeting.h"
 
 enum cg_conn_state {
@@ -43,8 +44,10 @@ struct cg_conn {
 	struct cg_greeting greeting;
 	struct cg_timer *timer; /* CONNECTING, GREETING: the limit; BACKOFF: the next attempt */
 	struct cg_random random;
-	bool is_saying;    /* a command of the greeting has not left whole */
-	uint64_t attempts; /* since the last connection that lasted */
+	bool is_saying;              /* a command of the greeting has not left whole */
+	uint64_t said_at_ms;         /* when it was begun */
+	struct cg_store_clock clock; /* of its server, known once it is ready */
+	uint64_t attempts;           /* since the last connection that lasted */
 	uint64_t ready_at_ms;
 	struct cg_log_limit failures;
 };
@@ -61,6 +64,10 @@ static inline bool cg_conn_is_ready(const struct cg_conn *conn)
 
 /* Only while ready.  As cg_stream_write(): true, all has left; false, on_written will come. */
 bool cg_conn_write(struct cg_conn *conn, struct cg_view bytes);
+
+/* An answer said what time it is there; see cg_store_clock_learn().  `asked_at_ms`: the loop's. */
+void cg_conn_heard_time(
+    struct cg_conn *conn, int64_t said_ms, uint64_t asked_at_ms, bool is_certain);
 
 /* Ends a ready connection, on_down runs in here, and tries anew; `why` goes to the log. */
 void cg_conn_drop(struct cg_conn *conn, const char *why);

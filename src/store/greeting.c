@@ -101,6 +101,7 @@ static void say_step(struct cg_greeting *g)
 	const struct cg_view name[] = {
 	    CG_VIEW_LITERAL("CLIENT"), CG_VIEW_LITERAL("SETNAME"), CG_VIEW_LITERAL("callgated")};
 	const struct cg_view role[] = {CG_VIEW_LITERAL("ROLE")};
+	const struct cg_view time[] = {CG_VIEW_LITERAL("TIME")};
 	const struct cg_view info[] = {CG_VIEW_LITERAL("INFO")};
 	const struct cg_view list[] = {CG_VIEW_LITERAL("FUNCTION"), CG_VIEW_LITERAL("LIST"),
 	    CG_VIEW_LITERAL("LIBRARYNAME"), cg_view_of(g->config->library_name),
@@ -118,6 +119,9 @@ static void say_step(struct cg_greeting *g)
 		return;
 	case CG_GREETING_ROLE:
 		say(g, CG_COUNT_OF(role), role);
+		return;
+	case CG_GREETING_TIME:
+		say(g, CG_COUNT_OF(time), time);
 		return;
 	case CG_GREETING_INFO:
 		say(g, CG_COUNT_OF(info), info);
@@ -163,6 +167,23 @@ static struct cg_view text_of(const redisReply *reply)
 static bool is_word(const redisReply *reply, const char *word)
 {
 	return cg_view_equal(text_of(reply), cg_view_of(word));
+}
+
+/* Seconds and microseconds, as texts. */
+static bool judge_time(struct cg_greeting *g, const redisReply *reply, struct cg_error *err)
+{
+	int64_t seconds = 0;
+	int64_t micros = 0;
+
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+	    !cg_view_parse_int(text_of(reply->element[0]), &seconds) ||
+	    !cg_view_parse_int(text_of(reply->element[1]), &micros) || seconds <= 0 ||
+	    seconds > INT64_MAX / 2000 || micros < 0 || micros >= 1000000) {
+		cg_error_set(err, "TIME was answered with something else");
+		return false;
+	}
+	g->time_ms = seconds * 1000 + micros / 1000;
+	return true;
 }
 
 /* Whether a line of INFO's reply says exactly this. */
@@ -246,6 +267,7 @@ static bool judge_refusal(struct cg_greeting *g, const redisReply *reply, struct
 	    [CG_GREETING_SELECT] = "SELECT",
 	    [CG_GREETING_NAME] = "CLIENT SETNAME",
 	    [CG_GREETING_ROLE] = "ROLE",
+	    [CG_GREETING_TIME] = "TIME",
 	    [CG_GREETING_INFO] = "INFO",
 	    [CG_GREETING_LIST] = "FUNCTION LIST",
 	    [CG_GREETING_LOAD] = "FUNCTION LOAD",
@@ -281,6 +303,12 @@ static bool judge(struct cg_greeting *g, const redisReply *reply, struct cg_erro
 		if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 ||
 		    !is_word(reply->element[0], "master")) {
 			cg_error_set(err, "the server is not a master");
+			return false;
+		}
+		go_on_with(g, CG_GREETING_TIME);
+		return true;
+	case CG_GREETING_TIME:
+		if (!judge_time(g, reply, err)) {
 			return false;
 		}
 		go_on_with(g, CG_GREETING_INFO);
@@ -319,6 +347,7 @@ void cg_greeting_begin(struct cg_greeting *g)
 	redisReaderFree(g->reader);
 	g->reader = create_reader();
 	g->library = CG_GREETING_FOUND;
+	g->time_ms = 0;
 	g->heard_bytes = 0;
 	go_on_with(g, CG_GREETING_AUTH);
 }

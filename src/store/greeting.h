@@ -3,10 +3,10 @@
  * time, and what must be answered: that this is a master which keeps what it acknowledges,
  * and that our function library is the one it holds.
  *
- *   AUTH -> SELECT -> CLIENT SETNAME -> ROLE -> INFO -> FUNCTION LIST -> done
- *                                                  ^        |
- *                                            exists already | missing, or other text
- *                                                  `- FUNCTION LOAD [REPLACE] -> done
+ *   AUTH -> SELECT -> CLIENT SETNAME -> ROLE -> TIME -> INFO -> FUNCTION LIST -> done
+ *                                                          ^        |
+ *                                                    exists already | missing, or other text
+ *                                                          `- FUNCTION LOAD [REPLACE] -> done
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -31,6 +31,7 @@ enum cg_greeting_step {
 	CG_GREETING_SELECT,
 	CG_GREETING_NAME,
 	CG_GREETING_ROLE,
+	CG_GREETING_TIME,
 	CG_GREETING_INFO,
 	CG_GREETING_LIST,
 	CG_GREETING_LOAD,
@@ -47,6 +48,7 @@ struct cg_greeting {
 	const struct cg_greeting_config *config;
 	enum cg_greeting_step step;
 	enum cg_greeting_library library;
+	int64_t time_ms; /* the server's clock, once it was heard; 0: not yet */
 	redisReader *reader;
 	char *command; /* the one being sent; hiredis' */
 	size_t command_bytes;

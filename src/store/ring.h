@@ -25,6 +25,7 @@ enum cg_slot_kind {
 struct cg_slot {
 	void *op; /* by kind: struct cg_store_op, struct cg_partition_op, struct cg_events_op */
 	uint64_t deadline_at_ms;
+	uint64_t pushed_at_ms;
 	uint64_t epoch; /* under which it was sent */
 	uint32_t partition;
 	enum cg_slot_kind kind;
@@ -54,6 +55,12 @@ static inline bool cg_ring_is_empty(const struct cg_ring *ring)
 static inline bool cg_ring_is_full(const struct cg_ring *ring)
 {
 	return ring->next - ring->first >= ring->limit;
+}
+
+/* When the oldest unanswered one, of whatever kind, was pushed; the ring must not be empty. */
+static inline uint64_t cg_ring_oldest_at_ms(const struct cg_ring *ring)
+{
+	return ring->slots[ring->first & ring->mask].pushed_at_ms;
 }
 
 /* A full ring takes one ping more, no operation. */

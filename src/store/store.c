@@ -13,7 +13,7 @@
 static const struct cg_store_pace usual_pace = {
     .watch_ms = 1000,
     .ping_after_ms = 5000,
-    .stall_ms = 200,
+    .stall_ms = 250,
     .hang_ms = 3000,
 };
 
@@ -47,10 +47,48 @@ static void on_turn(void *owner)
 	cg_store__flush(s);
 }
 
+static void look_at_breaker(struct cg_store *s, struct cg_breaker_sight *ret_sight)
+{
+	bool owes = !cg_ring_is_empty(&s->ring);
+
+	*ret_sight = (struct cg_breaker_sight){
+	    .now_ms = cg_loop_now_ms(s->loop),
+	    .patience_ms = s->pace.stall_ms,
+	    .owes = owes,
+	    .oldest_at_ms = owes ? cg_ring_oldest_at_ms(&s->ring) : 0,
+	    .heard_at_ms = s->progress_at_ms,
+	};
+	cg_breaker_look(&s->breaker, ret_sight);
+}
+
+/* While it is open nothing is due: then only an answer changes it. */
+void cg_store__suspect(struct cg_store *s)
+{
+	struct cg_breaker_sight sight;
+
+	if (s->is_suspicious || cg_ring_is_empty(&s->ring)) {
+		return;
+	}
+	look_at_breaker(s, &sight);
+	if (!s->breaker.is_open) {
+		s->is_suspicious = true;
+		cg_timer_start(s->suspicion, cg_breaker_due_ms(&s->breaker, &sight) - sight.now_ms);
+	}
+}
+
+static void on_suspicion(void *owner)
+{
+	struct cg_store *s = owner;
+
+	s->is_suspicious = false;
+	cg_store__suspect(s);
+}
+
 static void on_ready(void *owner)
 {
 	struct cg_store *s = owner;
 
+	cg_breaker_reset(&s->breaker);
 	s->progress_at_ms = cg_loop_now_ms(s->loop);
 	cg_timer_start(s->watchdog, s->pace.watch_ms);
 	if (s->listener.on_connected != NULL) {
@@ -63,11 +101,15 @@ static void on_bytes(void *owner, struct cg_view bytes)
 	struct cg_store *s = owner;
 
 	s->progress_at_ms = cg_loop_now_ms(s->loop);
-	s->is_stalled = false;
+	cg_breaker_heard(&s->breaker, s->progress_at_ms);
 	const char *why = cg_input_take(&s->input, bytes);
 	if (why != NULL) {
 		cg_conn_drop(&s->conn, why);
+	} else if (s->breaker.is_open) {
+		struct cg_breaker_sight sight;
+		look_at_breaker(s, &sight);
 	}
+	cg_store__suspect(s);
 }
 
 static void on_written(void *owner)
@@ -84,7 +126,7 @@ static void forget_connection(struct cg_store *s, bool was_ready, enum cg_status
 	cg_partitions_clear(&s->partitions);
 	cg_output_reset(&s->output);
 	cg_input_reset(&s->input);
-	s->is_stalled = false;
+	cg_breaker_reset(&s->breaker);
 	if (was_ready && s->listener.on_disconnected != NULL) {
 		s->listener.on_disconnected(s->listener.owner);
 	}
@@ -186,6 +228,10 @@ struct cg_store *cg_store_create(struct cg_loop *loop, const struct cg_store_con
 	s->loop = loop;
 	s->leader = config->leader != NULL ? config->leader : s;
 	s->pace = usual_pace;
+	if (config->stall_ms > 0) {
+		s->pace.stall_ms = config->stall_ms;
+	}
+	s->breaker.what = config->leader != NULL ? "events" : "operations";
 	s->address = copy_text(config->address);
 	s->username = copy_text(config->username);
 	s->password = copy_text(config->password);
@@ -205,6 +251,7 @@ struct cg_store *cg_store_create(struct cg_loop *loop, const struct cg_store_con
 	s->deadlines = cg_timer_create(loop, on_deadline, s);
 	s->deadlines_at_ms = CG_RING_NEVER;
 	s->watchdog = cg_timer_create(loop, on_watch, s);
+	s->suspicion = cg_timer_create(loop, on_suspicion, s);
 	return s;
 }
 
@@ -238,6 +285,11 @@ bool cg_store_is_connected(const struct cg_store *s)
 	return cg_conn_is_ready(&s->conn);
 }
 
+bool cg_store_is_answering(const struct cg_store *s)
+{
+	return cg_conn_is_ready(&s->conn) && !s->breaker.is_open;
+}
+
 void cg_store_close(struct cg_store *s)
 {
 	bool was_ready = cg_conn_is_ready(&s->conn);
@@ -251,6 +303,7 @@ void cg_store_close(struct cg_store *s)
 		cg_store__deliver_refused(s);
 	}
 	cg_timer_close(s->watchdog);
+	cg_timer_close(s->suspicion);
 	cg_timer_close(s->deadlines);
 	cg_hook_close(s->hook);
 	s->hook = NULL;

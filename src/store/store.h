@@ -25,6 +25,11 @@ struct cg_store_config {
 	uint32_t partition_count;
 	uint32_t inflight_max;       /* operations sent or waiting to be sent; beyond: CG_FULL */
 	uint32_t connect_timeout_ms; /* for the connection and its greeting together */
+	/*
+	 * The oldest operation unanswered for so long: more end CG_UNAVAILABLE, not sent, until
+	 * the server answers.  0: 250.
+	 */
+	uint32_t stall_ms;
 	uint64_t outbox_max; /* entries of one partition waiting for the ledger; 0: no limit */
 	bool allow_volatile; /* serve although AOF is off or eviction is on (development) */
 	/*
@@ -50,6 +55,9 @@ void cg_store_start(struct cg_store *store);
 
 /* Greeted, and the function library in place; partitions may still be without an epoch. */
 bool cg_store_is_connected(const struct cg_store *store);
+
+/* Connected, and what it is sent is answered in time. */
+bool cg_store_is_answering(const struct cg_store *store);
 
 /*
  * Everything in flight ends before this returns: what was sent CG_LOST, the rest, and what

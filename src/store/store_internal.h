@@ -3,6 +3,7 @@
  *
  *   submit.c   the ports: an operation is refused at once, or written and given a slot
  *   answer.c   what ends an operation: its reply, its deadline, the connection's end
+ *   breaker.c  whether anything is sent at all
  *   kinds.c    what the operations of one port have that those of another do not
  *   store.c    the rest: made, connected, flushed, watched, closed
  *
@@ -11,6 +12,7 @@
 #ifndef CG_STORE_STORE_INTERNAL_H
 #define CG_STORE_STORE_INTERNAL_H
 
+#include "store/breaker.h"
 #include "store/conn.h"
 #include "store/input.h"
 #include "store/output.h"
@@ -23,7 +25,7 @@
 struct cg_store_pace {
 	uint64_t watch_ms;      /* between two looks */
 	uint64_t ping_after_ms; /* nothing to do for so long: ask before somebody needs it */
-	uint64_t stall_ms; /* operations run out of time and not a byte for so long: is_stalled */
+	uint64_t stall_ms; /* the oldest operation unanswered for so long: nothing more is sent */
 	uint64_t hang_ms;  /* operations pending and not a byte for so long: drop it */
 };
 
@@ -50,17 +52,15 @@ struct cg_store {
 	struct cg_timer *deadlines; /* runs until deadlines_at_ms */
 	uint64_t deadlines_at_ms;
 	struct cg_timer *watchdog;
+	struct cg_timer *suspicion; /* runs where the breaker may open, and is_suspicious */
+	bool is_suspicious;
 
 	/* Refused in submit, not yet delivered, by kind: `link` of the operations. */
 	struct cg_list refused[CG_SLOT_KIND_COUNT];
 
 	/* When the server last said something, or began to have something to answer. */
 	uint64_t progress_at_ms;
-	/*
-	 * Operations ran out of time and the server says nothing at all: new ones end
-	 * CG_UNAVAILABLE instead of joining those whose outcome is unknown.
-	 */
-	bool is_stalled;
+	struct cg_breaker breaker;
 	bool is_closing;
 	struct cg_log_limit full_log;
 	struct cg_log_limit error_log;
@@ -79,5 +79,8 @@ void cg_store__end_all(struct cg_store *store, enum cg_status if_unsent);
 
 /* store.c */
 void cg_store__flush(struct cg_store *store);
+
+/* Something is owed: the breaker is looked at when it may have to open. */
+void cg_store__suspect(struct cg_store *store);
 
 #endif /* CG_STORE_STORE_INTERNAL_H */

@@ -20,7 +20,10 @@ void cg_store__push(struct cg_store *s, const struct cg_slot *slot)
 	if (cg_ring_is_empty(&s->ring)) {
 		s->progress_at_ms = now_ms;
 	}
-	cg_ring_push(&s->ring, slot);
+	struct cg_slot pushed = *slot;
+	pushed.pushed_at_ms = now_ms;
+	cg_ring_push(&s->ring, &pushed);
+	cg_store__suspect(s);
 	if (slot->kind != CG_SLOT_OVER) {
 		arm_deadlines(s, slot->deadline_at_ms, now_ms);
 	}
@@ -45,8 +48,8 @@ static enum cg_status admit(struct cg_store *s, uint64_t deadline_at_ms)
 		return CG_CLOSING;
 	}
 	/* An operation whose time is over was never sent: that is better news than a timeout. */
-	if (!cg_conn_is_ready(&s->conn) || s->is_stalled ||
-	    deadline_at_ms <= cg_loop_now_ms(s->loop)) {
+	if (!cg_conn_is_ready(&s->conn) || deadline_at_ms <= cg_loop_now_ms(s->loop) ||
+	    !cg_breaker_admits(&s->breaker)) {
 		return CG_UNAVAILABLE;
 	}
 	if (cg_ring_is_full(&s->ring)) {
@@ -168,6 +171,14 @@ static uint64_t epoch_of(struct cg_store_port *self, uint32_t partition)
 	return cg_partitions_epoch(&s->leader->partitions, partition);
 }
 
+/* Of the connection that its operations leave on. */
+static int64_t store_time_of(struct cg_store_port *self, uint64_t at_ms)
+{
+	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, port);
+
+	return cg_store_clock_at(&s->conn.clock, at_ms);
+}
+
 static uint64_t epoch_of_events(struct cg_events_port *self, uint32_t partition)
 {
 	struct cg_store *s = CG_CONTAINER_OF(self, struct cg_store, events_port);
@@ -185,8 +196,10 @@ static void set_epoch(struct cg_partition_port *self, uint32_t partition, uint64
 
 void cg_store__init_ports(struct cg_store *s, uint32_t partition_count)
 {
-	s->port = (struct cg_store_port){
-	    .submit = submit, .epoch = epoch_of, .partition_count = partition_count};
+	s->port = (struct cg_store_port){.submit = submit,
+	    .epoch = epoch_of,
+	    .store_time = store_time_of,
+	    .partition_count = partition_count};
 	s->partition_port = (struct cg_partition_port){
 	    .submit = submit_partition, .set_epoch = set_epoch, .partition_count = partition_count};
 	s->events_port = (struct cg_events_port){

@@ -284,6 +284,16 @@ def test_what_comes_too_late_is_refused(served):
     assert served.start(COMPANY, 'a', not_after=NOW).decision == 'ALLOWED'
 
 
+def test_too_late_is_said_by_the_clock_and_not_by_a_wallet_ahead_of_it(served):
+    """The clock was set back: the wallet stands still at its last instant, deadlines do not."""
+    served.authorize(COMPANY, 'a', PRICE)
+    wire.set_clock(served.redis, NOW - 3_600_000)
+    assert served.authorize(COMPANY, 'b', PRICE, not_after=NOW - 3_600_000).decision == 'ALLOWED'
+    assert served.start(COMPANY, 'a', not_after=NOW - 3_599_000).decision == 'ALLOWED'
+    late = served.authorize(COMPANY, 'c', PRICE, not_after=NOW - 3_600_001)
+    assert (late.outcome, late.at) == ('TOO_LATE', NOW - 3_600_000)
+
+
 def test_balances_stay_in_range(served):
     served.load(b'R' * 16, 9 * 10**15 - 1, 0, Terms())
     assert served.credit(b'R' * 16, 2, 'r').outcome == 'OUT_OF_RANGE'

@@ -300,6 +300,11 @@ struct cg_store_port {
 	void (*submit)(struct cg_store_port *self, struct cg_store_op *op);
 	/* The partition's epoch in force here; 0: not served at the moment. */
 	uint64_t (*epoch)(struct cg_store_port *self, uint32_t partition);
+	/*
+	 * An instant of the clock port's on the store's clock, rather too early than too late;
+	 * 0: not known, which is only where nothing is sent either.
+	 */
+	int64_t (*store_time)(struct cg_store_port *self, uint64_t at_ms);
 	uint32_t partition_count;
 };
 

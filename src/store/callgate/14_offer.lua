@@ -15,7 +15,9 @@ local function offer_operation(name, flags, key_count, parse, run)
 		local there, live = open(a.id, a.terms)
 		if not there then
 			return pack('<BBi8c3', OUTCOME.ABSENT, NONE, 0, '\0\0\0')
-		elseif a.not_after and a.not_after > 0 and now > a.not_after then
+		elseif a.not_after and a.not_after > 0 and now > a.not_after and now_ms() > a.not_after then
+			-- By the clock itself, and not by a last instant of the wallet that is ahead of it.
+			now = now_ms()
 			return answer(OUTCOME.TOO_LATE, NONE)
 		end
 		return run(a, live)

@@ -113,6 +113,8 @@ static void answer_greeting(struct fake_server *s, const struct command *c)
 		answer_auth(s, c);
 	} else if (is_word(c->words[0], "ROLE")) {
 		fake_server_say(s, s->role);
+	} else if (is_word(c->words[0], "TIME")) {
+		fake_server_say(s, s->time);
 	} else if (is_word(c->words[0], "INFO")) {
 		say_bulk(s, cg_view_of(s->info));
 	} else if (is_word(c->words[0], "FUNCTION") && is_word(c->words[1], "LIST")) {
@@ -211,6 +213,7 @@ struct fake_server *fake_server_create(struct cg_loop *loop)
 	(void)strcpy(s->dir, "/tmp/cg-fake-XXXXXX");
 	CG_ASSERT(mkdtemp(s->dir) != NULL);
 	(void)snprintf(s->address, sizeof s->address, "unix:%s/s", s->dir);
+	s->time = "*2\r\n$10\r\n1787300000\r\n$6\r\n250000\r\n";
 	s->role = "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n";
 	s->info = "# Persistence\r\nloading:0\r\naof_enabled:1\r\n"
 	          "maxmemory_policy:noeviction\r\n";

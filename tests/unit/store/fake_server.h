@@ -32,6 +32,7 @@ struct fake_server {
 	const char *password; /* NULL: none wanted */
 	const char *role;
 	const char *info;
+	const char *time;        /* TIME's answer, as it goes over the wire */
 	const char *library;     /* NULL: it holds none; "same": ours */
 	const char *load_error;  /* the next FUNCTION LOAD is answered so */
 	const char *first_words; /* said to whoever connects, before he asks */

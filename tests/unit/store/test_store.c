@@ -653,6 +653,112 @@ static void test_a_server_that_hangs_costs_few_operations_and_is_left(void **sta
 	assert_true(wait_for(f, has_connected, 2));
 }
 
+static bool is_answering(void *arg)
+{
+	return cg_store_is_answering(((struct fixture *)arg)->store);
+}
+
+static bool is_not_answering(void *arg)
+{
+	return !is_answering(arg);
+}
+
+static void on_partition_done(struct cg_partition_op *op)
+{
+	(void)op;
+}
+
+/* Nobody's time was over: the age of the oldest is enough. */
+static void test_nothing_is_sent_behind_an_answer_that_is_long_owed(void **state)
+{
+	struct fixture *f = *state;
+	struct cg_partition_port *port = NULL;
+	struct op owed[2];
+	struct op op;
+
+	connect_store(f);
+	assert_true(cg_store_is_answering(f->store));
+	f->store->pace.stall_ms = 40;
+	submit(f, &owed[0], 20000);
+	assert_true(turn_until(f->loop, is_not_answering, f, 1000));
+	assert_true(cg_store_is_connected(f->store));
+	submit(f, &op, 20000);
+	expect_end(f, &op, CG_UNAVAILABLE);
+	struct cg_partition_op hello = {
+	    .verb = CG_PARTITION_HELLO, .deadline_at_ms = UINT64_MAX, .done = on_partition_done};
+	port = cg_store_partition_port(f->store);
+	port->submit(port, &hello);
+	turn_for(f->loop, 5);
+	assert_int_equal(hello.status, CG_UNAVAILABLE);
+	assert_int_equal(f->server->functions, 1);
+	assert_int_equal(owed[0].done, 0);
+
+	/* The answers that are owed are the probe. */
+	fake_server_say(f->server, "-OOM\r\n");
+	expect_end(f, &owed[0], CG_UNAVAILABLE);
+	assert_true(cg_store_is_answering(f->store));
+	submit(f, &owed[1], 20000);
+	assert_true(wait_for(f, has_heard, 2));
+	fake_server_say(f->server, "-OOM\r\n");
+	expect_end(f, &owed[1], CG_UNAVAILABLE);
+	assert_true(cg_store_is_answering(f->store));
+}
+
+/* It answers, and too late: not each answer lets everybody in again. */
+static void test_a_slow_server_catches_up_first(void **state)
+{
+	struct fixture *f = *state;
+	struct op ops[3];
+
+	connect_store(f);
+	f->store->pace.stall_ms = 200;
+	for (size_t i = 0; i < 3; i++) {
+		submit(f, &ops[i], 20000);
+		turn_for(f->loop, i == 0 ? 20 : 2);
+	}
+	fake_server_say(f->server, "-OO"); /* bytes, and no answer */
+	turn_for(f->loop, 5);
+	assert_true(turn_until(f->loop, is_not_answering, f, 1000));
+	fake_server_say(f->server, "M\r\n");
+	expect_end(f, &ops[0], CG_UNAVAILABLE);
+	assert_false(cg_store_is_answering(f->store)); /* the next is nearly as old */
+	fake_server_say(f->server, "-OOM\r\n-OOM\r\n");
+	expect_end(f, &ops[2], CG_UNAVAILABLE);
+	assert_true(cg_store_is_answering(f->store));
+}
+
+/* Before anything is sent, and anew with each connection: another server has another clock. */
+static void test_every_connection_learns_the_servers_clock(void **state)
+{
+	struct fixture *f = *state;
+	struct cg_store_port *port = NULL;
+
+	create_store(f, &(struct cg_store_config){0});
+	port = cg_store_port(f->store);
+	assert_int_equal(port->store_time(port, cg_loop_now_ms(f->loop)), 0);
+	for (unsigned i = 1; i <= 2; i++) {
+		int64_t server_ms = i == 1 ? INT64_C(1787300000250) : INT64_C(1687300000999);
+		assert_true(wait_for(f, has_connected, i));
+		int64_t named_ms = port->store_time(port, cg_loop_now_ms(f->loop));
+		assert_true(named_ms > server_ms - 500);
+		assert_true(named_ms < server_ms + 500);
+		f->server->time = "*2\r\n$10\r\n1687300000\r\n$6\r\n999999\r\n";
+		fake_server_hang_up(f->server);
+		assert_true(wait_for(f, has_disconnected, i));
+	}
+	assert_true(wait_for(f, has_connected, 3));
+	destroy_store(f);
+
+	static const char *const words[] = {"+OK\r\n", "*0\r\n", "*1\r\n$1\r\n1\r\n",
+	    "*2\r\n$1\r\nx\r\n$1\r\n1\r\n", "*2\r\n$1\r\n1\r\n$7\r\n1000000\r\n",
+	    "*2\r\n$19\r\n9223372036854775807\r\n$1\r\n0\r\n", "-ERR no\r\n"};
+	for (size_t i = 0; i < CG_COUNT_OF(words); i++) {
+		f->server->time = words[i];
+		f->disconnected = 0;
+		expect_refused(f, &(struct cg_store_config){.connect_timeout_ms = 60000});
+	}
+}
+
 static bool has_pinged(void *arg)
 {
 	struct fixture *f = arg;
@@ -727,6 +833,9 @@ int main(void)
 	    STORE_TEST(test_more_than_the_limit_is_refused),
 	    STORE_TEST(test_a_server_that_reads_slowly_gets_every_command_once),
 	    STORE_TEST(test_a_server_that_hangs_costs_few_operations_and_is_left),
+	    STORE_TEST(test_nothing_is_sent_behind_an_answer_that_is_long_owed),
+	    STORE_TEST(test_a_slow_server_catches_up_first),
+	    STORE_TEST(test_every_connection_learns_the_servers_clock),
 	    STORE_TEST(test_an_idle_server_is_asked_whether_it_lives),
 	    STORE_TEST(test_closing_ends_everything_before_it_returns),
 	};
