@@ -146,7 +146,7 @@ struct callgate_authorize_response {
 	int64_t max_duration_ms;
 	int64_t expires_at_ms;
 	bool replayed;
-	bool degraded; /* decided by the plan's outage policy; nothing is held */
+	bool degraded; /* decided by the plan's outage policy; nothing is held or metered */
 	int64_t required_micros;
 	enum callgate_decision shadow_decision;
 	int64_t as_of_ms;

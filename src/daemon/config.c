@@ -50,7 +50,7 @@ static const struct setting settings[] = {
     {"drain-ms", NUMBER, AT(drain_ms), NULL, 10000, 0, 600000,
         "on SIGTERM: time for accepted requests, then again for the flush"},
     {"store-timeout-ms", NUMBER, AT(store_timeout_ms), NULL, 250, 10, 10000,
-        "longest wait for an answer of the store"},
+        "while the store does not answer, requests of live calls are answered within this"},
     {"store-connect-ms", NUMBER, AT(store_connect_ms), NULL, 2000, 10, 60000,
         "longest wait for a connection to the store"},
     {"store-inflight-max", NUMBER, AT(store_inflight_max), NULL, 8192, 64, 131072,
@@ -82,6 +82,9 @@ static const struct setting settings[] = {
     {"receipts-max", NUMBER, AT(receipts_max), NULL, 64, 1, 1024, "receipts applied again at once"},
     {"wallets-max", NUMBER, AT(wallets_max), NULL, 100000, 16, 10000000,
         "companies whose terms are cached"},
+    {"degraded-calls-max", NUMBER, AT(degraded_calls_max), NULL, 16384, 1, 1048576,
+        "calls running by their plans' outage policy; beyond, Authorize is UNAVAILABLE while the "
+        "store is away"},
     {"tick-ms", NUMBER, AT(tick_ms), NULL, 100, 1, 1000,
         "how long due work (cut-offs, leases) of a partition may wait unseen"},
     {"watchers-max", NUMBER, AT(watchers_max), NULL, 10000, 1, 100000,

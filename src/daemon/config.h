@@ -43,6 +43,7 @@ struct cg_config {
 	int64_t receipt_after_ms;
 	int64_t receipts_max;
 	int64_t wallets_max;
+	int64_t degraded_calls_max;
 	int64_t tick_ms;
 	int64_t watchers_max;
 	int64_t watch_kept;

@@ -21,7 +21,10 @@
 #include "rpc/server.h"
 #include "store/store.h"
 
-#define TICK_MS 100
+#define TICK_MS      100
+#define LATE_TICK_MS 10
+/* Of the time in which a request is answered, the share that the answer needs itself. */
+#define ANSWERING_SHARE 16
 /* Readings under way for watchers that catch up; src/events/ has fewer. */
 #define CATCHING_UP_MAX 64
 
@@ -36,7 +39,8 @@ struct daemon {
 	struct cg_events *events;
 	struct cg_rpc_server *server;
 	struct cg_timer *tick;
-	struct cg_timer *soon; /* the gate's: answers that need no port, and not to wait */
+	struct cg_timer *late_tick; /* the gate's: ends what waited too long */
+	struct cg_timer *soon;      /* the gate's: answers that need no port, and not to wait */
 	struct cg_signal *terminate;
 	struct cg_signal *interrupt;
 	uint32_t drain_ms;
@@ -67,15 +71,26 @@ static void on_tick(void *owner)
 	struct daemon *d = owner;
 
 	cg_gate_tick(d->gate);
-	bool serves = !d->is_ending && cg_gate_is_ready(d->gate) && is_any_partition_served(d);
+	bool serves = !d->is_ending && cg_gate_is_ready(d->gate) &&
+	    cg_store_is_answering(d->store) && is_any_partition_served(d);
 	if (serves != d->is_serving && d->server != NULL) {
 		d->is_serving = serves;
 		cg_rpc_server_set_serving(d->server, serves);
 		cg_log(CG_LOG_INFO, serves ? "serving" : "not serving", "store",
-		    cg_store_is_connected(d->store) ? "connected" : "away", "ledger",
-		    cg_ledger_is_connected(d->ledger) ? "connected" : "away", NULL);
+		    cg_store_is_answering(d->store)       ? "answering"
+		        : cg_store_is_connected(d->store) ? "connected"
+		                                          : "away",
+		    "ledger", cg_ledger_is_connected(d->ledger) ? "connected" : "away", NULL);
 	}
 	cg_timer_start(d->tick, TICK_MS);
+}
+
+static void on_late_tick(void *owner)
+{
+	struct daemon *d = owner;
+
+	cg_gate_end_late(d->gate);
+	cg_timer_start(d->late_tick, LATE_TICK_MS);
 }
 
 static void on_soon(void *owner)
@@ -159,6 +174,7 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 	    .partition_count = (uint32_t)config->partitions,
 	    .inflight_max = (uint32_t)config->store_inflight_max,
 	    .connect_timeout_ms = (uint32_t)config->store_connect_ms,
+	    .stall_ms = (uint32_t)config->store_timeout_ms,
 	    .outbox_max = (uint64_t)config->outbox_max,
 	    .allow_volatile = config->allow_volatile_store != 0,
 	};
@@ -176,9 +192,11 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 	};
 	struct cg_gate_config gate = {
 	    .wallets_max = (uint32_t)config->wallets_max,
-	    .store_timeout_ms = (uint32_t)config->store_timeout_ms,
+	    .store_timeout_ms =
+	        (uint32_t)(config->store_timeout_ms - config->store_timeout_ms / ANSWERING_SHARE),
 	    .ledger_timeout_ms = (uint32_t)config->ledger_timeout_ms,
 	    .receipts_max = (uint32_t)config->receipts_max,
+	    .degraded_calls_max = (uint32_t)config->degraded_calls_max,
 	    .lifecycle_events = config->lifecycle_events != 0,
 	    .wake = wake_gate,
 	    .wrote = poke_events,
@@ -227,9 +245,11 @@ static void start(struct daemon *d, const struct cg_config *config)
 	cg_gate_start(d->gate);
 	cg_events_start(d->events);
 	d->tick = cg_timer_create(d->loop, on_tick, d);
+	d->late_tick = cg_timer_create(d->loop, on_late_tick, d);
 	d->terminate = cg_signal_create(d->loop, SIGTERM, on_end_signal, d);
 	d->interrupt = cg_signal_create(d->loop, SIGINT, on_end_signal, d);
 	cg_timer_start(d->tick, 1);
+	cg_timer_start(d->late_tick, LATE_TICK_MS);
 	cg_log(CG_LOG_INFO, "started", "version", CG_VERSION, "pid", cg_log_int(getpid()), "listen",
 	    config->listen, "store", config->redis.address, "partitions",
 	    cg_log_int(config->partitions), NULL);
@@ -263,6 +283,7 @@ enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *er
 		start(&d, config);
 		cg_loop_run(d.loop);
 		cg_timer_close(d.tick);
+		cg_timer_close(d.late_tick);
 		cg_signal_close(d.terminate);
 		cg_signal_close(d.interrupt);
 	} else {

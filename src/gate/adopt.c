@@ -71,6 +71,7 @@ static void on_answer(struct cg_request *req, const struct cg_store_op *op)
 	    .currency = req->work.terms.currency,
 	    .as_of_ms = op->as_of_ms,
 	};
+	cg_outage__forget(req);
 	cg_answer__ok(req);
 }
 

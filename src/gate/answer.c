@@ -119,6 +119,11 @@ void cg_answer__store_failed(struct cg_request *req, enum cg_status status)
 	if (is_common_failure(req, status)) {
 		return;
 	}
+	/* Where it is our bug, no policy makes it better. */
+	if (req->work.machine->on_away != NULL && status != CG_INTERNAL &&
+	    req->work.machine->on_away(req)) {
+		return;
+	}
 	if (status == CG_RECOVERING) {
 		fail(req, status, CG_REASON_RECOVERING);
 	} else if (cg_status_is_unknown(status)) {

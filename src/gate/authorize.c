@@ -6,6 +6,9 @@
  *   |                   '--no wallet--> DONE  |  '--put---- LOAD <--read-- WALLET
  *   '--refused--> DONE                        '--ABSENT-------------------^
  *
+ * Where the store cannot be asked, or does not answer in time, the plan's outage policy may
+ * decide instead (outage.c).
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "gate/gate_internal.h"
@@ -66,6 +69,9 @@ static void on_answer(struct cg_request *req, const struct cg_store_op *op)
 	    .as_of_ms = op->as_of_ms,
 	    .currency = req->work.terms.currency,
 	};
+	if (op->out.authorize.state != CG_CALL_NONE && !req->in.authorize.validate_only) {
+		cg_outage__forget(req); /* Held at the store: it runs by no policy any more. */
+	}
 	cg_answer__ok(req);
 }
 
@@ -82,4 +88,5 @@ const struct cg_machine cg_authorize__machine = {
     .resolve = resolve,
     .fill = fill,
     .on_answer = on_answer,
+    .on_away = cg_outage__decide,
 };

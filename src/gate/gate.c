@@ -5,6 +5,9 @@
 
 #include "gate/gate_internal.h"
 
+/* More than a tick of cg_gate_end_late(). */
+#define QUEUE_GRACE_MS 10
+
 static const struct cg_machine *const machines[CG_METHOD_COUNT] = {
     [CG_METHOD_AUTHORIZE] = &cg_authorize__machine,
     [CG_METHOD_START] = &cg_start__machine,
@@ -37,12 +40,31 @@ struct cg_gate *cg_gate_create(const struct cg_gate_config *config, struct cg_st
 	cg_terms_cache__init(gate);
 	cg_receipts__init(gate);
 	cg_plan_news__init(gate);
+	cg_outage__init(gate);
 	return gate;
 }
 
 void cg_gate_start(struct cg_gate *gate)
 {
 	cg_plans__refresh(gate);
+}
+
+/*
+ * Nothing on the path of a live call waits longer than for the store, whatever it waits for:
+ * who waits behind another has a little more, so that what ends with the other's time is still
+ * decided.
+ */
+static void set_ends(const struct cg_gate *gate, struct cg_request *req)
+{
+	bool is_live = req->method == CG_METHOD_AUTHORIZE || req->method == CG_METHOD_START ||
+	    req->method == CG_METHOD_STOP || req->method == CG_METHOD_CANCEL;
+	uint64_t ends_ms = gate->clock->now_ms(gate->clock) + gate->config.store_timeout_ms;
+	uint64_t queues_ms = ends_ms + QUEUE_GRACE_MS;
+
+	req->work.ends_by_ms =
+	    is_live && ends_ms < req->deadline_at_ms ? ends_ms : req->deadline_at_ms;
+	req->work.queues_until_ms =
+	    queues_ms < req->deadline_at_ms ? queues_ms : req->deadline_at_ms;
 }
 
 /* Field by field: clearing the two operations as well would cost more than all the rest. */
@@ -67,7 +89,8 @@ static void prepare(struct cg_gate *gate, struct cg_request *req)
 	work->is_assumed = false;
 	work->may_have_happened = false;
 	work->was_resent = false;
-	work->loaded_by_ms = req->deadline_at_ms;
+	set_ends(gate, req);
+	work->loaded_by_ms = work->ends_by_ms;
 	work->wants_balance = false;
 	work->has_terms = false;
 	work->has_price = false;
@@ -84,6 +107,7 @@ void cg_gate_submit(struct cg_gate *gate, struct cg_request *req)
 	prepare(gate, req);
 	gate->inflight_count++;
 	if (cg_order__enter(req)) {
+		cg_outage__see(req);
 		req->work.machine->begin(req);
 	}
 	/* Still ours: an answer that came in `begin` was put off. */
@@ -120,13 +144,20 @@ struct cg_ledger_listener cg_gate_listener(struct cg_gate *gate)
 	};
 }
 
+void cg_gate_end_late(struct cg_gate *gate)
+{
+	cg_order__end_late(gate);
+	cg_terms_cache__end_late(gate);
+	cg_answer__flush(gate);
+}
+
 void cg_gate_tick(struct cg_gate *gate)
 {
-	cg_order__tick(gate);
-	cg_answer__flush(gate);
+	cg_gate_end_late(gate);
 	cg_plans__tick(gate);
 	cg_terms_cache__tick(gate);
 	cg_plan_news__tick(gate);
+	cg_outage__tick(gate);
 }
 
 void cg_gate_destroy(struct cg_gate *gate)
@@ -138,6 +169,7 @@ void cg_gate_destroy(struct cg_gate *gate)
 	cg_terms_cache__deinit(gate);
 	cg_receipts__deinit(gate);
 	cg_plan_news__deinit(gate);
+	cg_outage__deinit(gate);
 	cg_terms_snapshot_free(gate->terms);
 	free(gate);
 }

@@ -19,6 +19,8 @@ struct cg_gate_config {
 	uint32_t store_timeout_ms; /* an answer from the store comes within this, or TIMEOUT: 250 */
 	uint32_t ledger_timeout_ms; /* likewise from the ledger: 5000 */
 	uint32_t receipts_max;      /* receipts being applied by the sweeper at once */
+	/* Calls running by the outage policy of their plans; beyond, the policy is deny.  > 0 */
+	uint32_t degraded_calls_max;
 	/*
 	 * AUTHORIZED, STARTED, STOPPED and CANCELLED are told too: each is a write more on the
 	 * path of a live call.
@@ -54,11 +56,16 @@ uint32_t cg_gate_inflight_count(const struct cg_gate *gate);
 struct cg_ledger_listener cg_gate_listener(struct cg_gate *gate);
 
 /*
- * Called about every 100 ms by the daemon: retries a failed reading of the terms, ends the
- * waiting of requests whose deadline has passed, gives answers that needed no port.  The
- * gate has no timers of its own.
+ * Called about every 100 ms by the daemon: retries a failed reading of the terms, gives answers
+ * that needed no port.  The gate has no timers of its own.
  */
 void cg_gate_tick(struct cg_gate *gate);
+
+/*
+ * Ends the waiting of requests whose time has passed, for terms and behind one another.
+ * Called about every 10 ms: an answer must not be late by more.
+ */
+void cg_gate_end_late(struct cg_gate *gate);
 
 /*
  * Every request must have been answered, and both ports closed, so that nothing of the

@@ -68,6 +68,8 @@ struct cg_machine {
 	void (*on_balance)(struct cg_request *req, const struct cg_store_balance_out *balance);
 	/* The partition recovered meanwhile.  NULL: the store is asked again, from scratch. */
 	void (*restart)(struct cg_request *req);
+	/* The store is away, or its answer did not come.  True: answered all the same.  NULL: never. */
+	bool (*on_away)(struct cg_request *req);
 };
 
 extern const struct cg_machine cg_authorize__machine;
@@ -84,6 +86,15 @@ extern const struct cg_machine cg_get_call__machine;
 extern const struct cg_machine cg_list_calls__machine;
 extern const struct cg_machine cg_credit__machine;
 extern const struct cg_machine cg_charge__machine;
+
+/* outage.c: the calls that run by the policy of their plans. */
+struct cg_outage {
+	struct cg_slab calls;
+	struct cg_list *buckets; /* by company */
+	uint32_t swept;          /* how many buckets, ever */
+	struct cg_log_limit admitted_log;
+	struct cg_log_limit refused_log;
+};
 
 struct cg_gate {
 	struct cg_gate_config config;
@@ -107,9 +118,7 @@ struct cg_gate {
 	struct cg_list *fronts;
 	uint32_t behind_count;
 
-	/* The store's clock less ours, as well as its answers tell; see round.c. */
-	bool has_clock_offset;
-	int64_t clock_offset_ms;
+	struct cg_outage outage;
 
 	struct cg_slab receipts;
 	struct cg_list receipts_busy;
@@ -159,8 +168,11 @@ bool cg_order__enter(struct cg_request *req);
 /* Its effect is certain, or it has ended: the next one begins.  Again: nothing. */
 void cg_order__pass_on(struct cg_request *req);
 
-/* Answers those whose deadline passed while they waited. */
-void cg_order__tick(struct cg_gate *gate);
+/* Answers those whose time passed while they waited. */
+void cg_order__end_late(struct cg_gate *gate);
+
+/* The call that a request is about; empty: none, or it changes none. */
+struct cg_view cg_order__call_of(const struct cg_request *req);
 
 /* round.c: the store's side. */
 
@@ -217,6 +229,20 @@ void cg_ask__await(struct cg_request *req, const struct cg_entry_id *id, struct 
 
 /* The store has written an entry for this request. */
 void cg_ask__kick(struct cg_request *req);
+
+/* outage.c */
+void cg_outage__init(struct cg_gate *gate);
+void cg_outage__deinit(struct cg_gate *gate);
+void cg_outage__tick(struct cg_gate *gate);
+
+/* Decides an Authorize by its plan's policy, and answers it.  False: the policy does not. */
+bool cg_outage__decide(struct cg_request *req);
+
+/* A request begins: what ends its call ends its running by the policy, however it is answered. */
+void cg_outage__see(struct cg_request *req);
+
+/* Its call is held or metered at the store, or over. */
+void cg_outage__forget(struct cg_request *req);
 
 /* plan_news.c */
 void cg_plan_news__init(struct cg_gate *gate);

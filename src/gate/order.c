@@ -5,7 +5,7 @@
  *
  *   arrives --nobody before it--> in front --answered, or only the ledger's row or a
  *      '--somebody is--> behind --its turn--^       balance is awaited--> gone
- *                           '--deadline--> answered: it certainly did not happen
+ *                           '--its time--> answered: it certainly did not happen
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -31,8 +31,7 @@ void cg_order__deinit(struct cg_gate *gate)
 	free(gate->fronts);
 }
 
-/* The call that a request is about; empty: none, or it changes none. */
-static struct cg_view call_of(const struct cg_request *req)
+struct cg_view cg_order__call_of(const struct cg_request *req)
 {
 	switch (req->method) {
 	case CG_METHOD_AUTHORIZE:
@@ -78,7 +77,7 @@ static struct cg_request *front_of(
 	for (struct cg_list *link = bucket->next; link != bucket; link = link->next) {
 		struct cg_request *front = CG_CONTAINER_OF(link, struct cg_request, work.front);
 		if (cg_uuid_equal(&front->company, company) &&
-		    cg_view_equal(call_of(front), call_id)) {
+		    cg_view_equal(cg_order__call_of(front), call_id)) {
 			return front;
 		}
 	}
@@ -88,7 +87,7 @@ static struct cg_request *front_of(
 bool cg_order__enter(struct cg_request *req)
 {
 	struct cg_gate *gate = req->work.gate;
-	struct cg_view call_id = call_of(req);
+	struct cg_view call_id = cg_order__call_of(req);
 
 	cg_list_init(&req->work.front);
 	cg_list_init(&req->work.behind);
@@ -126,18 +125,22 @@ void cg_order__pass_on(struct cg_request *req)
 	if (next == NULL) {
 		return;
 	}
-	cg_list_append(bucket_of(req->work.gate, call_of(next)), &next->work.front);
+	cg_list_append(bucket_of(req->work.gate, cg_order__call_of(next)), &next->work.front);
 	for (struct cg_list *link = cg_list_pop(&req->work.behind); link != NULL;
 	     link = cg_list_pop(&req->work.behind)) {
 		cg_list_append(&next->work.behind, link);
 	}
 	/* An answer that it has at once is put off, so that a long queue is no deep stack. */
 	next->work.is_submitting = true;
+	cg_outage__see(next);
 	next->work.machine->begin(next);
 	next->work.is_submitting = false;
 }
 
-/* Those whose deadline passed while they waited. */
+/*
+ * Those whose time passed while they waited.  Their plan's outage policy has no say: it is not
+ * the store that they waited for.
+ */
 static void end_late(struct cg_request *front, uint64_t now_ms)
 {
 	struct cg_list *link = front->work.behind.next;
@@ -145,17 +148,17 @@ static void end_late(struct cg_request *front, uint64_t now_ms)
 	while (link != &front->work.behind) {
 		struct cg_request *req = CG_CONTAINER_OF(link, struct cg_request, work.link);
 		link = link->next;
-		if (now_ms >= req->deadline_at_ms) {
+		if (now_ms >= req->work.queues_until_ms) {
 			cg_list_remove(&req->work.link);
 			front->work.gate->behind_count--;
 			/* Put off as well: nothing may change these lists under our feet. */
 			req->work.is_submitting = true;
-			cg_answer__store_failed(req, CG_UNAVAILABLE);
+			cg_answer__end(req, CG_UNAVAILABLE, CG_REASON_STORE_UNAVAILABLE);
 		}
 	}
 }
 
-void cg_order__tick(struct cg_gate *gate)
+void cg_order__end_late(struct cg_gate *gate)
 {
 	uint64_t now_ms = cg_round__now(gate);
 

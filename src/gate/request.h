@@ -157,6 +157,7 @@ struct cg_authorize_out {
 	struct cg_store_authorize_out store; /* as decided by the store */
 	int64_t as_of_ms;
 	struct cg_currency currency;
+	bool degraded; /* decided by the plan's outage policy: nothing is held; as_of_ms is 0 */
 };
 
 struct cg_start_out {
@@ -255,8 +256,11 @@ struct cg_request {
 		uint32_t rounds;                  /* how often it began again */
 		uint64_t asked_epoch; /* in force before the ledger was asked for the key */
 		uint64_t store_deadline_at_ms; /* one for an operation and its repetition */
-		bool is_submitting;            /* cg_gate_submit() has not returned yet */
-		bool is_asked;   /* the ledger does not have the key, under asked_epoch */
+		/* Its own deadline, or earlier: AUTHORIZE, START, STOP, CANCEL wait for nothing longer. */
+		uint64_t ends_by_ms;
+		uint64_t queues_until_ms; /* or shortly after, behind others on its call */
+		bool is_submitting;       /* cg_gate_submit() has not returned yet */
+		bool is_asked;            /* the ledger does not have the key, under asked_epoch */
 		bool is_assumed; /* or has it, SETTLE, as `assumed`, which wants to be corrected */
 		bool may_have_happened; /* an attempt ended without our knowing how */
 		bool was_resent;

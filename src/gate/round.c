@@ -30,7 +30,7 @@ static uint64_t deadline_after(const struct cg_request *req, uint32_t timeout_ms
 {
 	uint64_t end = cg_round__now(req->work.gate) + timeout_ms;
 
-	return req->deadline_at_ms < end ? req->deadline_at_ms : end;
+	return req->work.ends_by_ms < end ? req->work.ends_by_ms : end;
 }
 
 uint64_t cg_round__store_deadline(const struct cg_request *req)
@@ -43,33 +43,11 @@ uint64_t cg_round__ledger_deadline(const struct cg_request *req)
 	return deadline_after(req, req->work.gate->config.ledger_timeout_ms);
 }
 
-/*
- * Learns the store's clock from its answers.  An answer is older than its arrival, so every
- * sample is too low by what the way took: a higher one is nearer to the truth and holds
- * at once, a lower one pulls slowly (the clocks drift, or the store's was set back).
- */
-static void note_clock(struct cg_gate *gate, int64_t as_of_ms)
-{
-	int64_t sample = as_of_ms - (int64_t)cg_round__now(gate);
-
-	if (!gate->has_clock_offset || sample > gate->clock_offset_ms) {
-		gate->has_clock_offset = true;
-		gate->clock_offset_ms = sample;
-	} else {
-		gate->clock_offset_ms -= (gate->clock_offset_ms - sample + 7) / 8;
-	}
-}
-
-static int64_t not_after(const struct cg_gate *gate, uint64_t deadline_at_ms)
-{
-	return gate->has_clock_offset ? (int64_t)deadline_at_ms + gate->clock_offset_ms : 0;
-}
-
 bool cg_round__admits_another(struct cg_request *req)
 {
 	req->work.rounds++;
 	if (req->work.rounds <= CG_ROUNDS_MAX &&
-	    cg_round__now(req->work.gate) < req->deadline_at_ms) {
+	    cg_round__now(req->work.gate) < req->work.ends_by_ms) {
 		return true;
 	}
 	cg_answer__store_failed(req, CG_RECOVERING);
@@ -110,16 +88,14 @@ static void on_lost(struct cg_request *req)
 	cg_answer__store_failed(req, CG_UNAVAILABLE);
 }
 
-/* By the store's clock.  Our idea of that may be what was wrong: once more, with a better one. */
-static void on_too_late(struct cg_request *req, int64_t as_of_ms)
+/*
+ * By the store's clock.  The port's idea of that may be what was wrong, and the answer has
+ * taught it better: once more.
+ */
+static void on_too_late(struct cg_request *req)
 {
 	struct cg_request_work *work = &req->work;
 
-	if (as_of_ms > 0) {
-		note_clock(work->gate, as_of_ms);
-	} else {
-		work->gate->has_clock_offset = false;
-	}
 	if (!work->was_resent && cg_round__now(work->gate) < work->store_deadline_at_ms) {
 		work->was_resent = true;
 		cg_round__ask_store(req);
@@ -139,7 +115,7 @@ static void on_outcome(struct cg_request *req, const struct cg_store_op *op)
 		}
 		return;
 	case CG_STORE_TOO_LATE:
-		on_too_late(req, op->as_of_ms);
+		on_too_late(req);
 		return;
 	case CG_STORE_ASK:
 		if (req->work.machine->key != NULL && !req->work.wants_balance) {
@@ -149,10 +125,6 @@ static void on_outcome(struct cg_request *req, const struct cg_store_op *op)
 		}
 		return;
 	case CG_STORE_DONE:
-		if (op->as_of_ms > 0) {
-			note_clock(req->work.gate, op->as_of_ms);
-		}
-		break;
 	case CG_STORE_UNKNOWN_CALL:
 	case CG_STORE_WRONG_STATE:
 	case CG_STORE_KEY_REUSED:
@@ -214,7 +186,8 @@ void cg_round__ask_store(struct cg_request *req)
 	}
 	/* What was answered UNAVAILABLE must not begin afterwards. */
 	if (work->store.verb == CG_STORE_AUTHORIZE || work->store.verb == CG_STORE_START) {
-		work->store.not_after_ms = not_after(work->gate, work->store_deadline_at_ms);
+		work->store.not_after_ms =
+		    work->gate->store->store_time(work->gate->store, work->store_deadline_at_ms);
 	}
 	work->gate->store->submit(work->gate->store, &work->store);
 }

@@ -26,6 +26,9 @@ static void on_start_answer(struct cg_request *req, const struct cg_store_op *op
 	}
 	req->out.start = (struct cg_start_out){
 	    .store = op->out.start, .state = op->state, .as_of_ms = op->as_of_ms};
+	if (op->state == CG_CALL_METERING) {
+		cg_outage__forget(req);
+	}
 	cg_answer__ok(req);
 }
 

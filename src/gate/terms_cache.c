@@ -379,11 +379,19 @@ static void end_waiting(struct cg_terms_cache *cache, uint64_t now_ms, struct cg
 	}
 }
 
+void cg_terms_cache__end_late(struct cg_gate *gate)
+{
+	struct cg_list late;
+	struct cg_loaded timed_out = {.status = CG_TIMEOUT};
+
+	cg_list_init(&late);
+	end_waiting(&gate->cache, cg_round__now(gate), &late);
+	tell(&late, &timed_out);
+}
+
 void cg_terms_cache__tick(struct cg_gate *gate)
 {
 	struct cg_terms_cache *cache = &gate->cache;
-	struct cg_list late;
-	struct cg_loaded timed_out = {.status = CG_TIMEOUT};
 
 	/* A bounded number per tick, so that a ledger that is away costs next to nothing. */
 	for (uint32_t i = 0; i < CG_TERMS_LOADS_MAX && !cg_list_is_empty(&cache->stale); i++) {
@@ -394,10 +402,6 @@ void cg_terms_cache__tick(struct cg_gate *gate)
 		}
 	}
 	pump(gate);
-
-	cg_list_init(&late);
-	end_waiting(cache, cg_round__now(gate), &late);
-	tell(&late, &timed_out);
 }
 
 void cg_terms_cache__deinit(struct cg_gate *gate)

@@ -61,7 +61,7 @@ const struct cg_wallet *cg_terms_cache__find(struct cg_gate *gate, const struct 
 
 /*
  * Reads the wallet, or joins its reading; req->work.loaded is called when it has ended, at
- * the latest at the tick after req->work.loaded_by_ms.  CG_FULL at once where every
+ * the latest at the cg_gate_end_late() after req->work.loaded_by_ms.  CG_FULL at once where every
  * cell is being read.
  */
 enum cg_status cg_terms_cache__load(struct cg_gate *gate, struct cg_request *req);
@@ -72,7 +72,10 @@ void cg_terms_cache__changed(struct cg_gate *gate, const struct cg_uuid *company
 /* A wallet came by: newer terms of a cached company take effect. */
 void cg_terms_cache__learn(struct cg_gate *gate, const struct cg_wallet *wallet);
 
-/* Tries failed readings again, ends the waiting of those whose deadline has passed. */
+/* Tries failed readings again. */
 void cg_terms_cache__tick(struct cg_gate *gate);
+
+/* Ends the waiting of those whose time has passed. */
+void cg_terms_cache__end_late(struct cg_gate *gate);
 
 #endif /* CG_GATE_TERMS_CACHE_H */

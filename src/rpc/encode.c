@@ -71,6 +71,7 @@ static const ProtobufCMessage *encode_authorize(
 	message->max_duration_ms = store->max_duration_ms;
 	message->expires_at_ms = store->expires_at_ms;
 	message->replayed = store->replayed;
+	message->degraded = out->degraded;
 	message->as_of_ms = out->as_of_ms;
 	return &message->base;
 }

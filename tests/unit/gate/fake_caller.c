@@ -15,6 +15,7 @@ struct cg_gate_config fixture_config(struct fixture *f)
 	    .store_timeout_ms = 250,
 	    .ledger_timeout_ms = 5000,
 	    .receipts_max = 2,
+	    .degraded_calls_max = 8,
 	    .wake = on_wake,
 	    .wake_owner = f,
 	};

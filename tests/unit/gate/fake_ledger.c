@@ -32,6 +32,10 @@ static struct cg_terms_snapshot *new_snapshot(const struct world *world)
 	terms->plans[1] = terms->plans[0];
 	memcpy(terms->plans[1].plan_id, "starter", sizeof "starter");
 	terms->plans[1].longest_call_ms = 3600000;
+	terms->plans[1].outage_allows = world->outage_allows;
+	terms->plans[1].outage_longest_ms = WORLD_OUTAGE_LONGEST_MS;
+	terms->plans[1].outage_calls_max = WORLD_OUTAGE_CALLS_MAX;
+	terms->plans[1].shadow = world->is_shadow;
 	for (uint32_t i = 0; i < 2; i++) {
 		terms->rates[i] = (struct cg_rate){
 		    .plan = world->is_terms_unsorted ? 1 - i : i,

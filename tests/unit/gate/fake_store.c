@@ -37,6 +37,10 @@ static void authorize(struct world *world, struct world_wallet *wallet, struct c
 	struct world_call *call = world_find_call(world, &op->company, in->call_id);
 
 	*out = (struct cg_store_authorize_out){.available = {wallet->posted}};
+	if (world->is_outbox_full) {
+		op->outcome = CG_STORE_OUTBOX_FULL;
+		return;
+	}
 	if (call != NULL && call->is_live) {
 		out->replayed = true;
 	} else if (call != NULL && call->is_barred) {
@@ -445,6 +449,7 @@ void world_act_store(struct world *world, struct cg_store_op *op)
 	struct world_wallet *wallet = world_wallet(world, &op->company);
 	int64_t now = (int64_t)world->now_ms + world->store_ahead_ms;
 
+	world->believed_ahead_ms = world->store_ahead_ms;
 	op->status = CG_OK;
 	op->epoch = world->epoch;
 	op->outcome = CG_STORE_DONE;

@@ -31,6 +31,11 @@ static uint64_t epoch_of(struct cg_store_port *self, uint32_t partition)
 	return CG_CONTAINER_OF(self, struct world, store)->epoch;
 }
 
+static int64_t store_time(struct cg_store_port *self, uint64_t at_ms)
+{
+	return (int64_t)at_ms + CG_CONTAINER_OF(self, struct world, store)->believed_ahead_ms;
+}
+
 static void submit_ledger(struct cg_ledger_port *self, struct cg_ledger_op *op)
 {
 	struct world *world = CG_CONTAINER_OF(self, struct world, ledger);
@@ -54,12 +59,15 @@ static void kick(struct cg_ledger_port *self, uint32_t partition)
 void world_init(struct world *world)
 {
 	memset(world, 0, sizeof *world);
-	world->store =
-	    (struct cg_store_port){.submit = submit_store, .epoch = epoch_of, .partition_count = 4};
+	world->store = (struct cg_store_port){.submit = submit_store,
+	    .epoch = epoch_of,
+	    .store_time = store_time,
+	    .partition_count = 4};
 	world->ledger = (struct cg_ledger_port){.submit = submit_ledger, .kick = kick};
 	world->clock.now_ms = now_ms;
 	world->now_ms = 1000000;
 	world->store_ahead_ms = INT64_C(1700000000000);
+	world->believed_ahead_ms = world->store_ahead_ms;
 	world->epoch = 7;
 	world->terms_version = 1;
 	world->rate = 60000;

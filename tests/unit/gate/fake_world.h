@@ -16,6 +16,9 @@
 #define WORLD_CALLS   256
 #define WORLD_PENDING 2048
 
+#define WORLD_OUTAGE_LONGEST_MS 60000
+#define WORLD_OUTAGE_CALLS_MAX  2
+
 struct world_wallet {
 	struct cg_wallet ledger; /* as the ledger has it */
 	bool is_in_store;
@@ -78,8 +81,9 @@ struct world {
 	struct cg_ledger_port ledger;
 	struct cg_clock_port clock;
 	uint64_t now_ms;
-	int64_t store_ahead_ms; /* the store's clock less ours */
-	uint64_t epoch;         /* of every partition; 0: not served */
+	int64_t store_ahead_ms;    /* the store's clock less ours */
+	int64_t believed_ahead_ms; /* as its last answer told it */
+	uint64_t epoch;            /* of every partition; 0: not served */
 
 	struct world_wallet wallets[WORLD_WALLETS];
 	unsigned wallet_count;
@@ -91,6 +95,10 @@ struct world {
 	unsigned receipt_count;
 	uint64_t terms_version;
 	int64_t rate; /* of "voice" to everywhere, in the next snapshot */
+	/* Of the plan "starter" in the next snapshot; "growth" denies, and is not in shadow mode. */
+	bool outage_allows;
+	bool is_shadow;
+	bool is_outbox_full;
 	bool is_closing;
 	bool is_terms_unsorted;
 	bool calls_are_big;   /* in CALLS: each with 8 KiB of meta */
