@@ -111,6 +111,9 @@ void cg_store__expire(struct cg_store *s)
 	uint64_t cursor = 0;
 	struct cg_slot slot;
 
+	if (cg_store__reads_first(s, s->deadlines, s->deadlines_at_ms, &s->deadlines_wait)) {
+		return;
+	}
 	s->deadlines_at_ms = CG_RING_NEVER;
 	if (s->ring.earliest_ms <= now_ms) {
 		while (cg_ring_next_overdue(&s->ring, now_ms, &cursor, &slot)) {

@@ -57,7 +57,9 @@ void cg_breaker_look(struct cg_breaker *b, const struct cg_breaker_sight *sight)
 		}
 		return;
 	}
-	uint64_t oldest_ms = sight->owes ? sight->now_ms - sight->oldest_at_ms : 0;
+	/* It may have been sent later in this very turn. */
+	bool is_young = !sight->owes || sight->oldest_at_ms >= sight->now_ms;
+	uint64_t oldest_ms = is_young ? 0 : sight->now_ms - sight->oldest_at_ms;
 	if (oldest_ms < (sight->patience_ms + 1) / 2) {
 		close_it(b, sight->now_ms);
 	}

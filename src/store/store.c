@@ -17,6 +17,9 @@ static const struct cg_store_pace usual_pace = {
     .hang_ms = 3000,
 };
 
+/* A turn of the loop that takes longer than this is not held against the server. */
+#define OWN_TURN_MS 10
+
 /* Keys of ended calls and credits: ledger.md, Keys. */
 #define ENDED_KEEP_MS (INT64_C(48) * 3600 * 1000)
 #define ENDED_MAX     500000
@@ -61,6 +64,18 @@ static void look_at_breaker(struct cg_store *s, struct cg_breaker_sight *ret_sig
 	cg_breaker_look(&s->breaker, ret_sight);
 }
 
+bool cg_store__reads_first(
+    struct cg_store *s, struct cg_timer *timer, uint64_t due_at_ms, bool *waits)
+{
+	bool is_late = cg_loop_now_ms(s->loop) > due_at_ms + OWN_TURN_MS;
+
+	*waits = is_late && !*waits;
+	if (*waits) {
+		cg_timer_start(timer, 1);
+	}
+	return *waits;
+}
+
 /* While it is open nothing is due: then only an answer changes it. */
 void cg_store__suspect(struct cg_store *s)
 {
@@ -72,6 +87,7 @@ void cg_store__suspect(struct cg_store *s)
 	look_at_breaker(s, &sight);
 	if (!s->breaker.is_open) {
 		s->is_suspicious = true;
+		s->suspicion_at_ms = cg_breaker_due_ms(&s->breaker, &sight);
 		cg_timer_start(s->suspicion, cg_breaker_due_ms(&s->breaker, &sight) - sight.now_ms);
 	}
 }
@@ -80,6 +96,9 @@ static void on_suspicion(void *owner)
 {
 	struct cg_store *s = owner;
 
+	if (cg_store__reads_first(s, s->suspicion, s->suspicion_at_ms, &s->suspicion_waits)) {
+		return;
+	}
 	s->is_suspicious = false;
 	cg_store__suspect(s);
 }

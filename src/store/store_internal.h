@@ -54,6 +54,10 @@ struct cg_store {
 	struct cg_timer *watchdog;
 	struct cg_timer *suspicion; /* runs where the breaker may open, and is_suspicious */
 	bool is_suspicious;
+	uint64_t suspicion_at_ms;
+	/* Of either timer: see cg_store__reads_first(). */
+	bool deadlines_wait;
+	bool suspicion_waits;
 
 	/* Refused in submit, not yet delivered, by kind: `link` of the operations. */
 	struct cg_list refused[CG_SLOT_KIND_COUNT];
@@ -79,6 +83,14 @@ void cg_store__end_all(struct cg_store *store, enum cg_status if_unsent);
 
 /* store.c */
 void cg_store__flush(struct cg_store *store);
+
+/*
+ * A timer that was due at `due_at_ms` runs.  True where it runs so late that our own turn took
+ * the time: then it is started again, to run when what the server said meanwhile has been read.
+ * Only once, as *waits tells: all turns may be long.
+ */
+bool cg_store__reads_first(
+    struct cg_store *store, struct cg_timer *timer, uint64_t due_at_ms, bool *waits);
 
 /* Something is owed: the breaker is looked at when it may have to open. */
 void cg_store__suspect(struct cg_store *store);

@@ -21,7 +21,8 @@ void cg_store__push(struct cg_store *s, const struct cg_slot *slot)
 		s->progress_at_ms = now_ms;
 	}
 	struct cg_slot pushed = *slot;
-	pushed.pushed_at_ms = now_ms;
+	/* The loop's time stands still during a turn: a long one would make it older than it is. */
+	pushed.pushed_at_ms = cg_loop_clock_ns() / 1000000;
 	cg_ring_push(&s->ring, &pushed);
 	cg_store__suspect(s);
 	if (slot->kind != CG_SLOT_OVER) {

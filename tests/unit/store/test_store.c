@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "fake_server.h"
 #include "store/store_internal.h"
@@ -727,6 +728,31 @@ static void test_a_slow_server_catches_up_first(void **state)
 	assert_true(cg_store_is_answering(f->store));
 }
 
+/* What came while we did something else for too long is read before anybody is judged. */
+static void test_our_own_long_turn_is_not_the_servers_silence(void **state)
+{
+	const struct timespec long_turn = {.tv_nsec = 150000000};
+	struct fixture *f = *state;
+	struct op op;
+
+	connect_store(f);
+	f->store->pace.stall_ms = 60;
+	submit(f, &op, 40);
+	assert_true(wait_for(f, has_heard, 1));
+	fake_server_say(f->server, "-OOM\r\n");
+	assert_int_equal(nanosleep(&long_turn, NULL), 0);
+	expect_end(f, &op, CG_UNAVAILABLE);
+	assert_true(cg_store_is_answering(f->store));
+	assert_int_equal(f->store->breaker.opened_at_ms, 0); /* nor was it open in between */
+
+	/* And where it said nothing, it is judged all the same. */
+	submit(f, &op, 40);
+	assert_true(wait_for(f, has_heard, 2));
+	assert_int_equal(nanosleep(&long_turn, NULL), 0);
+	expect_end(f, &op, CG_TIMEOUT);
+	assert_true(turn_until(f->loop, is_not_answering, f, 1000));
+}
+
 /* Before anything is sent, and anew with each connection: another server has another clock. */
 static void test_every_connection_learns_the_servers_clock(void **state)
 {
@@ -835,6 +861,7 @@ int main(void)
 	    STORE_TEST(test_a_server_that_hangs_costs_few_operations_and_is_left),
 	    STORE_TEST(test_nothing_is_sent_behind_an_answer_that_is_long_owed),
 	    STORE_TEST(test_a_slow_server_catches_up_first),
+	    STORE_TEST(test_our_own_long_turn_is_not_the_servers_silence),
 	    STORE_TEST(test_every_connection_learns_the_servers_clock),
 	    STORE_TEST(test_an_idle_server_is_asked_whether_it_lives),
 	    STORE_TEST(test_closing_ends_everything_before_it_returns),
