@@ -389,7 +389,7 @@ def test_a_store_that_came_back_and_cannot_be_recovered_is_away(make_stack):
         stack.redis.restart()
         wait_until(lambda: client.fails("authorize", closed, "x").reason
                    == pb.ERROR_REASON_RECOVERING, 10, "the store is there, and not served")
-        assert not client.is_serving()
+        wait_until(lambda: not client.is_serving(), 5, "it says that it does not serve")
         answer = answered_within(lambda: client.authorize(opened, "x", start=True))
         assert answer.degraded and answer.decision == pb.DECISION_ALLOWED
     serves_again(stack)
