@@ -24,7 +24,7 @@ endif()
 set(CG_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_FILE})
 
 function(cg_embed target symbol)
-  set(source ${CMAKE_BINARY_DIR}/embed/${symbol}.c)
+  set(source ${CMAKE_BINARY_DIR}/embed/${target}/${symbol}.c)
   string(REPLACE ";" "|" inputs "${ARGN}")
   add_custom_command(OUTPUT ${source}
     COMMAND ${CMAKE_COMMAND} "-DINPUTS=${inputs}" -DOUTPUT=${source} -DSYMBOL=${symbol} -P ${CG_EMBED_SCRIPT}

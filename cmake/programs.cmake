@@ -5,6 +5,15 @@ add_executable(callgated ${PROJECT_SOURCE_DIR}/src/daemon/main.c)
 target_link_libraries(callgated PRIVATE cg_flags cg_daemon $<LINK_ONLY:cg_base> cg_base_headers)
 install(TARGETS callgated RUNTIME)
 
+# callgated with the function library's next version, for the tests of an upgrade: the same text
+# under another name.  What it has itself is not taken out of cg_store.
+math(EXPR next "${CG_LIBRARY_VERSION} + 1")
+add_executable(callgated-next ${PROJECT_SOURCE_DIR}/src/daemon/main.c
+  ${PROJECT_SOURCE_DIR}/src/store/wire.c)
+cg_function_library(callgated-next ${next})
+target_link_libraries(callgated-next PRIVATE cg_flags cg_daemon cg_store_headers cg_ports_headers
+  $<LINK_ONLY:cg_base> cg_base_headers)
+
 # callgate: the operator's command, a client of the sidecar and of the ledger's Postgres.
 cg_expose(cg_cli_headers cli)
 file(GLOB CG_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)

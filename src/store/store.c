@@ -214,7 +214,7 @@ static void init_conn(struct cg_store *s, const struct cg_store_config *config)
 	            .password = s->password,
 	            .database = config->database,
 	            .allow_volatile = config->allow_volatile,
-	            .library_name = CG_WIRE_LIBRARY,
+	            .library_name = cg_wire_library_name(),
 	            .library = cg_wire_library(),
 	        },
 	};

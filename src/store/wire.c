@@ -5,12 +5,21 @@
 extern const char cg_wire_library_text[];
 extern const size_t cg_wire_library_text_len;
 
+/* CG_LIBRARY_VERSION is the build's (CMakeLists.txt). */
+static const char library_name[] = "callgate_v" CG_LIBRARY_VERSION;
+static const char function_prefix[] = "cg" CG_LIBRARY_VERSION "_";
+
 /* Digits of the longest argument's length; the buffer ends before that many do. */
 #define LENGTH_DIGITS 5
 
 struct cg_view cg_wire_library(void)
 {
 	return (struct cg_view){cg_wire_library_text, cg_wire_library_text_len};
+}
+
+const char *cg_wire_library_name(void)
+{
+	return library_name;
 }
 
 /* By hand, since every operation writes a dozen of them and printf takes longer than all else. */
@@ -38,6 +47,16 @@ static void put_number(struct cg_buffer *out, char mark, uint64_t value)
 	line[len] = '\r';
 	line[len + 1] = '\n';
 	cg_buffer_bytes(out, line, len + 2);
+}
+
+static void put_name(struct cg_buffer *out, struct cg_view name)
+{
+	const size_t prefix_len = sizeof function_prefix - 1;
+
+	put_number(out, '$', prefix_len + name.len);
+	cg_buffer_bytes(out, function_prefix, prefix_len);
+	cg_buffer_bytes(out, name.data, name.len);
+	cg_buffer_bytes(out, "\r\n", 2);
 }
 
 static void put_bulk(struct cg_buffer *out, struct cg_view text)
@@ -108,7 +127,7 @@ size_t cg_wire_begin(struct cg_buffer *out, const struct cg_wire_function *funct
 
 	put_number(out, '*', 4 + key_count);
 	put_bulk(out, CG_VIEW_LITERAL("FCALL"));
-	put_bulk(out, cg_view_of(function->name));
+	put_name(out, cg_view_of(function->name));
 	put_bulk(out, (struct cg_view){digits, format_uint(digits, key_count)});
 	put_keys(out, function, (struct cg_view){tag, tag_len}, companies, company_count);
 	cg_buffer_bytes(out, "$00000\r\n", 1 + LENGTH_DIGITS + 2);

@@ -29,9 +29,6 @@
 /* READ stops before its entries exceed this: a reply is not much larger. */
 #define CG_WIRE_READ_MAX_BYTES (1024 * 1024)
 
-/* The name of the library, and of the format: from the first release on it changes with a layout. */
-#define CG_WIRE_LIBRARY "callgate_v1"
-
 struct cg_wire_config {
 	uint32_t partition_count;
 	/* AUTHORIZE and ADOPT refuse while the stream is longer; 0: no limit. */
@@ -43,6 +40,9 @@ struct cg_wire_config {
 
 /* What FUNCTION LOAD takes; static. */
 struct cg_view cg_wire_library(void);
+
+/* "callgate_v<version>": another text under the same name would replace it; static. */
+const char *cg_wire_library_name(void);
 
 /*
  * `epoch` is the partition's in force; op->known_epoch goes before it where it is not 0.

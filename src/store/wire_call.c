@@ -13,7 +13,7 @@
 #define WRITING_KEYS READING_KEYS, CG_WIRE_KEY_LEDGER, CG_WIRE_KEY_EVENTS
 #define FUNCTION(text, count, ...)                                                                 \
 	{                                                                                          \
-		"cg1_" text, count,                                                                \
+		text, count,                                                                       \
 		{                                                                                  \
 			__VA_ARGS__                                                                \
 		}                                                                                  \

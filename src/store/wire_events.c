@@ -9,11 +9,10 @@
 #define READ_MAX      1000
 
 static const struct cg_wire_function functions[] = {
-    [CG_EVENTS_TICK] = {"cg1_tick", 7,
+    [CG_EVENTS_TICK] = {"tick", 7,
         {CG_WIRE_KEY_HEAD, CG_WIRE_KEY_DUE, CG_WIRE_KEY_ENDED_0, CG_WIRE_KEY_ENDED_1,
             CG_WIRE_KEY_LEDGER, CG_WIRE_KEY_EVENTS, CG_WIRE_KEY_WALLET}},
-    [CG_EVENTS_READ] = {"cg1_events", 3,
-        {CG_WIRE_KEY_HEAD, CG_WIRE_KEY_LEDGER, CG_WIRE_KEY_EVENTS}},
+    [CG_EVENTS_READ] = {"events", 3, {CG_WIRE_KEY_HEAD, CG_WIRE_KEY_LEDGER, CG_WIRE_KEY_EVENTS}},
 };
 
 static void put_id(struct cg_buffer *out, const struct cg_stream_id *id)

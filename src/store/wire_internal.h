@@ -24,7 +24,7 @@ enum cg_wire_key {
 
 /* A function and what it is called with. */
 struct cg_wire_function {
-	const char *name;
+	const char *name; /* without what carries the library's version */
 	uint32_t key_count;
 	enum cg_wire_key keys[7];
 };

@@ -10,7 +10,7 @@
 	    CG_WIRE_KEY_ENDED_0, CG_WIRE_KEY_ENDED_1
 #define FUNCTION(text, count, ...)                                                                 \
 	{                                                                                          \
-		"cg1_" text, count,                                                                \
+		text, count,                                                                       \
 		{                                                                                  \
 			__VA_ARGS__                                                                \
 		}                                                                                  \

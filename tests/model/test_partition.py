@@ -277,6 +277,30 @@ def test_outbox_limit_refuses_new_calls_alone(served):
     assert served.authorize(COMPANY, 'b', PRICE).decision == 'ALLOWED'
 
 
+def test_what_the_ledger_has_does_not_count_as_outbox(served):
+    """The stream keeps it for the margin; ten minutes of work would else pass for a lag."""
+    for i in range(6):
+        served.credit(COMPANY, 5, 'r%d' % i)
+    served.outbox_max = 3
+    assert served.authorize(COMPANY, 'a', PRICE).outcome == 'OUTBOX_FULL'  # not told yet
+    assert served.trim((1, 1), margin_ms=600_000) == dict(removed=0, length=6)  # of n 0 to 5
+    assert served.authorize(COMPANY, 'a', PRICE).outcome == 'OUTBOX_FULL'  # 4 wait
+    served.trim((1, 2), margin_ms=600_000)
+    assert served.authorize(COMPANY, 'a', PRICE).decision == 'ALLOWED'
+    served.credit(COMPANY, 5, 'another')
+    assert served.authorize(COMPANY, 'b', PRICE).outcome == 'OUTBOX_FULL'
+    # What is known is of another epoch now: until the ledger has an entry of this one, all counts.
+    served.take_into_use(2)
+    served.epoch = 2
+    assert served.authorize(COMPANY, 'b', PRICE).outcome == 'OUTBOX_FULL'
+    served.trim((1, 6), margin_ms=600_000)
+    assert served.authorize(COMPANY, 'b', PRICE).decision == 'ALLOWED'
+    served.credit(COMPANY, 5, 'of-epoch-2')
+    assert served.authorize(COMPANY, 'c', PRICE).outcome == 'OUTBOX_FULL'
+    served.trim((2, 0), margin_ms=600_000)
+    assert served.authorize(COMPANY, 'c', PRICE).decision == 'ALLOWED'
+
+
 def test_what_comes_too_late_is_refused(served):
     assert served.authorize(COMPANY, 'a', PRICE, not_after=NOW - 1).outcome == 'TOO_LATE'
     assert served.authorize(COMPANY, 'a', PRICE, not_after=NOW).decision == 'ALLOWED'

@@ -20,14 +20,18 @@ class Load:
 
     A request that is answered UNAVAILABLE is repeated with the same key, at the next address,
     until it is answered: so in the end every call is settled, and `settled` says for how much.
+    `alternates`: each request of a call goes to another address than the one before.
     """
 
-    def __init__(self, addresses, companies, count, workers=16, durability=0, timeout=120):
+    def __init__(self, addresses, companies, count, workers=16, durability=0, timeout=120,
+                 alternates=False, also_retried=()):
         self.addresses = list(addresses)
         self.companies = companies
         self.count = count
         self.durability = durability
         self.timeout = timeout
+        self.stride = 1 if alternates else 0
+        self.retried = (*RETRIED, *also_retried)
         self.lock = threading.Lock()
         self.next = 0
         self.halted = threading.Event()
@@ -82,12 +86,12 @@ class Load:
 
     def _call(self, clients, worker, number):
         company, call = self.companies[number % len(self.companies)], f"load-{number}"
-        allowed = self._ask(clients, worker, "authorize", company, call, start=number % 2 == 0)
+        allowed = self._ask(clients, worker + number * self.stride, "authorize", company, call, start=number % 2 == 0)
         assert allowed.decision == pb.DECISION_ALLOWED, allowed
         if number % 2:
-            self._ask(clients, worker, "start", company, call)
-        answer = self._ask(clients, worker, "settle", company, call, 1 + 997 * number % 120_000,
-                           durability=self.durability, resource_type="voice_outbound",
+            self._ask(clients, worker + (number + 1) * self.stride, "start", company, call)
+        answer = self._ask(clients, worker + (number + 1 + number % 2) * self.stride, "settle",
+                           company, call, 1 + 997 * number % 120_000, durability=self.durability, resource_type="voice_outbound",
                            destination="+14155550100")
         self.settled[call] = (company, answer.cost_micros, answer.ledger_id)
 
@@ -101,7 +105,7 @@ class Load:
                 return answer
             except grpc.RpcError as error:
                 self.codes[error.code().name] += 1
-                if error.code() not in RETRIED:
+                if error.code() not in self.retried:
                     raise
                 time.sleep(0.02)  # a sidecar that is not there refuses at once
         raise AssertionError(f"{method} {args}: no answer")

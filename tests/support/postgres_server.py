@@ -70,6 +70,15 @@ class PostgresServer:
     def drop_database(self, name):
         self.execute(f"drop database if exists {name} with (force)")
 
+    def shut(self, database):
+        """No new sessions, and the present ones ended: to whoever uses it Postgres is away."""
+        self.execute(f"alter database {database} allow_connections false")
+        self.execute(f"select pg_terminate_backend(pid) from pg_stat_activity"
+                     f" where datname = '{database}'")
+
+    def open(self, database):
+        self.execute(f"alter database {database} allow_connections true")
+
     def kill(self):
         """kill -9 of the postmaster; its backends notice and end."""
         self.process.kill()

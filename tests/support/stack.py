@@ -17,16 +17,16 @@ from support.waiting import wait_until
 
 
 class Sidecar:
-    """One callgated."""
+    """One callgated; `executable`: another program that is one."""
 
-    def __init__(self, stack, number, directory, settings):
+    def __init__(self, stack, number, directory, settings, executable="callgated"):
         self.socket = stack.directory / f"callgated-{number}.sock"
         self.address = f"unix:{self.socket}"
         flags = []
         for name, value in settings.items():
             flags += [f"--{name.replace('_', '-')}", value]
         self.process = Process(f"callgated-{number}", [
-            program("callgated", directory), "--listen", self.address,
+            program(executable, directory), "--listen", self.address,
             "--redis-url", stack.redis.url, "--database-url", stack.sidecar_url, *flags,
         ], stack.directory / f"callgated-{number}.log")
         self.client = Client(self.address)
@@ -76,9 +76,9 @@ class Stack:
             self.add_sidecar()
         return self
 
-    def add_sidecar(self, directory=None, **settings):
+    def add_sidecar(self, directory=None, executable="callgated", **settings):
         sidecar = Sidecar(self, len(self.sidecars) + 1, directory or self.build,
-                          {**self.settings, **settings})
+                          {**self.settings, **settings}, executable)
         self.sidecars.append(sidecar)
         return sidecar.start()
 

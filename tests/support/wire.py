@@ -7,7 +7,9 @@ import re
 import struct
 from dataclasses import dataclass, field
 
-LIBRARY = sorted((pathlib.Path(__file__).resolve().parents[2] / 'src/store/callgate').glob('*.lua'))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LIBRARY = sorted((ROOT / 'src/store/callgate').glob('*.lua'))
+VERSION = int(re.search(r'set\(CG_LIBRARY_VERSION (\d+) CACHE', (ROOT / 'CMakeLists.txt').read_text())[1])
 
 OUTCOMES = ['DONE', 'ABSENT', 'ASK', 'UNKNOWN_CALL', 'WRONG_STATE', 'KEY_REUSED', 'NO_PRICE',
             'OUT_OF_RANGE', 'OUTBOX_FULL', 'TOO_LATE']
@@ -34,14 +36,15 @@ end
 '''
 
 
-def library_source():
-    """The library as the build joins it (cmake/embed.cmake)."""
-    return ''.join(part.read_text() for part in LIBRARY)
+def library_source(version=VERSION):
+    """The library as the build joins it (cmake/library.cmake)."""
+    return ''.join(part.read_text() for part in LIBRARY).replace('@LIBRARY_VERSION@', str(version))
 
 
-def library_text(controlled_clock=False, mutate=lambda text: text):
-    """The library; with a clock that a test sets through the function cgtest_clock."""
-    text = mutate(library_source())
+def library_text(controlled_clock=False, mutate=lambda text: text, version=VERSION):
+    """The library; with a clock that a test sets through the function cgtest_clock, which only
+    one library of a server can have."""
+    text = mutate(library_source(version))
     if controlled_clock:
         text, count = re.subn(r'local function now_ms\(\)\n.*?\nend\n', lambda _: CLOCK, text,
                               flags=re.S)
@@ -150,6 +153,7 @@ class Partition:
     count: int = 16
     outbox_max: int = 0
     announces: bool = False  # also write the events of a call's life
+    version: int = VERSION  # of the library
 
     def key(self, name):
         return b'cg:{p%d}:' % self.number + name
@@ -158,7 +162,7 @@ class Partition:
         return self.key(b'w:' + company)
 
     def fcall(self, name, keys, argument):
-        data = self.redis.execute_command('FCALL', 'cg1_' + name, len(keys), *keys, argument)
+        data = self.redis.execute_command('FCALL', f'cg{self.version}_{name}', len(keys), *keys, argument)
         if data == b'\xfe':
             raise Refused
         return data

@@ -1,4 +1,4 @@
-#!lua name=callgate_v1
+#!lua name=callgate_v@LIBRARY_VERSION@
 --
 -- The live truth about money: wallets, calls, and the entries that wait for the ledger.
 -- Nothing but these functions writes a balance in the store.
@@ -64,9 +64,10 @@ local call, pack, unpack, sub, find, format
 -- Not in any file and on no replica: a restart, a resync or a promotion is noticed by it.
 local marks = {}
 local heads = {} -- the last text of each head, parsed
--- At most how many entries wait in each stream, and the last id of each: true as long as this
--- server alone writes them, so they are forgotten whenever a mark is set.
-local outboxes, ends = {}, {}
+-- This library, by the version that the build gave it; the last id of each stream, true as long
+-- as it is alone in writing them; and up to where the ledger has each stream, as far as it was
+-- told.  Both are forgotten whenever a mark is set.
+local own = { VERSION = @LIBRARY_VERSION@, ends = {}, flushed = {} }
 
 -- The operation at hand; functions run one at a time and none calls another one's.
 local keys, head, now

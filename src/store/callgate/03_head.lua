@@ -7,8 +7,9 @@ local read_head, whole_head, write_head, own_history
 do
 
 -- In two fields, since every call reads the first: epoch, state, floor, current generation of
--- ended calls, whether the other one was ever used.
-local IN_FORCE, IN_FORCE_LAYOUT = 'in_force', '<BdBdBB'
+-- ended calls, whether the other one was ever used; the version of the only library that
+-- writes this partition, 0: several may, as far as is known.  Version 1 wrote no such byte.
+local IN_FORCE, IN_FORCE_LAYOUT, BEFORE_2 = 'in_force', '<BdBdBBB', 20
 -- The last epoch that was served, last trimmed id, partition count, since when the current
 -- generation is, the last id before it, deployment, history.
 local HISTORY, HISTORY_LAYOUT = 'history', '<ddddddd' .. 'c16c40c40'
@@ -28,7 +29,8 @@ function read_head(key)
 	end
 	local h = { text = text }
 	local layout
-	layout, h.epoch, h.state, h.floor, h.ended, h.rotated = unpack(IN_FORCE_LAYOUT, text)
+	layout, h.epoch, h.state, h.floor, h.ended, h.rotated, h.library =
+		unpack(IN_FORCE_LAYOUT, #text == BEFORE_2 and text .. '\0' or text)
 	require_that(layout == LAYOUT, 'head')
 	heads[key] = h
 	return h
@@ -50,11 +52,17 @@ end
 function write_head()
 	call('HSET', keys[1],
 		IN_FORCE, pack(IN_FORCE_LAYOUT, LAYOUT, head.epoch, head.state, head.floor, head.ended,
-			head.rotated),
+			head.rotated, head.library),
 		HISTORY, pack(HISTORY_LAYOUT, head.served, head.trimmed_epoch, head.trimmed_n,
 			head.partition_count, head.ended_since, head.older_epoch, head.older_n,
 			head.deployment, head.run_id, head.replid))
 	heads[keys[1]] = nil
+end
+
+-- Of the head at hand.  Sidecars of another version have a library of their own, with its own
+-- locals: what these remember of the streams is then not all that was written to them.
+function own.is_alone()
+	return head.library == own.VERSION
 end
 
 end
@@ -62,7 +70,7 @@ end
 -- From here on this server's history is the confirmed one, or about to be.
 local function set_mark(epoch)
 	marks[keys[1]] = epoch
-	outboxes, ends = {}, {}
+	own.ends, own.flushed = {}, {}
 end
 
 -- Every call carries the epoch: false where this history is not the confirmed one.
@@ -77,5 +85,6 @@ end
 
 -- Function names are global in a server, so they carry the version too.
 local function offer(name, flags, callback)
-	redis.register_function{ function_name = 'cg1_' .. name, callback = callback, flags = flags }
+	redis.register_function{ function_name = 'cg' .. own.VERSION .. '_' .. name,
+		callback = callback, flags = flags }
 end

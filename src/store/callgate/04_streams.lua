@@ -23,20 +23,21 @@ end
 
 -- The last id of a stream, asked of it once; written by streams.add() from then on.
 function streams.end_of(stream)
-	local last = ends[stream]
-	if not last then
+	local last = own.ends[stream]
+	if not (last and own.is_alone()) then
 		last = {}
 		last.epoch, last.n = streams.last_id_of(stream)
-		ends[stream] = last
+		own.ends[stream] = last
 	end
 	return last
 end
 
 -- Appends one record; n of its id.
 function streams.add(stream, field, blob)
-	local last = streams.end_of(stream)
+	local last = own.ends[stream] or {}
 	local id = call('XADD', stream, format('%.0f-*', head.epoch), field, blob)
 	last.epoch, last.n = streams.id_of(id)
+	own.ends[stream] = last
 	return last.n
 end
 

@@ -22,13 +22,18 @@ local function condition_of(deployment, partition_count)
 		if run_id ~= head.run_id or replid ~= head.replid then
 			return OTHER_HISTORY
 		end
+		-- From here on this library writes, too: whoever took the partition into use is told.
+		if head.library ~= own.VERSION and head.library ~= 0 then
+			head.library = 0
+			write_head()
+		end
 		set_mark(head.epoch)
 	end
 	return HEALTHY
 end
 
--- deployment, partition count.
-offer('hello', { 'no-writes' }, function(given, args)
+-- deployment, partition count.  Writes only where it is the first of its version that comes.
+offer('hello', { 'allow-oom' }, function(given, args)
 	local text = argument(given, args, 1)
 	local deployment, partition_count, at = unpack('<c16I4', text)
 	check_length(text, at)
@@ -82,6 +87,7 @@ offer('fence', { 'allow-oom' }, function(given, args)
 	head.epoch, head.state, head.deployment = epoch, RECOVERING, deployment
 	head.partition_count = partition_count
 	head.run_id, head.replid = own_history()
+	head.library = own.VERSION -- a library that wrote before has no mark of this epoch
 	write_head()
 	make_keys()
 	set_mark(-epoch)
@@ -194,8 +200,8 @@ offer('trim', { 'allow-oom' }, function(given, args)
 	if removed > 0 then
 		streams.cut(keys[2], head.trimmed_epoch, head.trimmed_n)
 	end
-	outboxes[keys[2]] = call('XLEN', keys[2])
-	return pack('<BI4I8', OUTCOME.DONE, removed, outboxes[keys[2]])
+	own.flushed[keys[2]] = { epoch = upto_epoch, n = upto_n }
+	return pack('<BI4I8', OUTCOME.DONE, removed, call('XLEN', keys[2]))
 end)
 
 end

@@ -47,9 +47,7 @@ function append(e)
 		e.basis or 0, e.authorized_at or 0, e.started_at or 0, e.ended_at or 0, available(),
 		ends_at, #e.reference, e.reference, #description, description)
 		.. (e.tail or NO_TAIL) .. shadow
-	local n = streams.add(keys[6], 'e', blob)
-	outboxes[keys[6]] = outboxes[keys[6]] and outboxes[keys[6]] + 1
-	return n
+	return streams.add(keys[6], 'e', blob)
 end
 
 -- An event, written by commit().  `id`: the call at hand's, whose meta goes with it, or ''.

@@ -163,12 +163,16 @@ local function answer_of(outcome, e)
 	return answer(outcome, not e and NONE or e.state == POSTED and SETTLED or e.state)
 end
 
--- Asked of the stream only where what is known may be too much: nothing but append() makes it
--- longer, and a history that this server did not write itself comes with a library loaded anew.
+-- Whether more entries than this wait for the ledger.  Within an epoch n counts them, so what
+-- the ledger has and the margin still keeps does not count.  Where it is not known up to where
+-- that is, or it is of another epoch, all that the stream has counts: trim() is not far away.
 local function outbox_is_full(limit)
-	local stream = keys[6]
-	if limit > 0 and (outboxes[stream] or limit + 1) > limit then
-		outboxes[stream] = call('XLEN', stream)
+	if limit == 0 then
+		return false
 	end
-	return limit > 0 and outboxes[stream] > limit
+	local last, flushed = streams.end_of(keys[6]), own.flushed[keys[6]]
+	if flushed and flushed.epoch == last.epoch then
+		return last.n - flushed.n > limit
+	end
+	return call('XLEN', keys[6]) > limit
 end

@@ -103,7 +103,7 @@ static void answer_load(struct fake_server *s, const struct command *c)
 		s->library = "same";
 		return;
 	}
-	fake_server_say(s, "$11\r\ncallgate_v1\r\n");
+	say_bulk(s, cg_view_of(cg_wire_library_name()));
 }
 
 static void answer_greeting(struct fake_server *s, const struct command *c)

@@ -264,7 +264,7 @@ static void test_the_library_is_loaded_only_where_it_differs(void **state)
 	assert_false(f->server->replaced);
 	destroy_store(f);
 
-	f->server->library = "#!lua name=callgate_v1\nanother";
+	f->server->library = "#!lua name=callgate\nanother";
 	connect_store(f);
 	assert_int_equal(f->server->loads, 2);
 	assert_true(f->server->replaced);
@@ -277,7 +277,7 @@ static void test_the_library_is_loaded_only_where_it_differs(void **state)
 
 	/* Two sidecars at once: whoever is second looks again instead of replacing. */
 	f->server->library = NULL;
-	f->server->load_error = "-ERR Library 'callgate_v1' already exists\r\n";
+	f->server->load_error = "-ERR Library 'callgate' already exists\r\n";
 	connect_store(f);
 	assert_int_equal(f->server->loads, 3);
 	assert_false(f->server->replaced);
