@@ -8,6 +8,8 @@ import pytest
 
 from conftest import MIGRATIONS
 from flusher import FLUSH, PARTITION, Flusher
+from old_sidecar import ENDS, OldSidecar
+from support.postgres_server import SIDECAR_ROLE
 
 FIRST_VERSION_ENDS = "20261122100900"
 
@@ -18,19 +20,30 @@ PLANS = "select plan_id, version, shadow, guard_ms, cut_warning_ms from callgate
 RECEIPT = "select callgate.receipt_write(%s, 'top_up', %s, %s, '', 'x')"
 
 
-def apply(connection, later):
-    for path in MIGRATIONS:
-        if (path.name.split("_")[0] > FIRST_VERSION_ENDS) == later:
-            connection.execute(path.read_text(encoding="utf-8"))
+def migrations(later, ends=FIRST_VERSION_ENDS):
+    return [path for path in MIGRATIONS if (path.name.split("_")[0] > ends) == later]
+
+
+def apply(connection, later, ends=FIRST_VERSION_ENDS):
+    for path in migrations(later, ends):
+        connection.execute(path.read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def url(postgres):
-    postgres.execute("create database upgraded")
-    with psycopg.connect(postgres.url("upgraded")) as connection:
-        apply(connection, later=False)
-    yield postgres.url("upgraded")
+def make_database(postgres):
+    def make(ends=FIRST_VERSION_ENDS):
+        postgres.execute("create database upgraded")
+        with psycopg.connect(postgres.url("upgraded")) as connection:
+            apply(connection, later=False, ends=ends)
+        return postgres.url("upgraded")
+
+    yield make
     postgres.drop_database("upgraded")
+
+
+@pytest.fixture
+def url(make_database):
+    return make_database()
 
 
 def test_a_sidecar_of_the_first_version_goes_on(url):
@@ -79,3 +92,51 @@ def test_a_batch_under_way_holds_no_migration_up(url):
         flusher.last = row[2], row[3]
         assert flusher.flush(flusher.shadow(company, "allowed", 1, 1787300000000))[0] == "done"
         assert setup.execute("select count(*) from callgate.shadow_calls").fetchone() == (1,)
+
+
+@pytest.fixture
+def before(postgres, make_database):
+    """A database as the version before left it, and its sidecar; `migrate` applies one statement."""
+    owner = psycopg.connect(make_database(ENDS), autocommit=True)
+    logged_in = psycopg.connect(postgres.url("upgraded", SIDECAR_ROLE), autocommit=True)
+
+    def run(statement, *values):
+        # Prepared, so that its plans outlive each migration as a sidecar's do.
+        return logged_in.execute(statement, values, prepare=True).fetchall()
+
+    def migrate(text):
+        with owner.transaction():
+            owner.execute(text)
+
+    try:
+        yield OldSidecar(owner.execute, run), migrate
+    finally:
+        owner.close()
+        logged_in.close()
+
+
+def test_a_sidecar_of_the_version_before_goes_on_through_every_migration(before):
+    sidecar, migrate = before
+    sidecar.work()
+    for path in migrations(later=True, ends=ENDS):
+        migrate(path.read_text(encoding="utf-8"))
+        sidecar.work()
+    sidecar.work()
+
+
+@pytest.mark.parametrize("migration", [
+    "alter function callgate.terms_latest() rename to terms_newest",
+    "drop function callgate.turn_take(integer, integer)",
+    "revoke execute on function callgate.cursors_read(text[]) from callgate_sidecar",
+    "alter table callgate.plans alter column guard_ms type bigint, drop column shadow",
+    "alter table callgate.orphans add column must_be_said text not null default 'x';"
+    " alter table callgate.orphans alter column must_be_said drop default",
+    "alter table callgate.receipts rename column asked_by to asked_for",
+])
+def test_a_migration_that_it_does_not_survive_is_noticed(before, migration):
+    """So that the test above can fail, and does for what it is there to catch."""
+    sidecar, migrate = before
+    sidecar.work()
+    migrate(migration)
+    with pytest.raises((psycopg.Error, AssertionError)):
+        sidecar.work()
