@@ -77,6 +77,9 @@ static const struct setting settings[] = {
         "standby"},
     {"terms-poll-ms", NUMBER, AT(terms_poll_ms), NULL, 500, 50, 60000,
         "how often changed terms are looked for where no notification arrives"},
+    {"clock-skew-max-ms", NUMBER, AT(clock_skew_max_ms), NULL, 2000, 0, 86400000,
+        "nothing is served while the store's clock is farther off from this sidecar's and from "
+        "the ledger's; 0: it may be"},
     {"receipt-after-ms", NUMBER, AT(receipt_after_ms), NULL, 3000, 100, 600000,
         "age at which a receipt without an entry is applied again"},
     {"receipts-max", NUMBER, AT(receipts_max), NULL, 64, 1, 1024, "receipts applied again at once"},

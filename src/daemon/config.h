@@ -40,6 +40,7 @@ struct cg_config {
 	int64_t flush_batch_max;
 	int64_t trim_margin_ms;
 	int64_t terms_poll_ms;
+	int64_t clock_skew_max_ms;
 	int64_t receipt_after_ms;
 	int64_t receipts_max;
 	int64_t wallets_max;

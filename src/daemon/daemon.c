@@ -191,6 +191,7 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 	    .terms_poll_ms = (uint32_t)config->terms_poll_ms,
 	    .receipt_after_ms = (uint32_t)config->receipt_after_ms,
 	    .connect_timeout_ms = (uint32_t)config->ledger_connect_ms,
+	    .clock_skew_max_ms = config->clock_skew_max_ms,
 	};
 	struct cg_gate_config gate = {
 	    .wallets_max = (uint32_t)config->wallets_max,

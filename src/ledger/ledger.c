@@ -97,6 +97,7 @@ static void on_tick(void *owner)
 
 	ledger->tick_at_ms = UINT64_MAX;
 	ask_deployment(ledger, now_ms);
+	cg_clocks__tick(ledger, now_ms);
 	for (uint32_t i = 0; i < ledger->config.partition_count; i++) {
 		cg_recovery__tick(&ledger->parts[i], now_ms);
 	}
@@ -136,6 +137,7 @@ static void on_store_connected(void *owner)
 	struct cg_ledger *ledger = owner;
 
 	ledger->store_is_connected = true;
+	cg_clocks__connected(ledger);
 	for (uint32_t i = 0; i < ledger->config.partition_count; i++) {
 		cg_recovery__distrust(&ledger->parts[i]);
 	}
@@ -209,6 +211,7 @@ struct cg_ledger *cg_ledger_create(struct cg_loop *loop, const struct cg_ledger_
 	cg_flush__create(ledger);
 	cg_await__create(ledger);
 	cg_receipts__create(ledger);
+	cg_clocks__create(ledger);
 	cg_terms__create(ledger);
 	return ledger;
 }
@@ -278,6 +281,7 @@ void cg_ledger_destroy(struct cg_ledger *ledger)
 	cg_flush__destroy(ledger);
 	cg_await__destroy(ledger);
 	cg_receipts__destroy(ledger);
+	cg_clocks__destroy(ledger);
 	for (uint32_t i = 0; i < ledger->config.partition_count; i++) {
 		cg_recovery__deinit(&ledger->parts[i]);
 	}

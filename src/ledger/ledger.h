@@ -28,6 +28,8 @@ struct cg_ledger_config {
 	uint32_t terms_poll_ms;     /* 500 */
 	uint32_t receipt_after_ms;  /* a receipt without an entry is applied again: 3000 */
 	uint32_t connect_timeout_ms;
+	/* Farther off from the sidecar's and from Postgres's clock the store is not served; 0: served. */
+	int64_t clock_skew_max_ms;
 };
 
 /* Aborts where the heap is empty; `partitions` must outlive the ledger. */

@@ -110,6 +110,7 @@ struct cg_flush_lane;
 struct cg_await;
 struct cg_terms_watch;
 struct cg_receipts;
+struct cg_clocks;
 
 struct cg_ledger {
 	struct cg_ledger_port port;
@@ -147,6 +148,7 @@ struct cg_ledger {
 	struct cg_await *await;
 	struct cg_terms_watch *terms;
 	struct cg_receipts *receipts;
+	struct cg_clocks *clocks;
 
 	void (*on_drained)(void *owner);
 	void *drained_owner;
@@ -227,6 +229,15 @@ void cg_cursors__decode(const PGresult *result, int row, struct cg_cursor_row *r
 void cg_terms__create(struct cg_ledger *ledger);
 void cg_terms__start(struct cg_ledger *ledger);
 void cg_terms__close(struct cg_ledger *ledger);
+
+/* clocks.c: see clocks.h */
+void cg_clocks__create(struct cg_ledger *ledger);
+void cg_clocks__destroy(struct cg_ledger *ledger);
+void cg_clocks__tick(struct cg_ledger *ledger, uint64_t now_ms);
+/* The store's connection is a new one: its clock is looked at before anything is served. */
+void cg_clocks__connected(struct cg_ledger *ledger);
+/* Whether a partition may be taken into use: the store's clock was looked at, and is not off. */
+bool cg_clocks__admit(const struct cg_ledger *ledger);
 
 /* receipts.c */
 void cg_receipts__create(struct cg_ledger *ledger);

@@ -482,7 +482,7 @@ void cg_recovery__tick(struct cg_part *part, uint64_t now_ms)
 
 	if (part->phase != CG_PART_UNKNOWN || now_ms < part->retry_at_ms ||
 	    !ledger->store_is_connected || ledger->deployment_differs ||
-	    cg_uuid_is_zero(&ledger->deployment.id)) {
+	    !cg_clocks__admit(ledger) || cg_uuid_is_zero(&ledger->deployment.id)) {
 		return;
 	}
 	part->phase = CG_PART_HELLO;

@@ -66,7 +66,8 @@ class Stack:
         self.sidecar_url = postgres.url(self.database, SIDECAR_ROLE)
         self.connection = None
         self.build = directory
-        self.settings = settings
+        # A clock that a test moves by hours is meant to.
+        self.settings = {"clock_skew_max_ms": 0, **settings} if movable_clock else settings
         self.sidecars = []
         self.first_count = sidecars
 
