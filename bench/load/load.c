@@ -31,6 +31,9 @@ static const char usage[] =
     "  --keep             authorize only: the calls start, and are left running\n"
     "  --bare             against bare_server, the floor: make no wallets\n"
     "  --json             one JSON object instead of a table\n"
+    "  --parts            with --rate: SIGUSR1 prints what was measured so far, as at the end, "
+    "and\n"
+    "                     begins anew\n"
     "  --help\n"
     "\n"
     "The token of $CALLGATE_TOKEN is sent along if it is set.\n"
@@ -50,6 +53,7 @@ enum flag {
 	FLAG_KEEP,
 	FLAG_BARE,
 	FLAG_JSON,
+	FLAG_PARTS,
 	FLAG_HELP,
 };
 
@@ -67,6 +71,7 @@ static const struct option flags[] = {
     {"keep", no_argument, NULL, FLAG_KEEP},
     {"bare", no_argument, NULL, FLAG_BARE},
     {"json", no_argument, NULL, FLAG_JSON},
+    {"parts", no_argument, NULL, FLAG_PARTS},
     {"help", no_argument, NULL, FLAG_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -123,6 +128,9 @@ static void set_flag(struct load_options *options, int flag)
 	case FLAG_JSON:
 		options->json = true;
 		return;
+	case FLAG_PARTS:
+		options->parts = true;
+		return;
 	case FLAG_HELP:
 		(void)fputs(usage, stdout);
 		exit(0);
@@ -151,6 +159,9 @@ static void read_options(int argc, char **argv, struct load_options *ret_options
 	cg_flags_refuse_rest(argc, argv);
 	if (ret_options->keep && ret_options->op != LOAD_AUTHORIZE) {
 		cg_flags_refuse("keep", "used with --op authorize");
+	}
+	if (ret_options->parts && ret_options->rate == 0) {
+		cg_flags_refuse("parts", "used with --rate");
 	}
 	if (ret_options->op == LOAD_SETTLE && ret_options->count == 0) {
 		ret_options->count = 20000;

@@ -46,6 +46,7 @@ struct load_options {
 	bool keep;      /* authorized calls start, and stay */
 	bool bare;      /* against bare_server: there are no wallets to make */
 	bool json;
+	bool parts; /* SIGUSR1 prints the result so far and begins a new one */
 };
 
 /* What became of one kind of operation. */

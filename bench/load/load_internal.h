@@ -37,6 +37,8 @@ struct load {
 	uint64_t end_serial;
 	uint64_t begin_ns;
 	uint64_t end_ns;
+	uint64_t part_begin_ns; /* what is being counted began here */
+	double part_cpu_seconds;
 	uint64_t active_count; /* slots that have an operation under way */
 	uint64_t failed_count; /* of untimed phases */
 	struct slot **idle;    /* of a phase with a rate */

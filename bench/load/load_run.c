@@ -6,6 +6,7 @@
 #include "load/load_internal.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -17,6 +18,8 @@ enum {
 	PACE_STEP_NS = 200000,
 	PACE_REST_NS = 50000000,
 };
+
+static volatile sig_atomic_t part_is_wanted;
 
 uint64_t load_now_ns(void)
 {
@@ -227,6 +230,46 @@ static void wait_paced(struct load *load)
 	}
 }
 
+static double cpu_seconds(void)
+{
+	struct rusage usage;
+
+	(void)getrusage(RUSAGE_SELF, &usage);
+	return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+	    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+static void on_part_signal(int number)
+{
+	(void)number;
+	part_is_wanted = 1;
+}
+
+static void begin_part(struct load *load)
+{
+	load->part_begin_ns = load_now_ns();
+	load->part_cpu_seconds = cpu_seconds();
+}
+
+static void end_part(struct load *load)
+{
+	load->result->seconds = (double)(load_now_ns() - load->part_begin_ns) / 1e9;
+	load->result->cpu_seconds = cpu_seconds() - load->part_cpu_seconds;
+}
+
+/* An operation counts in the part in which it ends. */
+static void print_part(struct load *load)
+{
+	part_is_wanted = 0;
+	end_part(load);
+	load_print(stdout, &load->options, load->result);
+	(void)fflush(stdout);
+	for (unsigned i = 0; i < load->result->part_count; i++) {
+		load->result->parts[i] = (struct load_part){.name = load->result->parts[i].name};
+	}
+	begin_part(load);
+}
+
 static void run_paced(struct load *load)
 {
 	load->idle_count = 0;
@@ -236,6 +279,9 @@ static void run_paced(struct load *load)
 	while (load->next_serial < load->end_serial && load_now_ns() < load->end_ns) {
 		begin_due(load);
 		wait_paced(load);
+		if (part_is_wanted) {
+			print_part(load);
+		}
 	}
 	while (load->active_count > 0) {
 		(void)callgate_client_wait(load->client, -1);
@@ -276,15 +322,6 @@ static bool untimed_went_well(const struct load *load, const char *what)
 	return load->failed_count == 0;
 }
 
-static double cpu_seconds(void)
-{
-	struct rusage usage;
-
-	(void)getrusage(RUSAGE_SELF, &usage);
-	return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
-	    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
 static void name_parts(const struct load *load, struct load_result *result)
 {
 	result->part_count = 1;
@@ -307,11 +344,14 @@ bool load_run(struct load *load, struct load_result *ret_result)
 	uint64_t warm_ns = load_now_ns() + (uint64_t)WARM_UP_MS * 1000000;
 	bool settles = op == LOAD_SETTLE && !load->options.bare;
 	uint64_t first;
-	double cpu_before;
-	uint64_t begun_ns;
 
 	memset(ret_result, 0, sizeof(*ret_result));
 	name_parts(load, ret_result);
+	if (load->options.parts) {
+		const struct sigaction part = {.sa_handler = on_part_signal};
+
+		CG_ASSERT(sigaction(SIGUSR1, &part, NULL) == 0);
+	}
 	load->result = NULL;
 	run_phase(load, settles ? LOAD_AUTHORIZE : op, 0, UINT64_MAX / 2, warm_ns);
 	if (!untimed_went_well(load, "warm-up")) {
@@ -327,12 +367,10 @@ bool load_run(struct load *load, struct load_result *ret_result)
 	}
 
 	load->result = ret_result;
-	cpu_before = cpu_seconds();
-	begun_ns = load_now_ns();
-	run_phase(
-	    load, op, first, first + count, begun_ns + (uint64_t)(load->options.seconds * 1e9));
-	ret_result->seconds = (double)(load_now_ns() - begun_ns) / 1e9;
-	ret_result->cpu_seconds = cpu_seconds() - cpu_before;
+	begin_part(load);
+	run_phase(load, op, first, first + count,
+	    load->part_begin_ns + (uint64_t)(load->options.seconds * 1e9));
+	end_part(load);
 	load->result = NULL;
 	if (load->options.bare || load->options.keep) {
 		return true;

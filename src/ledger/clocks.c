@@ -97,9 +97,7 @@ static void set_verdict(struct cg_clocks *clocks, bool is_off)
 	clocks->is_judged = true;
 	if (is_off && !was_off) {
 		clocks->log = (struct cg_log_limit){0};
-		for (uint32_t i = 0; i < ledger->config.partition_count; i++) {
-			cg_recovery__distrust(&ledger->parts[i]);
-		}
+		cg_ledger__distrust_all(ledger);
 	} else if (was_off && !is_off) {
 		clocks->log = (struct cg_log_limit){0};
 		cg_log(CG_LOG_INFO, "the store's clock is right again", NULL);
@@ -231,8 +229,7 @@ void cg_clocks__tick(struct cg_ledger *ledger, uint64_t now_ms)
 	struct cg_clocks *clocks = ledger->clocks;
 
 	if (ledger->config.clock_skew_max_ms == 0 || clocks->state != CLOCKS_RESTING ||
-	    now_ms < clocks->next_at_ms || !ledger->store_is_connected ||
-	    cg_uuid_is_zero(&ledger->deployment.id)) {
+	    now_ms < clocks->next_at_ms || !cg_ledger__may_greet(ledger)) {
 		return;
 	}
 	clocks->has_asked_ledger = false;

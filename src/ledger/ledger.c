@@ -21,6 +21,19 @@ void cg_ledger__tick_within(struct cg_ledger *ledger, uint64_t after_ms)
 	}
 }
 
+bool cg_ledger__may_greet(const struct cg_ledger *ledger)
+{
+	return ledger->store_is_connected && !ledger->deployment_differs &&
+	    (!cg_uuid_is_zero(&ledger->deployment.id) || cg_pool__is_away(ledger->pool));
+}
+
+void cg_ledger__distrust_all(struct cg_ledger *ledger)
+{
+	for (uint32_t i = 0; i < ledger->config.partition_count; i++) {
+		cg_recovery__distrust(&ledger->parts[i]);
+	}
+}
+
 static const char *prepare_deployment(struct cg_job *job, struct cg_params *params)
 {
 	struct cg_ledger *ledger = CG_CONTAINER_OF(job, struct cg_ledger, deployment_job);
@@ -37,6 +50,8 @@ static bool on_deployment(struct cg_job *job, enum cg_status status, const PGres
 	if (status != CG_OK || ledger->is_closed) {
 		return false;
 	}
+	/* What was greeted without knowing the deployment is greeted again. */
+	cg_ledger__distrust_all(ledger);
 	int64_t partitions = cg_result__int(result, 0, 1);
 	if (partitions != (int64_t)ledger->config.partition_count) {
 		ledger->deployment_differs = true;
@@ -46,7 +61,6 @@ static bool on_deployment(struct cg_job *job, enum cg_status status, const PGres
 		    "recorded", cg_log_int(partitions), NULL);
 		return false;
 	}
-	ledger->deployment.partition_count = ledger->config.partition_count;
 	ledger->deployment.id = cg_result__uuid(result, 0, 0);
 	cg_ledger__tick_within(ledger, 0);
 	return false;
@@ -138,9 +152,7 @@ static void on_store_connected(void *owner)
 
 	ledger->store_is_connected = true;
 	cg_clocks__connected(ledger);
-	for (uint32_t i = 0; i < ledger->config.partition_count; i++) {
-		cg_recovery__distrust(&ledger->parts[i]);
-	}
+	cg_ledger__distrust_all(ledger);
 }
 
 static void on_store_disconnected(void *owner)
@@ -148,9 +160,7 @@ static void on_store_disconnected(void *owner)
 	struct cg_ledger *ledger = owner;
 
 	ledger->store_is_connected = false;
-	for (uint32_t i = 0; i < ledger->config.partition_count; i++) {
-		cg_recovery__distrust(&ledger->parts[i]);
-	}
+	cg_ledger__distrust_all(ledger);
 }
 
 static void on_refused(void *owner, uint32_t partition)
@@ -197,6 +207,7 @@ struct cg_ledger *cg_ledger_create(struct cg_loop *loop, const struct cg_ledger_
 	CG_ASSERT(ledger->url != NULL);
 	ledger->config.database_url = ledger->url;
 	ledger->partitions = partitions;
+	ledger->deployment.partition_count = config->partition_count;
 	cg_list_init(&ledger->ending);
 	cg_list_init(&ledger->due);
 	CG_ASSERT(cg_slab_init(&ledger->op_jobs, sizeof(struct cg_op_job), config->requests_max) ==

@@ -164,6 +164,16 @@ static inline int cg_position_compare(
 	return a_n == b_n ? 0 : a_n < b_n ? -1 : 1;
 }
 
+/*
+ * ledger.c: whether a partition may be greeted.  With Postgres away since our start the deployment
+ * is not known, and the store's own word is taken for it: a healthy partition is served, so that
+ * calls that are held there are settled; nothing is recovered.
+ */
+bool cg_ledger__may_greet(const struct cg_ledger *ledger);
+
+/* ledger.c: every partition wants a hello. */
+void cg_ledger__distrust_all(struct cg_ledger *ledger);
+
 /* ledger.c: the tick comes at the latest after so long. */
 void cg_ledger__tick_within(struct cg_ledger *ledger, uint64_t after_ms);
 

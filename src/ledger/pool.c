@@ -33,7 +33,7 @@ static struct cg_job *job_of(struct cg_list *link)
 	return CG_CONTAINER_OF(link, struct cg_job, link);
 }
 
-static bool is_away(const struct cg_pool *pool)
+bool cg_pool__is_away(const struct cg_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->lane_count; i++) {
 		if (!cg_pg__is_down(pool->lanes[i].pg)) {
@@ -130,7 +130,7 @@ static void on_away(void *owner)
 {
 	struct lane *lane = owner;
 
-	if (is_away(lane->pool)) {
+	if (cg_pool__is_away(lane->pool)) {
 		end_waiting(lane->pool, CG_UNAVAILABLE);
 	}
 }
@@ -177,7 +177,7 @@ static void on_tick(void *owner)
 	uint64_t now_ms = cg_loop_now_ms(pool->loop);
 	bool is_needed = false;
 
-	if (is_away(pool)) {
+	if (cg_pool__is_away(pool)) {
 		end_waiting(pool, CG_UNAVAILABLE);
 	}
 	end_late(pool, now_ms);
@@ -227,11 +227,11 @@ void cg_pool__submit(struct cg_pool *pool, struct cg_job *job)
 	job->is_running = false;
 	cg_list_init(&job->link);
 	cg_list_append(&pool->waiting, &job->link);
-	if (!is_away(pool)) {
+	if (!cg_pool__is_away(pool)) {
 		serve(pool);
 	}
 	if (!cg_timer_is_running(pool->timer)) {
-		cg_timer_start(pool->timer, is_away(pool) ? 0 : TICK_MS);
+		cg_timer_start(pool->timer, cg_pool__is_away(pool) ? 0 : TICK_MS);
 	}
 }
 

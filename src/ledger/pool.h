@@ -37,6 +37,8 @@ void cg_pool__start(struct cg_pool *pool, void (*opened)(void *owner), void *own
 void cg_pool__submit(struct cg_pool *pool, struct cg_job *job);
 
 bool cg_pool__is_connected(const struct cg_pool *pool);
+/* Every connection's last attempt failed: what is submitted ends CG_UNAVAILABLE at once. */
+bool cg_pool__is_away(const struct cg_pool *pool);
 
 /* Jobs end CG_CLOSING, in here. */
 void cg_pool__close(struct cg_pool *pool);

@@ -410,6 +410,10 @@ static void enter_turn(struct cg_part *part)
 {
 	uint64_t oldest_ms = part->recovery_at_ms[part->recovery_next];
 
+	if (cg_uuid_is_zero(&part->ledger->deployment.id)) {
+		again(part, RETRY_LATER_MS); /* It would be written into the head. */
+		return;
+	}
 	if (oldest_ms != 0 && now_of(part) < oldest_ms + 60000) {
 		refuse(part, "recovered too often within a minute: two stores on one ledger?");
 		return;
@@ -481,8 +485,7 @@ void cg_recovery__tick(struct cg_part *part, uint64_t now_ms)
 	struct cg_ledger *ledger = part->ledger;
 
 	if (part->phase != CG_PART_UNKNOWN || now_ms < part->retry_at_ms ||
-	    !ledger->store_is_connected || ledger->deployment_differs ||
-	    !cg_clocks__admit(ledger) || cg_uuid_is_zero(&ledger->deployment.id)) {
+	    !cg_ledger__may_greet(ledger) || !cg_clocks__admit(ledger)) {
 		return;
 	}
 	part->phase = CG_PART_HELLO;

@@ -169,6 +169,8 @@ def test_the_outbox_limit_counts_what_both_wrote(postgres, mixed):
         client.authorize(company, new_reference("known"))
     for number in range(12):
         here.authorize(company, f"c{number}")
+    if stack.connection is not None:
+        stack.connection.close()
     postgres.shut(stack.database)
     try:
         for number in range(12):

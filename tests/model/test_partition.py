@@ -188,7 +188,9 @@ def test_another_history_is_noticed(command):
 def test_hello_tells_deployments_apart(served):
     assert served.hello(b'E' * 16).condition == 'OTHER_DEPLOYMENT'
     assert served.hello(count=17).condition == 'OTHER_DEPLOYMENT'
-    assert served.hello(b'\0' * 16, count=17).condition == 'HEALTHY'
+    # Not known to a sidecar that starts while the ledger is away; how many partitions is.
+    assert served.hello(b'\0' * 16).condition == 'HEALTHY'
+    assert served.hello(b'\0' * 16, count=17).condition == 'OTHER_DEPLOYMENT'
     assert served.hello() == dict(condition='HEALTHY', epoch=1, trimmed=(0, 0), now=NOW)
 
 

@@ -24,15 +24,16 @@ class PostgresServer:
 
     TEMPLATE = "callgate_template"
 
-    def __init__(self):
+    def __init__(self, durable=False):
+        """`durable`: it syncs what it commits, as anybody's does; tests go without."""
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-postgres-", dir="/tmp"))
         if is_root():
             shutil.chown(self.directory, "postgres")
         self.data = self.directory / "data"
         self.process = Process("postgres", [
             BIN / "postgres", "-D", self.data, "-k", self.directory, "-c", "listen_addresses=",
-            "-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "fsync=off",
-            "-c", "full_page_writes=off",
+            "-c", "max_connections=200", "-c", "shared_buffers=64MB",
+            *([] if durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]),
         ], self.directory.with_suffix(".log"), user="postgres")
 
     def start(self):
@@ -69,6 +70,11 @@ class PostgresServer:
 
     def drop_database(self, name):
         self.execute(f"drop database if exists {name} with (force)")
+
+    def halt(self):
+        """A fast shutdown: sessions are ended, and it is away until it is started again."""
+        self.process.signal(signal.SIGINT)
+        self.process.wait(60)
 
     def shut(self, database):
         """No new sessions, and the present ones ended: to whoever uses it Postgres is away."""

@@ -12,8 +12,8 @@ local NO_DEPLOYMENT = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 local function condition_of(deployment, partition_count)
 	if not head then
 		return NO_HEAD
-	elseif deployment ~= NO_DEPLOYMENT and
-		(deployment ~= head.deployment or partition_count ~= head.partition_count) then
+	elseif partition_count ~= head.partition_count or
+		(deployment ~= NO_DEPLOYMENT and deployment ~= head.deployment) then
 		return OTHER_DEPLOYMENT
 	elseif head.state ~= SERVING then
 		return HALF_DONE
@@ -32,7 +32,7 @@ local function condition_of(deployment, partition_count)
 	return HEALTHY
 end
 
--- deployment, partition count.  Writes only where it is the first of its version that comes.
+-- deployment (zeros: not known, the ledger is away), partition count.  Writes only where it is the first of its version that comes.
 offer('hello', { 'allow-oom' }, function(given, args)
 	local text = argument(given, args, 1)
 	local deployment, partition_count, at = unpack('<c16I4', text)
