@@ -108,6 +108,7 @@ static void on_flushed(struct cg_flush_lane *lane, const struct cg_flush_answer 
 	part->cursor.epoch = answer->epoch;
 	part->cursor.last_epoch = answer->last_epoch;
 	part->cursor.last_n = answer->last_n;
+	part->cursor_at_ms = cg_loop_now_ms(lane->ledger->loop);
 	part->mode = 0;
 	part->batch_max *= 2;
 	if (part->batch_max > lane->ledger->config.flush_batch_max) {
@@ -147,6 +148,7 @@ static void on_answer(struct cg_flush_lane *lane, const struct cg_flush_answer *
 		}
 		part->cursor.last_epoch = answer->last_epoch;
 		part->cursor.last_n = answer->last_n;
+		part->cursor_at_ms = cg_loop_now_ms(lane->ledger->loop);
 		cg_await__look(part);
 		release_dirty(lane, 0);
 		return;
@@ -157,6 +159,7 @@ static void on_answer(struct cg_flush_lane *lane, const struct cg_flush_answer *
 		return;
 	case CG_FLUSH_TRIMMED:
 		alarm(part, "the ledger lacks entries that the store has trimmed: not flushing", 1);
+		cg_recovery__distrust(part); /* Hello refuses it, until an operator has decided. */
 		release_dirty(lane, ALARM_MS);
 		return;
 	}

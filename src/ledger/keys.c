@@ -29,48 +29,62 @@ const char *cg_keys__statement(
 	       " on $2 = 'usage'";
 }
 
+void cg_keys__decode(const PGresult *result, int at, int column, struct cg_ledger_row *ret_row)
+{
+	*ret_row = (struct cg_ledger_row){
+	    .type = cg_entry_type_of(cg_result__view(result, at, column + 1)),
+	    .amount = {cg_result__int(result, at, column + 2)},
+	    .balance_after = {cg_result__int(result, at, column + 3)},
+	    .at_ms = cg_result__int(result, at, column + 4),
+	    .description = cg_result__view(result, at, column + 5),
+	    .resource_type = cg_result__view(result, at, column + 6),
+	    .is_charge = cg_result__bool(result, at, column + 7),
+	    .quantity = cg_result__int(result, at, column + 8),
+	    .corrected = {cg_result__int(result, at, column + 11)},
+	    .destination = cg_result__view(result, at, column + 12),
+	    .price = {.rate_per_minute = {cg_result__int(result, at, column + 13)},
+	        .connect_fee = {cg_result__int(result, at, column + 14)},
+	        .minimum_ms = (uint32_t)cg_result__int(result, at, column + 15),
+	        .increment_ms = (uint32_t)cg_result__int(result, at, column + 16)},
+	    .duration_ms = cg_result__int(result, at, column + 17),
+	    .billed_ms = cg_result__int(result, at, column + 18),
+	    .basis = cg_basis_of(cg_result__view(result, at, column + 19)),
+	    .late = cg_result__bool(result, at, column + 20),
+	    .authorized_at_ms = cg_result__int(result, at, column + 21),
+	    .started_at_ms = cg_result__int(result, at, column + 22),
+	    .ended_at_ms = cg_result__int(result, at, column + 23),
+	    .is_corrected = cg_result__view(result, at, column + 24).len > 0,
+	    .corrected_duration_ms = cg_result__int(result, at, column + 25),
+	    .corrected_billed_ms = cg_result__int(result, at, column + 26),
+	    .corrected_basis = cg_basis_of(cg_result__view(result, at, column + 27)),
+	};
+	(void)cg_entry_id_parse(cg_result__view(result, at, column), &ret_row->entry_id);
+	(void)cg_entry_id_parse(cg_result__view(result, at, column + 24), &ret_row->correction_id);
+	(void)snprintf(ret_row->currency.code, sizeof ret_row->currency.code, "%s",
+	    PQgetvalue(result, at, column + 9));
+}
+
+unsigned char *cg_keys__decode_pairs(const PGresult *result, int at, int column, size_t *ret_len)
+{
+	unsigned char *pairs = NULL;
+
+	*ret_len = 0;
+	if (!PQgetisnull(result, at, column + 10)) {
+		pairs = PQunescapeBytea(
+		    (const unsigned char *)PQgetvalue(result, at, column + 10), ret_len);
+		CG_ASSERT(pairs != NULL);
+	}
+	return pairs;
+}
+
 void cg_keys__decode_row(struct cg_op_job *work, const PGresult *result)
 {
 	struct cg_ledger_row *row = &work->op->out.row;
 	size_t pairs_len = 0;
 
-	*row = (struct cg_ledger_row){
-	    .type = cg_entry_type_of(cg_result__view(result, 0, 1)),
-	    .amount = {cg_result__int(result, 0, 2)},
-	    .balance_after = {cg_result__int(result, 0, 3)},
-	    .at_ms = cg_result__int(result, 0, 4),
-	    .description = cg_result__view(result, 0, 5),
-	    .resource_type = cg_result__view(result, 0, 6),
-	    .is_charge = cg_result__bool(result, 0, 7),
-	    .quantity = cg_result__int(result, 0, 8),
-	    .corrected = {cg_result__int(result, 0, 11)},
-	    .destination = cg_result__view(result, 0, 12),
-	    .price = {.rate_per_minute = {cg_result__int(result, 0, 13)},
-	        .connect_fee = {cg_result__int(result, 0, 14)},
-	        .minimum_ms = (uint32_t)cg_result__int(result, 0, 15),
-	        .increment_ms = (uint32_t)cg_result__int(result, 0, 16)},
-	    .duration_ms = cg_result__int(result, 0, 17),
-	    .billed_ms = cg_result__int(result, 0, 18),
-	    .basis = cg_basis_of(cg_result__view(result, 0, 19)),
-	    .late = cg_result__bool(result, 0, 20),
-	    .authorized_at_ms = cg_result__int(result, 0, 21),
-	    .started_at_ms = cg_result__int(result, 0, 22),
-	    .ended_at_ms = cg_result__int(result, 0, 23),
-	    .is_corrected = cg_result__view(result, 0, 24).len > 0,
-	    .corrected_duration_ms = cg_result__int(result, 0, 25),
-	    .corrected_billed_ms = cg_result__int(result, 0, 26),
-	    .corrected_basis = cg_basis_of(cg_result__view(result, 0, 27)),
-	};
-	(void)cg_entry_id_parse(cg_result__view(result, 0, 0), &row->entry_id);
-	(void)cg_entry_id_parse(cg_result__view(result, 0, 24), &row->correction_id);
-	(void)snprintf(
-	    row->currency.code, sizeof row->currency.code, "%s", PQgetvalue(result, 0, 9));
-	if (!PQgetisnull(result, 0, 10)) {
-		work->pairs =
-		    PQunescapeBytea((const unsigned char *)PQgetvalue(result, 0, 10), &pairs_len);
-		CG_ASSERT(work->pairs != NULL);
-		row->meta.pairs = (struct cg_view){(const char *)work->pairs, pairs_len};
-	}
+	cg_keys__decode(result, 0, 0, row);
+	work->pairs = cg_keys__decode_pairs(result, 0, 0, &pairs_len);
+	row->meta.pairs = (struct cg_view){(const char *)work->pairs, pairs_len};
 }
 
 static const char *prepare(struct cg_op_job *work, struct cg_params *params)

@@ -37,6 +37,10 @@ extern const struct cg_op_verb cg_terms__read;
 const char *cg_keys__statement(
     struct cg_params *params, const struct cg_uuid *company, const struct cg_ledger_key *key);
 void cg_keys__decode_row(struct cg_op_job *work, const PGresult *result);
+/* The columns of that statement from `column` on, of any row; all but the meta, see _pairs(). */
+void cg_keys__decode(const PGresult *result, int at, int column, struct cg_ledger_row *ret_row);
+/* Its meta, to be freed with PQfreemem(); NULL where there is none. */
+unsigned char *cg_keys__decode_pairs(const PGresult *result, int at, int column, size_t *ret_len);
 
 /* Ends an operation later in this turn: submit has to return first. */
 void cg_ops__end_later(struct cg_ledger *ledger, struct cg_ledger_op *op, enum cg_status status);
@@ -46,6 +50,7 @@ struct cg_cursor_row {
 	uint64_t last_epoch;
 	uint64_t last_n;
 	uint64_t served;
+	uint64_t served_from; /* cursor_read() alone tells it */
 };
 
 /* So many recoveries of one partition in a minute, and no more. */
@@ -60,6 +65,8 @@ enum cg_part_phase {
 	CG_PART_TAKE,
 	CG_PART_FENCE,
 	CG_PART_JUDGE, /* the ledger is read, now that nothing else writes */
+	CG_PART_REPAIR_READ,
+	CG_PART_REPAIR_PUT,
 	CG_PART_COPY_READ,
 	CG_PART_COPY_PUT,
 	CG_PART_DROP,
@@ -67,6 +74,9 @@ enum cg_part_phase {
 	CG_PART_SERVE,
 	CG_PART_SERVING,
 };
+
+struct cg_recovery_copy;
+struct cg_recovery_repair;
 
 struct cg_part {
 	struct cg_ledger *ledger;
@@ -82,17 +92,17 @@ struct cg_part {
 	enum cg_partition_condition condition;       /* what hello found */
 	uint64_t recovery_at_ms[CG_RECOVERIES_MOST]; /* the last ones, as a ring */
 	uint32_t recovery_next;
-	uint64_t head_epoch; /* as hello found it */
-	uint64_t served_epoch;
-	uint64_t former_epoch; /* as the fence found it, with the stream's last id */
+	uint64_t head_epoch;   /* as hello found it */
+	uint64_t served_epoch; /* as the fence found it, with the stream's last id */
+	uint64_t former_epoch;
 	uint64_t stream_epoch, stream_n;
+	uint64_t from_epoch; /* see callgate.epoch_served() */
 	struct cg_partition_op store_op;
 	struct cg_job job;
-	uint64_t copied_epoch, copied_n; /* of a stream that is dropped: so far */
-	bool copies_more;
-	struct cg_entry *copy;
-	struct cg_params copy_params;
+	struct cg_recovery_copy *copy;     /* while a history is copied to be dropped */
+	struct cg_recovery_repair *repair; /* while one is repaired */
 	struct cg_log_limit refusals;
+	uint64_t cursor_at_ms; /* when a flush of ours last moved `cursor` */
 	/* flush.c */
 	struct cg_list due_link; /* in ledger->due, or in no list */
 	bool is_due;
@@ -188,6 +198,31 @@ void cg_recovery__distrust(struct cg_part *part);
 void cg_recovery__tick(struct cg_part *part, uint64_t now_ms);
 /* Its cursor row, as just read; no row: all zero. */
 void cg_recovery__cursor_seen(struct cg_part *part, const struct cg_cursor_row *row);
+
+/* recovery.c, for the two below: what every step of a recovery goes by. */
+#define CG_RETRY_LATER_MS 500
+#define CG_REFUSED_MS     5000 /* where only an operator can help */
+#define CG_TURN_KEEP_MS   7000 /* longer than a step may take: a long recovery is not duelled with */
+/* Gives up, and begins again with a hello after so long. */
+void cg_recovery__again(struct cg_part *part, uint64_t after_ms);
+/* True where what was under way has ended, but is not to be gone on with. */
+bool cg_recovery__is_void(struct cg_part *part);
+void cg_recovery__submit(struct cg_part *part, struct cg_partition_op *op,
+    enum cg_partition_verb verb, void (*done)(struct cg_partition_op *op));
+void cg_recovery__ask_ledger(struct cg_part *part,
+    const char *(*prepare)(struct cg_job *job, struct cg_params *params),
+    bool (*on_end)(struct cg_job *job, enum cg_status status, const PGresult *result));
+/* The history is judged; `from`: the epoch it was last served under, or its own, dropped. */
+void cg_recovery__enter_served(struct cg_part *part, uint64_t from);
+
+/* recovery_copy.c: a history that is not the latest goes to callgate.orphans, and is dropped. */
+void cg_recovery_copy__enter(struct cg_part *part);
+void cg_recovery_copy__enter_drop(struct cg_part *part);
+void cg_recovery_copy__end(struct cg_part *part);
+
+/* recovery_repair.c: what the ledger has above the stream's end, wallet by wallet. */
+void cg_recovery_repair__enter(struct cg_part *part);
+void cg_recovery_repair__end(struct cg_part *part);
 
 /* flush.c */
 void cg_flush__create(struct cg_ledger *ledger);

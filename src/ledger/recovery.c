@@ -1,35 +1,29 @@
 /*
- * How a partition is taken into use (ledger.md, Recovery).
+ * How a partition is taken into use (ledger.md, Recovery): the way.
  *
  *   UNKNOWN --> HELLO --> LOOK --healthy---------------------------------------> SERVING
  *      ^                   |                                                        ^
- *      |                   `--> TURN --> TAKE --> FENCE --> JUDGE --latest--.       |
- *      |                                                      | not         v       |
- *      |                    COPY_READ <--> COPY_PUT <---------'          SERVED --> SERVE
- *      |                        `--------> DROP --------------------------^
+ *      |                   `--> TURN --> TAKE --> FENCE --> JUDGE --latest-----.    |
+ *      |                                                      |                v    |
+ *      |            recovery_repair.c: what it lost <---------|             SERVED --> SERVE
+ *      |              REPAIR_READ <--> REPAIR_PUT ----------------------------^
+ *      |            recovery_copy.c: not the latest <---------'               |
+ *      |              COPY_READ <--> COPY_PUT --> DROP -----------------------'
  *      `--- any step refused, lost or overtaken, or something learned that casts doubt
  *
- * HELLO, FENCE, COPY_READ, DROP and SERVE wait for the store, the others for Postgres.
- * Every step carries the epoch and is refused where another sidecar has gone further, so
- * giving up anywhere is safe: the next one begins again.
+ * HELLO, FENCE, REPAIR_PUT, COPY_READ, DROP and SERVE wait for the store, the others for
+ * Postgres.  Every step carries the epoch and is refused where another sidecar has gone further,
+ * so giving up anywhere is safe: the next one begins again.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <stdlib.h>
-
 #include "ledger/ledger_internal.h"
 
-#define STEP_WAIT_MS   5000
-#define TURN_MS        2000
-#define RETRY_SOON_MS  50
-#define RETRY_LATER_MS 500
-#define REFUSED_MS     5000 /* where only an operator can help */
-#define COPY_MOST      256
+#define STEP_WAIT_MS  5000
+#define TURN_MS       2000
+#define RETRY_SOON_MS 50
 
 static void enter_turn(struct cg_part *part);
-static void enter_copy_read(struct cg_part *part);
-static void enter_drop(struct cg_part *part);
-static void enter_served(struct cg_part *part);
 static void enter_serve(struct cg_part *part);
 
 static uint64_t now_of(const struct cg_part *part)
@@ -37,42 +31,47 @@ static uint64_t now_of(const struct cg_part *part)
 	return cg_loop_now_ms(part->ledger->loop);
 }
 
-static void again(struct cg_part *part, uint64_t after_ms)
+void cg_recovery__again(struct cg_part *part, uint64_t after_ms)
 {
-	free(part->copy);
-	part->copy = NULL;
+	cg_recovery_copy__end(part);
+	cg_recovery_repair__end(part);
 	part->phase = CG_PART_UNKNOWN;
 	part->hello_wanted = false;
 	part->retry_at_ms = now_of(part) + after_ms;
 	cg_ledger__tick_within(part->ledger, after_ms);
 }
 
-/* True where what was under way has ended, but is not to be gone on with. */
-static bool is_void(struct cg_part *part)
+bool cg_recovery__is_void(struct cg_part *part)
 {
 	if (part->ledger->is_closed) {
 		return true;
 	}
 	if (part->hello_wanted) {
-		again(part, 0);
+		cg_recovery__again(part, 0);
 		return true;
 	}
 	return false;
 }
 
-static void ask_store(
-    struct cg_part *part, enum cg_partition_verb verb, void (*done)(struct cg_partition_op *op))
+void cg_recovery__submit(struct cg_part *part, struct cg_partition_op *op,
+    enum cg_partition_verb verb, void (*done)(struct cg_partition_op *op))
 {
 	struct cg_partition_port *store = part->ledger->partitions;
 
-	part->store_op.verb = verb;
-	part->store_op.partition = part->index;
-	part->store_op.deadline_at_ms = now_of(part) + STEP_WAIT_MS;
-	part->store_op.done = done;
-	store->submit(store, &part->store_op);
+	op->verb = verb;
+	op->partition = part->index;
+	op->deadline_at_ms = now_of(part) + STEP_WAIT_MS;
+	op->done = done;
+	store->submit(store, op);
 }
 
-static void ask_ledger(struct cg_part *part,
+static void ask_store(
+    struct cg_part *part, enum cg_partition_verb verb, void (*done)(struct cg_partition_op *op))
+{
+	cg_recovery__submit(part, &part->store_op, verb, done);
+}
+
+void cg_recovery__ask_ledger(struct cg_part *part,
     const char *(*prepare)(struct cg_job *job, struct cg_params *params),
     bool (*on_end)(struct cg_job *job, enum cg_status status, const PGresult *result))
 {
@@ -90,7 +89,7 @@ static void refuse(struct cg_part *part, const char *why)
 		    "why", why, "head_epoch", cg_log_int((int64_t)part->head_epoch), "ledger_epoch",
 		    cg_log_int((int64_t)part->cursor.epoch), NULL);
 	}
-	again(part, REFUSED_MS);
+	cg_recovery__again(part, CG_REFUSED_MS);
 }
 
 static void enter_serving(struct cg_part *part, uint64_t epoch)
@@ -114,11 +113,11 @@ static void on_serve(struct cg_partition_op *op)
 {
 	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, store_op);
 
-	if (is_void(part)) {
+	if (cg_recovery__is_void(part)) {
 		return;
 	}
 	if (op->status != CG_OK || op->out.serve.overtaken) {
-		again(part, RETRY_LATER_MS);
+		cg_recovery__again(part, CG_RETRY_LATER_MS);
 		return;
 	}
 	cg_log(CG_LOG_INFO, "partition recovered", "partition", cg_log_int(part->index), "epoch",
@@ -139,125 +138,30 @@ static const char *prepare_served(struct cg_job *job, struct cg_params *params)
 
 	cg_params__int4(params, (int32_t)part->index);
 	cg_params__int8(params, (int64_t)part->epoch);
-	return "select callgate.epoch_served($1, $2)";
+	cg_params__int8(params, (int64_t)part->from_epoch);
+	return "select callgate.epoch_served($1, $2, $3)";
 }
 
 static bool on_served(struct cg_job *job, enum cg_status status, const PGresult *result)
 {
 	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
 
-	if (is_void(part)) {
+	if (cg_recovery__is_void(part)) {
 		return false;
 	}
 	if (status != CG_OK || !cg_result__bool(result, 0, 0)) {
-		again(part, RETRY_LATER_MS);
+		cg_recovery__again(part, CG_RETRY_LATER_MS);
 		return false;
 	}
 	enter_serve(part);
 	return false;
 }
 
-static void enter_served(struct cg_part *part)
+void cg_recovery__enter_served(struct cg_part *part, uint64_t from)
 {
+	part->from_epoch = from;
 	part->phase = CG_PART_SERVED;
-	ask_ledger(part, prepare_served, on_served);
-}
-
-static void on_dropped(struct cg_partition_op *op)
-{
-	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, store_op);
-
-	if (is_void(part)) {
-		return;
-	}
-	if (op->status != CG_OK || op->out.drop.overtaken) {
-		again(part, RETRY_LATER_MS);
-		return;
-	}
-	part->trimmed = (struct cg_entry_id){.partition = part->index};
-	enter_served(part);
-}
-
-static void enter_drop(struct cg_part *part)
-{
-	free(part->copy);
-	part->copy = NULL;
-	part->phase = CG_PART_DROP;
-	part->store_op.in.drop.epoch = part->epoch;
-	ask_store(part, CG_PARTITION_DROP, on_dropped);
-}
-
-static bool on_copied(struct cg_job *job, enum cg_status status, const PGresult *result)
-{
-	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
-
-	(void)result;
-	if (is_void(part)) {
-		return false;
-	}
-	if (status != CG_OK) {
-		again(part, RETRY_LATER_MS);
-	} else if (part->copies_more) {
-		enter_copy_read(part);
-	} else {
-		enter_drop(part);
-	}
-	return false;
-}
-
-static const char *prepare_copy(struct cg_job *job, struct cg_params *params)
-{
-	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
-	struct cg_params spare = *params;
-
-	*params = part->copy_params;
-	part->copy_params = spare;
-	return "select callgate.orphans_put($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-}
-
-static void on_copy_read(struct cg_partition_op *op)
-{
-	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, store_op);
-
-	if (is_void(part)) {
-		return;
-	}
-	uint32_t count = op->out.read.count;
-	if (op->status != CG_OK) {
-		again(part, RETRY_LATER_MS);
-		return;
-	}
-	if (count == 0 && op->out.read.is_unreadable) {
-		cg_log(CG_LOG_ERROR, "an entry in the store cannot be read: not recovering",
-		    "partition", cg_log_int(part->index), NULL);
-		again(part, REFUSED_MS);
-		return;
-	}
-	if (count == 0) {
-		enter_drop(part);
-		return;
-	}
-	part->copies_more = op->out.read.more;
-	part->copied_epoch = part->copy[count - 1].id.epoch;
-	part->copied_n = part->copy[count - 1].id.n;
-	cg_flush_batch__encode_orphans(&part->copy_params, part, part->copy, count);
-	part->phase = CG_PART_COPY_PUT;
-	ask_ledger(part, prepare_copy, on_copied);
-}
-
-static void enter_copy_read(struct cg_part *part)
-{
-	if (part->copy == NULL) {
-		part->copied_epoch = part->copied_n = 0;
-		part->copy = calloc(COPY_MOST, sizeof *part->copy);
-		CG_ASSERT(part->copy != NULL);
-	}
-	part->phase = CG_PART_COPY_READ;
-	part->store_op.in.read.after_epoch = part->copied_epoch;
-	part->store_op.in.read.after_n = part->copied_n;
-	part->store_op.in.read.entries = part->copy;
-	part->store_op.in.read.entries_max = COPY_MOST;
-	ask_store(part, CG_PARTITION_READ, on_copy_read);
+	cg_recovery__ask_ledger(part, prepare_served, on_served);
 }
 
 static const char *prepare_look(struct cg_job *job, struct cg_params *params)
@@ -265,8 +169,8 @@ static const char *prepare_look(struct cg_job *job, struct cg_params *params)
 	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
 
 	cg_params__int4(params, (int32_t)part->index);
-	return "select c.partition, c.epoch, c.last_epoch, c.last_n, c.served"
-	       " from callgate.cursors_read('{}') c where c.partition = $1";
+	return "select c.partition, c.epoch, c.last_epoch, c.last_n, c.served, c.served_from"
+	       " from callgate.cursor_read($1) c";
 }
 
 static void take_cursor(struct cg_part *part, const PGresult *result)
@@ -274,50 +178,75 @@ static void take_cursor(struct cg_part *part, const PGresult *result)
 	part->cursor = (struct cg_cursor_row){0};
 	if (PQntuples(result) > 0) {
 		cg_cursors__decode(result, 0, &part->cursor);
+		part->cursor.served_from = (uint64_t)cg_result__int(result, 0, 5);
 	}
 }
 
+/* Where the cursor is, beside an id of the store's: as cg_position_compare(). */
+static int compare_cursor(const struct cg_part *part, uint64_t epoch, uint64_t n)
+{
+	return cg_position_compare(part->cursor.last_epoch, part->cursor.last_n, epoch, n);
+}
+
+/* Entries that the ledger lacks are gone from the stream too: never to be skipped. */
+static bool is_behind_trimmed(const struct cg_part *part)
+{
+	return compare_cursor(part, part->trimmed.epoch, part->trimmed.n) < 0;
+}
+
 /*
- * Is what the store has the latest history?  It is where it was the last one served (or a
- * later one than the ledger remembers), and has everything that the ledger has.  A recovery
- * that was not finished has put its own epoch over an old history, so that one counts only
- * where the ledger says that it was judged to its end.
+ * Is what the store has the latest history?  It is where it was the last one served, or a later
+ * one than the ledger remembers.  A recovery that was not finished puts its own epoch over what it
+ * finds, so the epoch in force says nothing; where the ledger holds it for served, the head may
+ * not have heard of it yet, and then it must have been served before as the ledger remembers: the
+ * fence may have reached a replica of a history that was dropped, and the drop not.
  */
 static bool is_latest(const struct cg_part *part)
 {
 	const struct cg_cursor_row *cursor = &part->cursor;
 
-	bool is_served =
-	    part->served_epoch >= cursor->served || part->former_epoch == cursor->served;
-	return part->former_epoch != 0 && is_served &&
-	    cg_position_compare(
-	        cursor->last_epoch, cursor->last_n, part->stream_epoch, part->stream_n) <= 0;
+	return part->former_epoch != 0 &&
+	    (part->served_epoch >= cursor->served ||
+	        (part->former_epoch == cursor->served &&
+	            part->served_epoch >= cursor->served_from));
+}
+
+static void judge_latest(struct cg_part *part)
+{
+	if (is_behind_trimmed(part)) {
+		refuse(part, "the ledger went back behind what the store has trimmed");
+	} else if (compare_cursor(part, part->stream_epoch, part->stream_n) > 0) {
+		cg_recovery_repair__enter(part);
+	} else {
+		cg_recovery__enter_served(part, part->served_epoch);
+	}
 }
 
 static bool on_judged(struct cg_job *job, enum cg_status status, const PGresult *result)
 {
 	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
 
-	if (is_void(part)) {
+	if (cg_recovery__is_void(part)) {
 		return false;
 	}
 	if (status != CG_OK) {
-		again(part, RETRY_LATER_MS);
+		cg_recovery__again(part, CG_RETRY_LATER_MS);
 		return false;
 	}
 	take_cursor(part, result);
 	if (part->cursor.epoch != part->epoch) {
-		again(part, RETRY_SOON_MS);
+		cg_recovery__again(part, RETRY_SOON_MS);
 	} else if (is_latest(part)) {
-		enter_served(part);
+		judge_latest(part);
 	} else if (part->former_epoch == 0) {
-		enter_drop(part);
+		cg_recovery_copy__enter_drop(part);
 	} else {
 		cg_log(CG_LOG_WARN, "partition's history is not the latest: copied and dropped",
 		    "partition", cg_log_int(part->index), "former_epoch",
-		    cg_log_int((int64_t)part->former_epoch), "served",
+		    cg_log_int((int64_t)part->former_epoch), "served_here",
+		    cg_log_int((int64_t)part->served_epoch), "served",
 		    cg_log_int((int64_t)part->cursor.served), NULL);
-		enter_copy_read(part);
+		cg_recovery_copy__enter(part);
 	}
 	return false;
 }
@@ -326,11 +255,11 @@ static void on_fenced(struct cg_partition_op *op)
 {
 	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, store_op);
 
-	if (is_void(part)) {
+	if (cg_recovery__is_void(part)) {
 		return;
 	}
 	if (op->status != CG_OK || op->out.fence.overtaken) {
-		again(part, RETRY_LATER_MS);
+		cg_recovery__again(part, CG_RETRY_LATER_MS);
 		return;
 	}
 	part->former_epoch = op->out.fence.former_epoch;
@@ -342,7 +271,7 @@ static void on_fenced(struct cg_partition_op *op)
 	    .n = op->out.fence.trimmed_n};
 	/* Not before now: from the fence on nothing else writes, there or here. */
 	part->phase = CG_PART_JUDGE;
-	ask_ledger(part, prepare_look, on_judged);
+	cg_recovery__ask_ledger(part, prepare_look, on_judged);
 }
 
 static const char *prepare_take(struct cg_job *job, struct cg_params *params)
@@ -359,11 +288,11 @@ static bool on_taken(struct cg_job *job, enum cg_status status, const PGresult *
 {
 	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
 
-	if (is_void(part)) {
+	if (cg_recovery__is_void(part)) {
 		return false;
 	}
 	if (status != CG_OK || !cg_result__bool(result, 0, 0)) {
-		again(part, RETRY_LATER_MS);
+		cg_recovery__again(part, CG_RETRY_LATER_MS);
 		return false;
 	}
 	/* Only now is it a recovery: waiting for another's turn is none. */
@@ -390,11 +319,11 @@ static bool on_turn(struct cg_job *job, enum cg_status status, const PGresult *r
 	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
 	uint64_t above = part->cursor.epoch;
 
-	if (is_void(part)) {
+	if (cg_recovery__is_void(part)) {
 		return false;
 	}
 	if (status != CG_OK || !cg_result__bool(result, 0, 0)) {
-		again(part, status == CG_OK ? RETRY_SOON_MS : RETRY_LATER_MS);
+		cg_recovery__again(part, status == CG_OK ? RETRY_SOON_MS : CG_RETRY_LATER_MS);
 		return false;
 	}
 	if (part->head_epoch > above) {
@@ -402,7 +331,7 @@ static bool on_turn(struct cg_job *job, enum cg_status status, const PGresult *r
 	}
 	part->epoch = above + 1;
 	part->phase = CG_PART_TAKE;
-	ask_ledger(part, prepare_take, on_taken);
+	cg_recovery__ask_ledger(part, prepare_take, on_taken);
 	return false;
 }
 
@@ -419,16 +348,15 @@ static void enter_turn(struct cg_part *part)
 		return;
 	}
 	part->phase = CG_PART_TURN;
-	ask_ledger(part, prepare_turn, on_turn);
+	cg_recovery__ask_ledger(part, prepare_turn, on_turn);
 }
 
 static void judge_hello(struct cg_part *part)
 {
 	const struct cg_cursor_row *cursor = &part->cursor;
 
-	if (part->head_epoch > cursor->epoch &&
-	    cg_position_compare(
-	        cursor->last_epoch, cursor->last_n, part->trimmed.epoch, part->trimmed.n) < 0) {
+	/* Of an older history the head says nothing about the ledger: JUDGE looks again. */
+	if (part->head_epoch >= cursor->epoch && is_behind_trimmed(part)) {
 		refuse(part, "the ledger went back behind what the store has trimmed");
 	} else if (part->condition == CG_PARTITION_HEALTHY && part->head_epoch == cursor->epoch) {
 		enter_serving(part, part->head_epoch);
@@ -441,7 +369,7 @@ static bool on_looked(struct cg_job *job, enum cg_status status, const PGresult 
 {
 	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
 
-	if (is_void(part)) {
+	if (cg_recovery__is_void(part)) {
 		return false;
 	}
 	if (status == CG_OK) {
@@ -451,7 +379,7 @@ static bool on_looked(struct cg_job *job, enum cg_status status, const PGresult 
 		/* Postgres is away: the gate goes on, entries wait in the stream. */
 		enter_serving(part, part->head_epoch);
 	} else {
-		again(part, RETRY_LATER_MS);
+		cg_recovery__again(part, CG_RETRY_LATER_MS);
 	}
 	return false;
 }
@@ -460,11 +388,11 @@ static void on_hello(struct cg_partition_op *op)
 {
 	struct cg_part *part = CG_CONTAINER_OF(op, struct cg_part, store_op);
 
-	if (is_void(part)) {
+	if (cg_recovery__is_void(part)) {
 		return;
 	}
 	if (op->status != CG_OK) {
-		again(part, RETRY_LATER_MS);
+		cg_recovery__again(part, CG_RETRY_LATER_MS);
 		return;
 	}
 	part->condition = op->out.hello.condition;
@@ -477,7 +405,7 @@ static void on_hello(struct cg_partition_op *op)
 		return;
 	}
 	part->phase = CG_PART_LOOK;
-	ask_ledger(part, prepare_look, on_looked);
+	cg_recovery__ask_ledger(part, prepare_look, on_looked);
 }
 
 void cg_recovery__tick(struct cg_part *part, uint64_t now_ms)
@@ -499,9 +427,9 @@ void cg_recovery__distrust(struct cg_part *part)
 
 	if (part->phase == CG_PART_SERVING) {
 		store->set_epoch(store, part->index, 0);
-		again(part, 0);
+		cg_recovery__again(part, 0);
 	} else if (part->phase == CG_PART_UNKNOWN) {
-		again(part, 0);
+		cg_recovery__again(part, 0);
 	} else {
 		part->hello_wanted = true;
 	}
@@ -516,9 +444,17 @@ void cg_recovery__cursor_seen(struct cg_part *part, const struct cg_cursor_row *
 	}
 	if (row->epoch != part->epoch) {
 		cg_recovery__distrust(part);
-	} else if (!part->is_flushing) {
-		part->cursor = *row;
+		return;
 	}
+	if (part->is_flushing || part->ledger->cursors_at_ms <= part->cursor_at_ms) {
+		return; /* what was asked before we moved it ourselves is older */
+	}
+	if (cg_position_compare(
+	        row->last_epoch, row->last_n, part->cursor.last_epoch, part->cursor.last_n) < 0) {
+		cg_recovery__distrust(part); /* The ledger went back: how far, hello judges. */
+		return;
+	}
+	part->cursor = *row;
 }
 
 void cg_recovery__init(struct cg_part *part)
@@ -530,6 +466,6 @@ void cg_recovery__init(struct cg_part *part)
 
 void cg_recovery__deinit(struct cg_part *part)
 {
-	free(part->copy);
-	cg_params__deinit(&part->copy_params);
+	cg_recovery_copy__end(part);
+	cg_recovery_repair__end(part);
 }

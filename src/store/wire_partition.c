@@ -22,10 +22,18 @@
 #define ENTRY_IS_CORRECTION 4u
 #define ENTRY_HAS_SHADOW    8u
 
+#define LOST_IS_CHARGE    1u
+#define LOST_LATE         2u
+#define LOST_IS_CORRECTED 4u
+
 static const struct cg_wire_function functions[] = {
     [CG_PARTITION_HELLO] = FUNCTION("hello", 1, CG_WIRE_KEY_HEAD),
     [CG_PARTITION_FENCE] = FUNCTION("fence", 6, PARTITION_KEYS),
     [CG_PARTITION_DROP] = FUNCTION("drop", 6, PARTITION_KEYS),
+    /* As an operation's: repairing is one, except that nothing is due meanwhile. */
+    [CG_PARTITION_REPAIR] =
+        FUNCTION("repair", 7, CG_WIRE_KEY_HEAD, CG_WIRE_KEY_WALLET, CG_WIRE_KEY_DUE,
+            CG_WIRE_KEY_ENDED_0, CG_WIRE_KEY_ENDED_1, CG_WIRE_KEY_LEDGER, CG_WIRE_KEY_EVENTS),
     [CG_PARTITION_SERVE] = FUNCTION("serve", 1, CG_WIRE_KEY_HEAD),
     [CG_PARTITION_READ] = FUNCTION("read", 2, CG_WIRE_KEY_HEAD, CG_WIRE_KEY_LEDGER),
     [CG_PARTITION_TRIM] = FUNCTION("trim", 6, PARTITION_KEYS),
@@ -37,10 +45,55 @@ static void put_deployment(struct cg_buffer *out, const struct cg_deployment *de
 	cg_buffer_uint(out, deployment->partition_count, 4);
 }
 
+/* As 22_repair.lua reads it; of a corrected call the correction's id, duration and basis. */
+static void put_lost(struct cg_buffer *out, const struct cg_repair_entry *entry)
+{
+	const struct cg_ledger_row *row = &entry->row;
+	const struct cg_entry_id *id = row->is_corrected ? &row->correction_id : &row->entry_id;
+	bool corrected = row->is_corrected;
+
+	cg_buffer_uint(out, entry->key.type, 1);
+	cg_buffer_uint(out,
+	    (row->is_charge ? LOST_IS_CHARGE : 0u) | (row->late ? LOST_LATE : 0u) |
+	        (corrected ? LOST_IS_CORRECTED : 0u),
+	    1);
+	cg_buffer_uint(out, id->epoch, 8);
+	cg_buffer_uint(out, id->n, 8);
+	cg_wire_put_int(out, row->amount.micros);
+	cg_wire_put_int(out, corrected ? row->corrected.micros : 0);
+	cg_wire_put_int(out, row->quantity);
+	cg_wire_put_price(out, true, &row->price);
+	cg_buffer_uint(
+	    out, (uint64_t)(corrected ? row->corrected_duration_ms : row->duration_ms), 4);
+	cg_buffer_uint(out, (uint64_t)(corrected ? row->corrected_billed_ms : row->billed_ms), 4);
+	cg_buffer_uint(out, corrected ? row->corrected_basis : row->basis, 1);
+	cg_buffer_uint(out, (uint64_t)row->authorized_at_ms, 6);
+	cg_buffer_uint(out, (uint64_t)row->started_at_ms, 6);
+	cg_buffer_uint(out, (uint64_t)row->ended_at_ms, 6);
+	cg_buffer_text(out, entry->key.reference_id, 1);
+	cg_buffer_text(out, row->resource_type, 1);
+	cg_buffer_text(out, row->destination, 1);
+	cg_buffer_text(out, row->meta.pairs, 2);
+}
+
+static void put_repair(struct cg_buffer *out, const struct cg_partition_op *op)
+{
+	CG_ASSERT(op->in.repair.entry_count <= CG_REPAIR_ENTRIES_MOST);
+	cg_buffer_uint(out, op->in.repair.epoch, 8);
+	cg_wire_put_int(out, op->in.repair.posted.micros);
+	cg_buffer_uint(out, op->in.repair.version, 8);
+	cg_buffer_uint(out, op->in.repair.entry_count, 4);
+	for (uint32_t i = 0; i < op->in.repair.entry_count; i++) {
+		put_lost(out, &op->in.repair.entries[i]);
+	}
+}
+
 void cg_wire_encode_partition(const struct cg_partition_op *op, uint64_t epoch,
     const struct cg_wire_config *config, struct cg_buffer *out)
 {
-	size_t begin = cg_wire_begin(out, &functions[op->verb], op->partition, NULL, 0);
+	/* Of REPAIR alone a wallet is among the keys. */
+	size_t begin =
+	    cg_wire_begin(out, &functions[op->verb], op->partition, &op->in.repair.company, 1);
 
 	switch (op->verb) {
 	case CG_PARTITION_HELLO:
@@ -52,6 +105,9 @@ void cg_wire_encode_partition(const struct cg_partition_op *op, uint64_t epoch,
 		break;
 	case CG_PARTITION_DROP:
 		cg_buffer_uint(out, op->in.drop.epoch, 8);
+		break;
+	case CG_PARTITION_REPAIR:
+		put_repair(out, op);
 		break;
 	case CG_PARTITION_SERVE:
 		cg_buffer_uint(out, op->in.serve.epoch, 8);
@@ -222,6 +278,9 @@ void cg_wire_decode_partition(struct cg_partition_op *op, struct cg_view reply)
 		break;
 	case CG_PARTITION_DROP:
 		op->out.drop.overtaken = cg_wire_take_bool(&in);
+		break;
+	case CG_PARTITION_REPAIR:
+		op->out.repair.overtaken = cg_wire_take_bool(&in);
 		break;
 	case CG_PARTITION_SERVE:
 		op->out.serve.overtaken = cg_wire_take_bool(&in);

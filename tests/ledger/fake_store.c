@@ -28,8 +28,10 @@ static void fence(struct fake_partition *p, struct cg_partition_op *op)
 	op->out.fence.overtaken = p->epoch >= op->in.fence.epoch;
 	op->out.fence.former_epoch = p->epoch;
 	op->out.fence.served_epoch = p->served;
-	op->out.fence.last_epoch = p->last.epoch;
-	op->out.fence.last_n = p->last.n;
+	/* What is of an epoch before the one it was served under is known. */
+	bool is_older = p->last.epoch < p->served;
+	op->out.fence.last_epoch = is_older ? p->served - 1 : p->last.epoch;
+	op->out.fence.last_n = is_older ? (UINT64_C(1) << 53) - 1 : p->last.n;
 	op->out.fence.trimmed_epoch = p->trimmed.epoch;
 	op->out.fence.trimmed_n = p->trimmed.n;
 	if (!op->out.fence.overtaken) {
@@ -44,8 +46,20 @@ static void drop(struct fake_partition *p, struct cg_partition_op *op)
 	op->out.drop.overtaken = p->epoch != op->in.drop.epoch || p->state != FAKE_RECOVERING;
 	if (!op->out.drop.overtaken) {
 		p->drop_count++;
+		p->served = p->epoch;
 		p->count = 0;
 		p->last = p->trimmed = (struct cg_entry_id){0};
+	}
+}
+
+static void repair(struct fake_partition *p, struct cg_partition_op *op)
+{
+	op->out.repair.overtaken = p->epoch != op->in.repair.epoch || p->state != FAKE_RECOVERING;
+	if (!op->out.repair.overtaken) {
+		p->repair_count++;
+		if (p->on_repair != NULL) {
+			p->on_repair(p->repair_owner, op);
+		}
 	}
 }
 
@@ -103,15 +117,30 @@ static void answer(struct fake_store *store, struct cg_partition_op *op)
 	    [CG_PARTITION_HELLO] = hello,
 	    [CG_PARTITION_FENCE] = fence,
 	    [CG_PARTITION_DROP] = drop,
+	    [CG_PARTITION_REPAIR] = repair,
 	    [CG_PARTITION_SERVE] = serve,
 	    [CG_PARTITION_READ] = read_entries,
 	    [CG_PARTITION_TRIM] = trim,
 	};
 
+	struct fake_partition *p = &store->partitions[op->partition];
+	bool is_troubled = p->trouble != FAKE_FINE && p->trouble_in-- == 0;
+
 	op->status = store->is_dead ? CG_UNAVAILABLE : CG_OK;
-	if (!store->is_dead) {
+	if (is_troubled && p->trouble == FAKE_OVERTAKES) {
+		p->epoch++;
+		p->state = FAKE_RECOVERING;
+	}
+	if (!store->is_dead && !(is_troubled && p->trouble == FAKE_NOT_DONE)) {
 		store->read_count += op->verb == CG_PARTITION_READ ? 1 : 0;
-		verbs[op->verb](&store->partitions[op->partition], op);
+		verbs[op->verb](p, op);
+	}
+	if (is_troubled) {
+		p->troubled_verb = op->verb;
+		op->status = p->trouble == FAKE_NOT_DONE ? CG_UNAVAILABLE
+		    : p->trouble == FAKE_UNKNOWN         ? CG_TIMEOUT
+		                                         : op->status;
+		p->trouble = FAKE_FINE;
 	}
 	op->done(op);
 }
@@ -191,4 +220,14 @@ void fake_store_forget(struct fake_store *store, uint32_t partition)
 	p->served = 0;
 	p->count = 0;
 	p->last = p->trimmed = (struct cg_entry_id){0};
+}
+
+void fake_store_lose_tail(struct fake_store *store, uint32_t partition, uint32_t count)
+{
+	struct fake_partition *p = &store->partitions[partition];
+
+	CG_ASSERT(count < p->count);
+	p->count -= count;
+	p->last = p->entries[p->count - 1].id;
+	p->other_history = true;
 }

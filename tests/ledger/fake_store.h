@@ -17,6 +17,14 @@ enum fake_state {
 	FAKE_SERVING
 };
 
+/* What happens to one operation, the `trouble_in`-th from now on. */
+enum fake_trouble {
+	FAKE_FINE,
+	FAKE_NOT_DONE,  /* it never came there */
+	FAKE_UNKNOWN,   /* it was done, and its answer is lost */
+	FAKE_OVERTAKES, /* another sidecar's fence comes before it */
+};
+
 struct fake_partition {
 	enum fake_state state;
 	bool other_history; /* as after a restart */
@@ -33,6 +41,12 @@ struct fake_partition {
 	uint32_t unreadable_count; /* how often a reading met it */
 	uint32_t drop_count;
 	uint32_t fence_count;
+	uint32_t repair_count;
+	void (*on_repair)(void *owner, const struct cg_partition_op *op);
+	void *repair_owner;
+	enum fake_trouble trouble;
+	uint32_t trouble_in;
+	enum cg_partition_verb troubled_verb; /* the last one that met it */
 };
 
 struct fake_store {
@@ -54,5 +68,8 @@ struct cg_entry_id fake_store_append(
 
 /* FLUSHALL, for one partition. */
 void fake_store_forget(struct fake_store *store, uint32_t partition);
+
+/* The last `count` entries, as after a failover to a replica that lagged; not all of them. */
+void fake_store_lose_tail(struct fake_store *store, uint32_t partition, uint32_t count);
 
 #endif /* CG_TESTS_LEDGER_FAKE_STORE_H */

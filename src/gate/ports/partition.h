@@ -10,7 +10,7 @@
 #ifndef CG_GATE_PORTS_PARTITION_H
 #define CG_GATE_PORTS_PARTITION_H
 
-#include "gate/ports/types.h"
+#include "gate/ports/ledger.h"
 
 /* The deployment's own name, 16 random bytes made when its ledger was. */
 struct cg_deployment {
@@ -22,9 +22,10 @@ enum cg_partition_verb {
 	CG_PARTITION_HELLO, /* a look: sets the mark again where the head's history is the server's own */
 	CG_PARTITION_FENCE, /* head := E, recovering; nothing else writes from here */
 	CG_PARTITION_DROP, /* not the latest history: its stream, calls, keys and wallets are gone */
-	CG_PARTITION_SERVE, /* head := E, serving */
-	CG_PARTITION_READ,  /* entries after an id, oldest first */
-	CG_PARTITION_TRIM,  /* at most 1000 entries at or below an id and older than the margin */
+	CG_PARTITION_REPAIR, /* one wallet takes what the ledger has of it and this history lost */
+	CG_PARTITION_SERVE,  /* head := E, serving */
+	CG_PARTITION_READ,   /* entries after an id, oldest first */
+	CG_PARTITION_TRIM,   /* at most 1000 entries at or below an id and older than the margin */
 };
 
 /* What HELLO found; see the table in ledger.md. */
@@ -80,6 +81,20 @@ struct cg_entry {
 	} body;
 };
 
+/* Of one REPAIR: so many entries, and so long all their texts (meta included) together. */
+#define CG_REPAIR_ENTRIES_MOST   64
+#define CG_REPAIR_TEXT_MAX_BYTES 16384
+
+/*
+ * An entry that the store lost, as the ledger has it.  Of the correction of a call both are the
+ * call's, since what is remembered of a call is one thing; row.is_corrected says the rest.  A key
+ * without a reference (in quarantine, as bytes that are no text) is not remembered.
+ */
+struct cg_repair_entry {
+	struct cg_ledger_key key;
+	struct cg_ledger_row row;
+};
+
 struct cg_partition_op {
 	enum cg_partition_verb verb;
 	uint32_t partition;
@@ -93,6 +108,20 @@ struct cg_partition_op {
 		struct {
 			uint64_t epoch;
 		} drop, serve;
+		/*
+		 * Between FENCE and SERVE of this very epoch alone.  The wallet takes the ledger's
+		 * balance and version if its own version is lower; the calls of the entries are
+		 * closed, their keys remembered.  A wallet that is absent stays so.  Again is
+		 * harmless.
+		 */
+		struct {
+			uint64_t epoch;
+			struct cg_uuid company;
+			struct cg_money posted; /* as a load would take them */
+			uint64_t version;
+			const struct cg_repair_entry *entries;
+			uint32_t entry_count; /* 0 .. CG_REPAIR_ENTRIES_MOST */
+		} repair;
 		struct {
 			uint64_t after_epoch; /* 0, 0: from the first */
 			uint64_t after_n;
@@ -119,9 +148,16 @@ struct cg_partition_op {
 			bool overtaken; /* the head's epoch is not below E */
 			/* The head's, maybe of an unfinished recovery; 0: there was none. */
 			uint64_t former_epoch;
-			/* The last one that this history was served under; 0: none. */
+			/*
+			 * The last one that this history was served under, or the one in favour of
+			 * which it was dropped; 0: none.
+			 */
 			uint64_t served_epoch;
-			/* The stream's last id; 0, 0: empty since it was made. */
+			/*
+			 * Up to where this history knows what the ledger has: the stream's last id;
+			 * where that is of an epoch before served_epoch, the last that such an
+			 * epoch could have (2^53 - 1).
+			 */
 			uint64_t last_epoch;
 			uint64_t last_n;
 			uint64_t trimmed_epoch;
@@ -129,7 +165,7 @@ struct cg_partition_op {
 		} fence;
 		struct {
 			bool overtaken;
-		} drop, serve;
+		} drop, repair, serve;
 		struct {
 			uint32_t count; /* of in.read.entries; their views go with `done` */
 			/*

@@ -2,7 +2,7 @@
 --
 -- SPDX-License-Identifier: Apache-2.0
 
-local read_head, whole_head, write_head, own_history
+local read_head, whole_head, write_head
 
 do
 
@@ -13,12 +13,6 @@ local IN_FORCE, IN_FORCE_LAYOUT, BEFORE_2 = 'in_force', '<BdBdBBB', 20
 -- The last epoch that was served, last trimmed id, partition count, since when the current
 -- generation is, the last id before it, deployment, history.
 local HISTORY, HISTORY_LAYOUT = 'history', '<ddddddd' .. 'c16c40c40'
-
--- This server's history, 40 hexadecimal digits each; a promotion changes the second alone.
-function own_history()
-	return string.match(call('INFO', 'server'), 'run_id:(%x+)'),
-		string.match(call('INFO', 'replication'), 'master_replid:(%x+)')
-end
 
 -- What is in force, parsed once per change of its text; nil where there is no head.
 function read_head(key)

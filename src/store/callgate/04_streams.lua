@@ -88,4 +88,19 @@ function streams.cut(stream, epoch, n)
 	call('XTRIM', stream, 'MINID', '=', format('%.0f-%.0f', epoch, n + 1))
 end
 
+-- In the head: up to where the events stream lacks what happened.
+local EVENTS, EVENTS_LAYOUT = 'events', '<dd'
+
+function streams.note_events_cut(epoch, n)
+	call('HSET', keys[1], EVENTS, pack(EVENTS_LAYOUT, epoch, n))
+end
+
+function streams.events_cut()
+	local text = call('HGET', keys[1], EVENTS)
+	if not text then
+		return 0, 0
+	end
+	return unpack(EVENTS_LAYOUT, text)
+end
+
 end

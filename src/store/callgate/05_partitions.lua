@@ -2,11 +2,19 @@
 --
 -- SPDX-License-Identifier: Apache-2.0
 
+local is_recovering
+
 do
 
 local RECOVERING = 1
 local HEALTHY, NO_HEAD, HALF_DONE, OTHER_HISTORY, OTHER_DEPLOYMENT = 0, 1, 2, 3, 4
 local NO_DEPLOYMENT = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
+
+-- This server's history, 40 hexadecimal digits each; a promotion changes the second alone.
+local function own_history()
+	return string.match(call('INFO', 'server'), 'run_id:(%x+)'),
+		string.match(call('INFO', 'replication'), 'master_replid:(%x+)')
+end
 
 -- See the table in ledger.md (When the store forgets).
 local function condition_of(deployment, partition_count)
@@ -68,6 +76,16 @@ local function fresh_parts(epoch)
 		ended_since = now, older_epoch = 0, older_n = 0 }
 end
 
+-- Up to where this history knows what the ledger has: its stream's end; and whatever is of an
+-- epoch before the one it was last served under, since it was judged then, and repaired.
+local function known_upto()
+	local epoch, n = streams.last_id_of(keys[2])
+	if epoch < head.served then
+		return head.served - 1, 2 ^ 53 - 1
+	end
+	return epoch, n
+end
+
 -- epoch, deployment, partition count.
 offer('fence', { 'allow-oom' }, function(given, args)
 	local text = argument(given, args, 6)
@@ -91,19 +109,20 @@ offer('fence', { 'allow-oom' }, function(given, args)
 	write_head()
 	make_keys()
 	set_mark(-epoch)
-	local last_epoch, last_n = streams.last_id_of(keys[2])
+	local last_epoch, last_n = known_upto()
 	return pack('<BBI8I8I8I8I8I8', OUTCOME.DONE, 0, former, head.served, last_epoch, last_n,
 		head.trimmed_epoch, head.trimmed_n)
 end)
 
 -- Whether this very recovery is still under way here.
-local function is_recovering(epoch)
+function is_recovering(epoch)
 	head = whole_head()
 	return head and head.epoch == epoch and head.state == RECOVERING and marks[keys[1]] == -epoch
 end
 
 -- Not the latest history: what it says is void.  Wallets stay as keys, of a generation that
--- counts as absent.
+-- counts as absent.  With nothing left in it the history is judged: it counts as served under
+-- this epoch, unlike a replica that heard of the fence and not of this.
 offer('drop', { 'allow-oom' }, function(given, args)
 	local text = argument(given, args, 6)
 	local epoch, at = unpack('<I8', text)
@@ -114,6 +133,7 @@ offer('drop', { 'allow-oom' }, function(given, args)
 	for name, value in pairs(fresh_parts(epoch)) do
 		head[name] = value
 	end
+	head.served = epoch
 	write_head()
 	call('UNLINK', keys[2], keys[3], keys[4], keys[5], keys[6])
 	make_keys()

@@ -6,7 +6,6 @@ do
 
 local TICK_CALLS_MAX = 256 -- looked at in one tick
 local DUE_MAX = 32 -- wallets told of as being next
-local EVENTS, EVENTS_LAYOUT = 'events', '<dd' -- in the head: the last id cut off the events stream
 
 -- The wallet at hand, if it is due: its due work.  How many calls were looked at; nil: not due.
 local function tick_wallet()
@@ -29,7 +28,7 @@ local function cut_events(keep)
 		return count < extra
 	end)
 	local epoch, n = streams.id_of(last)
-	call('HSET', keys[1], EVENTS, pack(EVENTS_LAYOUT, epoch, n))
+	streams.note_events_cut(epoch, n)
 	streams.cut(keys[7], epoch, n)
 end
 
@@ -109,11 +108,7 @@ offer('events', { 'no-writes' }, function(given, args)
 	if flag(flags, 1) then
 		return places .. pack('<BBI4I4', 0, 0, 0, 0)
 	end
-	local cut = call('HGET', keys[1], EVENTS)
-	local cut_epoch, cut_n = 0, 0
-	if cut then
-		cut_epoch, cut_n = unpack(EVENTS_LAYOUT, cut)
-	end
+	local cut_epoch, cut_n = streams.events_cut()
 	if not is_kept(events, event_epoch, event_n, cut_epoch, cut_n)
 		or not is_kept(entries, entry_epoch, entry_n, head.trimmed_epoch, head.trimmed_n) then
 		return pack('<BBi8', OUTCOME.OUT_OF_RANGE, NONE, now_ms())
