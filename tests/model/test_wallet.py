@@ -76,6 +76,7 @@ class Machine(RuleBasedStateMachine):
         wire.set_clock(self.redis, self.clock)
         self.p = Partition(self.redis, 7, announces=announces)
         self.p.take_into_use()
+        self.old_ids = []  # of entries of former epochs
         answer = self.p.events(from_now=True)
         self.event, self.entry = answer.event, answer.entry
         self.wallets = {}
@@ -108,7 +109,7 @@ class Machine(RuleBasedStateMachine):
 
     def news(self):
         """What was written since the last time, and how many entries there had been."""
-        booked = self.entry[1] + 1 if self.entry[0] == 1 else 0
+        booked = self.entry[1] + 1 if self.entry[0] == self.p.epoch else 0
         answer = self.p.events(self.event, self.entry)
         assert answer.outcome == 'DONE' and answer.more == (False, False)
         ids = [self.event] + [event.id for event in answer.events]
@@ -122,7 +123,8 @@ class Machine(RuleBasedStateMachine):
         expected, found = defaultdict(list), defaultdict(list)
         for event in told:
             booked_by_then = booked + event['entries'] - entries
-            event = dict(event, after=(1, booked_by_then - 1) if booked_by_then else (0, 0))
+            before = self.old_ids[-1] if self.old_ids else (0, 0)
+            event = dict(event, after=(self.p.epoch, booked_by_then - 1) if booked_by_then else before)
             expected[event['call_id']].append({name: event.pop(name) for name in EVENT_FIELDS + ['after']})
         for event in news.events:
             if event.company == company:
@@ -487,11 +489,13 @@ class Machine(RuleBasedStateMachine):
                     assert entry[field] == value, (field, dict(entry), expected)
             keys = [(e.type, e.reference) for e in own]
             assert len(keys) == len(set(keys))
-        assert [e.id for e in entries] == [(1, n) for n in range(len(entries))]
+        own = [(self.p.epoch, n) for n in range(len(entries) - len(self.old_ids))]
+        assert [e.id for e in entries] == self.old_ids + own
 
 
-def machine_test(redis, mutate=lambda text: text, examples=None, phases=tuple(Phase), derandomize=False):
-    class Driven(Machine):
+def machine_test(redis, mutate=lambda text: text, examples=None, phases=tuple(Phase), derandomize=False,
+                 machine=Machine):
+    class Driven(machine):
         pass
     Driven.redis, Driven.mutate = redis, staticmethod(mutate)
     Driven.TestCase.settings = settings(

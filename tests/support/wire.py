@@ -98,6 +98,39 @@ class Limits:
 
 
 NO_PRICE = Price(0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An entry as the ledger has it, for repair()."""
+    type: int
+    reference: str
+    epoch: int
+    n: int
+    amount: int
+    is_charge: bool = False
+    late: bool = False
+    correction: int | None = None  # its amount; then the id, duration, billed_ms and basis are its own
+    quantity: int = 0
+    price: Price = NO_PRICE
+    duration_ms: int = 0
+    billed_ms: int = 0
+    basis: int = 0
+    authorized_at: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    resource: str = ''
+    destination: str = ''
+    meta: bytes = b''
+
+    def pack(self):
+        flags = self.is_charge | self.late << 1 | (self.correction is not None) << 2
+        return (struct.pack('<BBQQqqq', self.type, flags, self.epoch, self.n, self.amount, self.correction or 0,
+                            self.quantity)
+                + self.price.pack() + struct.pack('<IIB', self.duration_ms, self.billed_ms, self.basis)
+                + b''.join(at.to_bytes(6, 'little') for at in (self.authorized_at, self.started_at, self.ended_at))
+                + text(self.reference) + text(self.resource) + text(self.destination) + text(self.meta, 2))
+
 UNKNOWN_TERMS = Terms(version=0)
 
 
@@ -339,6 +372,11 @@ class Partition:
     def serve(self, epoch):
         """True where it was overtaken."""
         return self.fcall('serve', [self.key(b'head')], struct.pack('<Q', epoch)) == b'\0\1'
+
+    def repair(self, epoch, company, posted, version, lost=()):
+        """True where it was overtaken."""
+        argument = struct.pack('<QqQI', epoch, posted, version, len(lost)) + b''.join(each.pack() for each in lost)
+        return self.fcall('repair', self.wallet_keys(company), argument) == b'\0\1'
 
     def take_into_use(self, epoch=1):
         assert not self.fence(epoch).overtaken and not self.serve(epoch)

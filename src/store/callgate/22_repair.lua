@@ -90,25 +90,28 @@ local function void_tokens()
 	end
 end
 
--- Of the wallet at hand.  Nothing that is due is done: that might be an entry, and until the
--- partition is served nothing is added to the ledger's stream, whose end says what was lost.
+-- The wallet at hand, written without anything that is due being done or told: an entry must not
+-- be, since the end of the stream says what was lost until the partition is served.  What was
+-- told of its end is void, and whoever ticks first looks at it anew.
+local function write_repaired()
+	rearm()
+	note_exhaustion()
+	w_due = (w_due == 0 or now < w_due) and now or w_due
+	call('HSET', keys[2], RECORD, pack_wallet(), SELDOM, pack_seldom())
+	call('ZADD', keys[3], format('%.0f', w_due), sub(keys[2], -16))
+end
+
 local function repair(a)
-	local money_came = false
 	for _, l in ipairs(a.lost) do
-		if l.reference ~= '' then -- in quarantine as it came: what it was about is in its raw text
+		if l.reference ~= '' then -- set aside as bytes: what it was about is not known here
 			local key, kept = remembered(l)
 			call('HSET', keys[4 + head.ended], key, kept)
 		end
-		money_came = money_came or l.amount > 0
 	end
 	if a.version > w_version then
-		money_came = money_came or a.posted > w_posted
 		w_posted, w_version = a.posted, a.version
 	end
-	if money_came then
-		rearm()
-	end
-	commit()
+	write_repaired()
 end
 
 offer('repair', { 'allow-oom' }, function(given, args)
@@ -116,7 +119,6 @@ offer('repair', { 'allow-oom' }, function(given, args)
 	if not is_recovering(a.epoch) then
 		return pack('<BB', OUTCOME.DONE, 1)
 	end
-	is_writing = true
 	void_tokens()
 	if bring_up(RECORD) then
 		repair(a)
