@@ -68,7 +68,7 @@ $$;
 --
 -- epoch and n are the entry's own; of a correction everything else is its call's, since what is
 -- remembered of a call is one thing.  posted_micros and version: the wallet as wallet_read() has
--- it, null where there is none.  corrected_*: the correction of the call, null where there is
+-- it, null where there is none, nor a quarantine of it.  corrected_*: the correction of the call, null where there is
 -- none.  An entry in quarantine counts: the store has made it; key_reference is empty, and
 -- entry_id null, where it could not be kept as text.  An id without an entry, which an operator
 -- deleted from the stream, has a row of nulls.

@@ -4,8 +4,10 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import functools
+import os
 import pathlib
 import shutil
+import socket
 import struct
 import subprocess
 import tempfile
@@ -13,6 +15,7 @@ import tempfile
 import redis
 
 from support.processes import Process
+from support.waiting import wait_until
 
 
 @functools.cache
@@ -26,9 +29,10 @@ def shifted_clock_library():
 
 
 class RedisServer:
-    """`movable_clock`: its clock can be set ahead, so that a test need not wait for hours."""
+    """`movable_clock`: its clock can be set ahead, so that a test need not wait for hours.
+    `port`: also on TCP, as replication needs it."""
 
-    def __init__(self, appendfsync="everysec", movable_clock=False):
+    def __init__(self, appendfsync="everysec", movable_clock=False, port=0):
         # Short paths: a unix socket's is limited to 107 bytes.
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-redis-", dir="/tmp"))
         self.socket = self.directory / "redis.sock"
@@ -40,7 +44,7 @@ class RedisServer:
             environment = {"LD_PRELOAD": str(shifted_clock_library()),
                            "CALLGATE_TEST_CLOCK": str(self.offset)}
         self.process = Process("redis-server", [
-            "redis-server", "--port", "0", "--unixsocket", self.socket, "--dir", self.directory,
+            "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", self.socket, "--dir", self.directory,
             "--appendonly", "yes", "--appendfsync", appendfsync, "--save", "",
             "--maxmemory-policy", "noeviction", "--daemonize", "no",
         ], self.directory / "redis.log", env=environment)
@@ -73,10 +77,95 @@ class RedisServer:
         self.kill()
         self.start()
 
+    def copy_files(self):
+        """The append-only files as they are now, for start_from(); the server goes on."""
+        copy = self.directory / f"copy-{len(list(self.directory.glob('copy-*')))}"
+        shutil.copytree(self.directory / "appendonlydir", copy)
+        return copy
+
+    def start_from(self, copy):
+        """kill -9, then again on files of a while ago: what came since is lost."""
+        self.kill()
+        shutil.rmtree(self.directory / "appendonlydir")
+        shutil.copytree(copy, self.directory / "appendonlydir")
+        self.start()
+
     def change_count(self):
         """How many changes of data the server counts, those made inside functions included."""
         return self.client.info("persistence")["rdb_changes_since_last_save"]
 
     def stop(self):
         self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class RedisPair:
+    """A master and its replica behind one address, which moves to whoever is promoted; stands in
+    a stack's place of a RedisServer."""
+
+    def __init__(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-pair-", dir="/tmp"))
+        self.address = self.directory / "redis.sock"
+        self.url = f"unix://{self.address}"
+        self.ports = [free_port(), free_port()]
+        self.servers = [RedisServer(port=port) for port in self.ports]
+        self.master_number = 0
+
+    @property
+    def master(self):
+        return self.servers[self.master_number]
+
+    @property
+    def replica(self):
+        return self.servers[1 - self.master_number]
+
+    @property
+    def client(self):
+        return self.master.client
+
+    @property
+    def process(self):
+        return self.master.process
+
+    def start(self):
+        for server in self.servers:
+            server.start()
+        self._point()
+        self.follow()
+        return self
+
+    def _point(self):
+        temporary = self.directory / "next"
+        temporary.symlink_to(self.master.socket)
+        os.replace(temporary, self.address)
+
+    def follow(self):
+        """The replica replicates the master; answers when it has everything."""
+        self.replica.client.execute_command("REPLICAOF", "127.0.0.1", self.ports[self.master_number])
+        wait_until(self.is_in_step, 20, "the replica has everything")
+
+    def is_in_step(self):
+        ours, theirs = (server.client.info("replication") for server in (self.master, self.replica))
+        return theirs.get("master_link_status") == "up" and \
+            theirs["slave_repl_offset"] == ours["master_repl_offset"]
+
+    def fall_behind(self):
+        """From now on the replica hears nothing."""
+        self.replica.client.execute_command("REPLICAOF", "127.0.0.1", "1")
+
+    def promote(self):
+        """The replica, as it is, becomes the master; the former one lives on."""
+        self.master_number = 1 - self.master_number
+        self.master.client.execute_command("REPLICAOF", "NO", "ONE")
+        self._point()
+
+    def stop(self):
+        for server in self.servers:
+            server.stop()
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -56,11 +56,12 @@ class Sidecar:
 
 class Stack:
     def __init__(self, postgres, sidecars=1, directory=None, appendfsync="everysec",
-                 movable_clock=False, **settings):
-        """`settings` become flags of every sidecar; `directory`: of another build."""
+                 movable_clock=False, redis=None, **settings):
+        """`settings` become flags of every sidecar; `directory`: of another build; `redis`: what
+        stands in place of a server of the stack's own, not started yet."""
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-stack-", dir="/tmp"))
         self.postgres = postgres
-        self.redis = RedisServer(appendfsync, movable_clock)
+        self.redis = redis or RedisServer(appendfsync, movable_clock)
         self.database = postgres.new_database()
         self.url = postgres.url(self.database)
         self.sidecar_url = postgres.url(self.database, SIDECAR_ROLE)
