@@ -6,6 +6,7 @@ struct cg_uuid company_of(uint32_t number)
 	struct cg_uuid company = {{0}};
 
 	company.bytes[0] = 0xc0;
+	company.bytes[14] = (uint8_t)(number >> 8);
 	company.bytes[15] = (uint8_t)number;
 	return company;
 }

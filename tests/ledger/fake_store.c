@@ -193,6 +193,7 @@ void fake_store_deinit(struct fake_store *store)
 	for (uint32_t i = 0; i < FAKE_PARTITIONS; i++) {
 		free(store->partitions[i].entries);
 	}
+	free(store->kept.entries);
 }
 
 struct cg_entry_id fake_store_append(
@@ -222,12 +223,39 @@ void fake_store_forget(struct fake_store *store, uint32_t partition)
 	p->last = p->trimmed = (struct cg_entry_id){0};
 }
 
-void fake_store_lose_tail(struct fake_store *store, uint32_t partition, uint32_t count)
+void fake_store_keep(struct fake_store *store, uint32_t partition)
 {
 	struct fake_partition *p = &store->partitions[partition];
+	struct fake_kept *kept = &store->kept;
 
-	CG_ASSERT(count < p->count);
-	p->count -= count;
-	p->last = p->entries[p->count - 1].id;
+	free(kept->entries);
+	*kept = (struct fake_kept){.state = p->state,
+	    .epoch = p->epoch,
+	    .served = p->served,
+	    .last = p->last,
+	    .trimmed = p->trimmed,
+	    .count = p->count};
+	kept->entries = calloc(p->count + 1, sizeof *p->entries);
+	CG_ASSERT(kept->entries != NULL);
+	if (p->count > 0) {
+		memcpy(kept->entries, p->entries, p->count * sizeof *p->entries);
+	}
+}
+
+void fake_store_fall_back(struct fake_store *store, uint32_t partition)
+{
+	struct fake_partition *p = &store->partitions[partition];
+	const struct fake_kept *kept = &store->kept;
+
+	CG_ASSERT(kept->entries != NULL && kept->count <= p->capacity);
+	p->state = kept->state;
+	p->epoch = kept->epoch;
+	p->served = kept->served;
+	p->last = kept->last;
+	p->trimmed = kept->trimmed;
+	p->count = kept->count;
+	if (p->count > 0) {
+		memcpy(p->entries, kept->entries, p->count * sizeof *p->entries);
+	}
 	p->other_history = true;
 }

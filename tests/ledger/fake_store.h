@@ -49,6 +49,14 @@ struct fake_partition {
 	enum cg_partition_verb troubled_verb; /* the last one that met it */
 };
 
+struct fake_kept {
+	enum fake_state state;
+	uint64_t epoch, served;
+	struct cg_entry_id last, trimmed;
+	struct cg_entry *entries;
+	uint32_t count;
+};
+
 struct fake_store {
 	struct cg_partition_port port;
 	struct cg_loop *loop;
@@ -57,6 +65,7 @@ struct fake_store {
 	struct fake_partition partitions[FAKE_PARTITIONS];
 	bool is_dead; /* answers nothing but CG_UNAVAILABLE */
 	uint32_t read_count;
+	struct fake_kept kept;
 };
 
 void fake_store_init(struct fake_store *store, struct cg_loop *loop);
@@ -69,7 +78,8 @@ struct cg_entry_id fake_store_append(
 /* FLUSHALL, for one partition. */
 void fake_store_forget(struct fake_store *store, uint32_t partition);
 
-/* The last `count` entries, as after a failover to a replica that lagged; not all of them. */
-void fake_store_lose_tail(struct fake_store *store, uint32_t partition, uint32_t count);
+/* One partition as it is now; and, later, that again, as after a failover or an old snapshot. */
+void fake_store_keep(struct fake_store *store, uint32_t partition);
+void fake_store_fall_back(struct fake_store *store, uint32_t partition);
 
 #endif /* CG_TESTS_LEDGER_FAKE_STORE_H */

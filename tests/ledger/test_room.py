@@ -21,7 +21,7 @@ def run(name, url, *arguments, **env):
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["ledger_integration", "ledger_corrections"])
+@pytest.mark.parametrize("name", ["ledger_integration", "ledger_corrections", "ledger_recovery"])
 def test_the_room_keeps_its_promises(postgres, database, name):
     run(name, postgres.url(database),
         CG_TEST_SIDECAR_URL=postgres.url(database, SIDECAR_ROLE))
