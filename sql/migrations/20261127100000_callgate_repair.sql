@@ -6,28 +6,38 @@
 -- an id are found by their names, in the index that entry_id has anyway.
 
 create table callgate.served (
-  partition integer primary key,
+  partition integer not null,
   epoch bigint not null,
   from_epoch bigint not null,
   last_epoch bigint not null,
-  last_n bigint not null
+  last_n bigint not null,
+  primary key (partition, epoch)
 );
-comment on table callgate.served is
-  'how each partition came to be served last: void where its epoch is not the cursor''s `served`';
+comment on table callgate.served is 'how each partition came to be served: a row per recovery';
 comment on column callgate.served.from_epoch is
   'the epoch that the history was served under before; of a dropped one, the same as epoch';
 comment on column callgate.served.last_n is 'with last_epoch: the cursor at that time';
 
--- served_from: see callgate.served; where a sidecar of an earlier version did not say it, no
--- epoch but `served` itself will do.
 create function callgate.cursor_read(p_partition integer)
-returns table (partition integer, epoch bigint, last_epoch bigint, last_n bigint, served bigint,
-    served_from bigint)
+returns table (partition integer, epoch bigint, last_epoch bigint, last_n bigint, served bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select c.partition, c.epoch, c.last_epoch, c.last_n, c.served, coalesce(s.from_epoch, c.served)
+  select c.partition, c.epoch, c.last_epoch, c.last_n, c.served
+    from callgate.cursors c where c.partition = p_partition
+$$;
+
+-- As epoch_take(), and what was served last, which nobody can change any more: served_from as in
+-- callgate.served; where a sidecar of an earlier version did not say it, no history but one that
+-- knows itself to be served will do.
+create function callgate.epoch_begin(p_partition integer, p_as_read bigint, p_epoch bigint,
+    out taken boolean, out served bigint, out served_from bigint)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  taken := callgate.epoch_take(p_partition, p_as_read, p_epoch);
+  select c.served, coalesce(s.from_epoch, c.served) into served, served_from
     from callgate.cursors c
     left join callgate.served s on s.partition = c.partition and s.epoch = c.served
-   where c.partition = p_partition
+   where c.partition = p_partition;
+end
 $$;
 
 -- A recovery that takes long keeps its turn.  False: overtaken.
@@ -54,17 +64,17 @@ begin
   insert into callgate.served as s (partition, epoch, from_epoch, last_epoch, last_n)
   select c.partition, p_epoch, p_from, c.last_epoch, c.last_n
     from callgate.cursors c where c.partition = p_partition
-  on conflict (partition) do update
-     set epoch = excluded.epoch, from_epoch = excluded.from_epoch,
-         last_epoch = excluded.last_epoch, last_n = excluded.last_n;
+  on conflict (partition, epoch) do update
+     set from_epoch = excluded.from_epoch, last_epoch = excluded.last_epoch, last_n = excluded.last_n;
   return true;
 end
 $$;
 
 -- What the ledger has of a partition above an id, in the order of the ids, p_most at most; no
 -- rows: nothing.  The id is the fence's answer, so it is of the epoch that the history was last
--- served under, or of the one before: entries above it are of that epoch, and of the one being
--- served now, if the store forgot that it is.
+-- served under, or of the one before: entries above it are of that epoch and of those that were
+-- served since, if the store forgot that they were.  How far each of them went is noted where the
+-- next one was served; of the last one the cursor says it.
 --
 -- epoch and n are the entry's own; of a correction everything else is its call's, since what is
 -- remembered of a call is one thing.  posted_micros and version: the wallet as wallet_read() has
@@ -93,9 +103,7 @@ begin
               from callgate.cursors c where c.partition = p_partition
             union all
             select s.last_epoch, s.last_n
-              from callgate.served s
-              join callgate.cursors c on c.partition = s.partition and c.served = s.epoch
-             where s.partition = p_partition) e
+              from callgate.served s where s.partition = p_partition and s.epoch > p_after_epoch) e
      where e.epoch >= greatest(p_after_epoch, 1) group by e.epoch
   ), place as materialized (
     select b.epoch, i.n, p_partition || '-' || b.epoch || '-' || i.n as entry_id
@@ -159,11 +167,13 @@ end
 $$;
 
 revoke all on callgate.served from public, anon, authenticated, service_role;
-revoke all on function callgate.cursor_read(integer), callgate.turn_keep(integer, bigint, integer),
+revoke all on function callgate.cursor_read(integer),
+    callgate.epoch_begin(integer, bigint, bigint), callgate.turn_keep(integer, bigint, integer),
     callgate.epoch_served(integer, bigint, bigint), callgate.tail_read(integer, bigint, bigint, integer)
   from public, anon, authenticated, service_role;
 grant select on callgate.served to callgate_operator, callgate_reader;
-grant execute on function callgate.cursor_read(integer), callgate.turn_keep(integer, bigint, integer),
+grant execute on function callgate.cursor_read(integer),
+    callgate.epoch_begin(integer, bigint, bigint), callgate.turn_keep(integer, bigint, integer),
     callgate.epoch_served(integer, bigint, bigint), callgate.tail_read(integer, bigint, bigint, integer)
   to callgate_sidecar;
 grant execute on function callgate.cursor_read(integer), callgate.tail_read(integer, bigint, bigint, integer)

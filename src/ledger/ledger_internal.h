@@ -50,7 +50,6 @@ struct cg_cursor_row {
 	uint64_t last_epoch;
 	uint64_t last_n;
 	uint64_t served;
-	uint64_t served_from; /* cursor_read() alone tells it */
 };
 
 /* So many recoveries of one partition in a minute, and no more. */
@@ -94,7 +93,7 @@ struct cg_part {
 	uint32_t recovery_next;
 	uint64_t head_epoch;   /* as hello found it */
 	uint64_t served_epoch; /* as the fence found it, with the stream's last id */
-	uint64_t former_epoch;
+	uint64_t former_epoch, judged_epoch;
 	uint64_t stream_epoch, stream_n;
 	uint64_t from_epoch; /* see callgate.epoch_served() */
 	struct cg_partition_op store_op;

@@ -169,7 +169,7 @@ static const char *prepare_look(struct cg_job *job, struct cg_params *params)
 	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
 
 	cg_params__int4(params, (int32_t)part->index);
-	return "select c.partition, c.epoch, c.last_epoch, c.last_n, c.served, c.served_from"
+	return "select c.partition, c.epoch, c.last_epoch, c.last_n, c.served"
 	       " from callgate.cursor_read($1) c";
 }
 
@@ -178,7 +178,6 @@ static void take_cursor(struct cg_part *part, const PGresult *result)
 	part->cursor = (struct cg_cursor_row){0};
 	if (PQntuples(result) > 0) {
 		cg_cursors__decode(result, 0, &part->cursor);
-		part->cursor.served_from = (uint64_t)cg_result__int(result, 0, 5);
 	}
 }
 
@@ -196,19 +195,15 @@ static bool is_behind_trimmed(const struct cg_part *part)
 
 /*
  * Is what the store has the latest history?  It is where it was the last one served, or a later
- * one than the ledger remembers.  A recovery that was not finished puts its own epoch over what it
- * finds, so the epoch in force says nothing; where the ledger holds it for served, the head may
- * not have heard of it yet, and then it must have been served before as the ledger remembers: the
- * fence may have reached a replica of a history that was dropped, and the drop not.
+ * one than the ledger remembers; also where the ledger holds it for served and the step that says
+ * so in the store was lost.  The epoch in force proves nothing: a recovery that was not finished
+ * puts its own over whatever it finds.
  */
 static bool is_latest(const struct cg_part *part)
 {
-	const struct cg_cursor_row *cursor = &part->cursor;
-
 	return part->former_epoch != 0 &&
-	    (part->served_epoch >= cursor->served ||
-	        (part->former_epoch == cursor->served &&
-	            part->served_epoch >= cursor->served_from));
+	    (part->served_epoch >= part->cursor.served ||
+	        part->judged_epoch >= part->cursor.served);
 }
 
 static void judge_latest(struct cg_part *part)
@@ -264,6 +259,7 @@ static void on_fenced(struct cg_partition_op *op)
 	}
 	part->former_epoch = op->out.fence.former_epoch;
 	part->served_epoch = op->out.fence.served_epoch;
+	part->judged_epoch = op->out.fence.judged_epoch;
 	part->stream_epoch = op->out.fence.last_epoch;
 	part->stream_n = op->out.fence.last_n;
 	part->trimmed = (struct cg_entry_id){.partition = part->index,
@@ -281,7 +277,7 @@ static const char *prepare_take(struct cg_job *job, struct cg_params *params)
 	cg_params__int4(params, (int32_t)part->index);
 	cg_params__int8(params, (int64_t)part->cursor.epoch);
 	cg_params__int8(params, (int64_t)part->epoch);
-	return "select callgate.epoch_take($1, $2, $3)";
+	return "select b.taken, b.served, b.served_from from callgate.epoch_begin($1, $2, $3) b";
 }
 
 static bool on_taken(struct cg_job *job, enum cg_status status, const PGresult *result)
@@ -301,6 +297,9 @@ static bool on_taken(struct cg_job *job, enum cg_status status, const PGresult *
 	part->phase = CG_PART_FENCE;
 	part->store_op.in.fence.epoch = part->epoch;
 	part->store_op.in.fence.deployment = part->ledger->deployment;
+	/* Nothing was served since: the epoch is ours. */
+	part->store_op.in.fence.ledger_served = (uint64_t)cg_result__int(result, 0, 1);
+	part->store_op.in.fence.ledger_served_from = (uint64_t)cg_result__int(result, 0, 2);
 	ask_store(part, CG_PARTITION_FENCE, on_fenced);
 	return false;
 }

@@ -102,6 +102,8 @@ void cg_wire_encode_partition(const struct cg_partition_op *op, uint64_t epoch,
 	case CG_PARTITION_FENCE:
 		cg_buffer_uint(out, op->in.fence.epoch, 8);
 		put_deployment(out, &op->in.fence.deployment);
+		cg_buffer_uint(out, op->in.fence.ledger_served, 8);
+		cg_buffer_uint(out, op->in.fence.ledger_served_from, 8);
 		break;
 	case CG_PARTITION_DROP:
 		cg_buffer_uint(out, op->in.drop.epoch, 8);
@@ -150,6 +152,7 @@ static void take_fence(struct cg_cursor *in, struct cg_partition_op *op)
 	op->out.fence.overtaken = cg_wire_take_bool(in);
 	op->out.fence.former_epoch = cg_cursor_uint(in, 8);
 	op->out.fence.served_epoch = cg_cursor_uint(in, 8);
+	op->out.fence.judged_epoch = cg_cursor_uint(in, 8);
 	op->out.fence.last_epoch = cg_cursor_uint(in, 8);
 	op->out.fence.last_n = cg_cursor_uint(in, 8);
 	op->out.fence.trimmed_epoch = cg_cursor_uint(in, 8);

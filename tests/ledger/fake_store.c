@@ -28,6 +28,11 @@ static void fence(struct fake_partition *p, struct cg_partition_op *op)
 	op->out.fence.overtaken = p->epoch >= op->in.fence.epoch;
 	op->out.fence.former_epoch = p->epoch;
 	op->out.fence.served_epoch = p->served;
+	if (!op->out.fence.overtaken && p->epoch == op->in.fence.ledger_served &&
+	    p->served >= op->in.fence.ledger_served_from) {
+		p->judged = p->epoch;
+	}
+	op->out.fence.judged_epoch = p->judged;
 	/* What is of an epoch before the one it was served under is known. */
 	bool is_older = p->last.epoch < p->served;
 	op->out.fence.last_epoch = is_older ? p->served - 1 : p->last.epoch;
@@ -128,6 +133,8 @@ static void answer(struct fake_store *store, struct cg_partition_op *op)
 
 	op->status = store->is_dead ? CG_UNAVAILABLE : CG_OK;
 	if (is_troubled && p->trouble == FAKE_OVERTAKES) {
+		/* SERVE comes once the ledger holds this epoch for served, as that fence was told. */
+		p->judged = op->verb == CG_PARTITION_SERVE ? p->epoch : p->judged;
 		p->epoch++;
 		p->state = FAKE_RECOVERING;
 	}
@@ -218,7 +225,7 @@ void fake_store_forget(struct fake_store *store, uint32_t partition)
 
 	p->state = FAKE_NONE;
 	p->epoch = 0;
-	p->served = 0;
+	p->served = p->judged = 0;
 	p->count = 0;
 	p->last = p->trimmed = (struct cg_entry_id){0};
 }

@@ -30,6 +30,7 @@ struct fake_partition {
 	bool other_history; /* as after a restart */
 	uint64_t epoch;
 	uint64_t served; /* the last epoch that was served */
+	uint64_t judged; /* the last one it was fenced by that the ledger holds for served */
 	uint64_t next_n;
 	struct cg_entry_id last;
 	struct cg_entry_id trimmed;

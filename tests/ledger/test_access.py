@@ -77,7 +77,7 @@ def test_the_sidecar_has_its_functions_and_nothing_else(attempt, statement):
     "select * from callgate.deployment_read(16)", "select callgate.turn_take(0, 1000)",
     "select callgate.epoch_take(0, 0, 1)", "select callgate.epoch_served(0, 1)",
     "select callgate.tail_read(0, 0, 0, 1)", "select callgate.turn_keep(0, 1, 1)",
-    "select callgate.cursor_read(0)", "select callgate.epoch_served(0, 1, 0)",
+    "select callgate.cursor_read(0)", "select callgate.epoch_served(0, 1, 0)", "select callgate.epoch_begin(0, 0, 1)",
     "select * from callgate.cursors_read('{}')", "select * from callgate.terms_changes(0, 0, 10)",
     "select callgate.terms_latest()", "select * from callgate.plans", "select * from callgate.rates",
     "select callgate.wallet_create(gen_random_uuid(), 'usd', 'starter')",

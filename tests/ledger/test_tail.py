@@ -136,27 +136,34 @@ def test_a_deleted_id_is_a_row_of_nothing(flusher, tail):
     assert len(rows) == 2502 and [row["entry_id"] for row in rows if row["company_id"]] == [f"{PARTITION}-1-1", last.id]
 
 
-def test_the_end_of_an_epoch_that_was_served_before(flusher, sql, tail):
-    """The store forgot that epoch 2 was served: what it lost of 1 and what came in 2 are both read."""
+def take(sql, epoch):
+    """Whether it is taken, and what was served last."""
+    return sql("select taken, served, served_from from callgate.epoch_begin(%s, %s, %s)", PARTITION, epoch - 1, epoch)
+
+
+def test_the_end_of_epochs_that_were_served_before(flusher, sql, tail):
+    """The store forgot that 2 and 3 were served: what it lost of 1 and what came since are all read."""
     company = flusher.wallet()
     flusher.flush(*[flusher.entry(company) for _ in range(5)])
-    assert sql("select callgate.epoch_take(%s, 1, 2), callgate.epoch_served(%s, 2, 1)", PARTITION, PARTITION) \
-        == [(True, True)]
-    assert sql("select served, served_from from callgate.cursor_read(%s)", PARTITION) == [(2, 1)]
-    flusher.epoch, flusher.n = 2, -1
-    flusher.flush(*[flusher.entry(company) for _ in range(3)])
+    for epoch in (2, 3):
+        assert take(sql, epoch) == [(True, epoch - 1 if epoch > 2 else 0, epoch - 2 if epoch > 2 else 0)]
+        assert sql("select callgate.epoch_served(%s, %s, %s)", PARTITION, epoch, epoch - 1) == [(True,)]
+        flusher.epoch, flusher.n = epoch, -1
+        flusher.flush(*[flusher.entry(company) for _ in range(3)])
+    own = [(epoch, n) for epoch in (2, 3) for n in range(3)]
     for most in (1, 2, 1000):
-        assert [(row["epoch"], row["n"]) for row in tail((1, 3), most)] == [(1, 4), (1, 5), (2, 0), (2, 1), (2, 2)]
-    assert [(row["epoch"], row["n"]) for row in tail((1, 2**53 - 1))] == [(2, 0), (2, 1), (2, 2)]
+        assert [(row["epoch"], row["n"]) for row in tail((1, 3), most)] == [(1, 4), (1, 5), *own]
+    assert [(row["epoch"], row["n"]) for row in tail((1, 2**53 - 1))] == own
+    assert take(sql, 3) == [(False, 3, 2)] and take(sql, 4) == [(True, 3, 2)]
 
 
 def test_a_sidecar_of_before_leaves_no_doubt(flusher, sql):
-    """It does not say what the history came from: no epoch but the one served will do."""
-    sql("select callgate.epoch_take(%s, 1, 2)", PARTITION)
+    """It does not say what the history came from: no history but one that was served will do."""
+    take(sql, 2)
     assert sql("select callgate.epoch_served(%s, 2, 1)", PARTITION) == [(True,)]
-    sql("select callgate.epoch_take(%s, 2, 3)", PARTITION)
+    take(sql, 3)
     assert sql("select callgate.epoch_served(%s, 3)", PARTITION) == [(True,)]
-    assert sql("select served, served_from from callgate.cursor_read(%s)", PARTITION) == [(3, 3)]
+    assert take(sql, 4) == [(True, 3, 3)]
 
 
 def test_a_turn_is_kept_and_a_served_epoch_noted_only_by_whose_epoch_it_is(flusher, sql):

@@ -50,7 +50,7 @@ def test_nothing_works_without_a_head(p):
 
 def test_recovery_takes_a_fresh_store_into_use(p):
     fenced = p.fence(3)
-    assert fenced == dict(overtaken=False, former=0, served=0, last=(0, 0), trimmed=(0, 0))
+    assert fenced == dict(overtaken=False, former=0, served=0, judged=0, last=(0, 0), trimmed=(0, 0))
     assert set(p.redis.keys()) == set(p.partition_keys())
     p.epoch = 3
     assert p.hello().condition == 'HALF_DONE'
@@ -78,7 +78,7 @@ def test_steps_that_are_overtaken_change_nothing(served):
     assert served.serve(2) and served.drop(2) and served.drop(1)
     assert served.balance(COMPANY).outcome == 'DONE'
     assert not served.fence(5).overtaken
-    assert served.fence(4) == dict(overtaken=True, former=5, served=0, last=(0, 0), trimmed=(0, 0))
+    assert served.fence(4) == dict(overtaken=True, former=5, served=0, judged=0, last=(0, 0), trimmed=(0, 0))
     assert served.serve(4) and served.drop(4)
     assert_all_refused(served)
     assert not served.serve(5)
@@ -95,6 +95,23 @@ def test_an_unfinished_recovery_does_not_pass_for_a_served_epoch(served):
     assert (fenced.served, fenced.last) == (7, (6, 2**53 - 1))
     assert not served.serve(8)
     assert served.fence(9).served == 8
+
+
+def test_a_history_whose_serve_was_lost_is_known_by_its_fence(served):
+    """The ledger holds epoch 2 for served, which came from 1; the step that says so here was lost."""
+    assert not served.fence(2).overtaken
+    assert served.fence(3, 2, 1).judged == 2
+    fenced = served.fence(4, 2, 1)  # the recovery before died too, and its fence covers 2's
+    assert (fenced.former, fenced.served, fenced.judged) == (3, 1, 2)
+    assert not served.serve(4)
+    assert served.fence(5, 4, 2).judged == 4
+
+
+@pytest.mark.parametrize('ledger_served, ledger_from', [(2, 2), (3, 1), (1, 2), (0, 0)])
+def test_a_fence_alone_proves_nothing(served, ledger_served, ledger_from):
+    """It was dropped when 2 was served, or another history was served."""
+    served.fence(2)
+    assert served.fence(3, ledger_served, ledger_from).judged == 0
 
 
 def test_fence_answers_the_last_id_and_ids_go_on(served):

@@ -357,14 +357,14 @@ class Partition:
         reader.end()
         return Reply(condition=CONDITIONS[condition], epoch=epoch, trimmed=(trimmed_epoch, trimmed_n), now=now)
 
-    def fence(self, epoch):
+    def fence(self, epoch, ledger_served=0, ledger_from=0):
         reader = Reader(self.fcall('fence', self.partition_keys(), struct.pack(
-            '<Q16sI', epoch, self.deployment, self.count)))
-        _, overtaken, former, served, last_epoch, last_n, trimmed_epoch, trimmed_n = reader.take(
-            1, 1, 8, 8, 8, 8, 8, 8)
+            '<Q16sIQQ', epoch, self.deployment, self.count, ledger_served, ledger_from)))
+        _, overtaken, former, served, judged, last_epoch, last_n, trimmed_epoch, trimmed_n = reader.take(
+            1, 1, 8, 8, 8, 8, 8, 8, 8)
         reader.end()
-        return Reply(overtaken=bool(overtaken), former=former, served=served, last=(last_epoch, last_n),
-                     trimmed=(trimmed_epoch, trimmed_n))
+        return Reply(overtaken=bool(overtaken), former=former, served=served, judged=judged,
+                     last=(last_epoch, last_n), trimmed=(trimmed_epoch, trimmed_n))
 
     def drop(self, epoch):
         return self.fcall('drop', self.partition_keys(), struct.pack('<Q', epoch)) == b'\0\1'

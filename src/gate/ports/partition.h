@@ -104,6 +104,9 @@ struct cg_partition_op {
 		struct {
 			uint64_t epoch;
 			struct cg_deployment deployment;
+			/* As the ledger has it: the last epoch served, and what it came from. */
+			uint64_t ledger_served;
+			uint64_t ledger_served_from;
 		} fence;
 		struct {
 			uint64_t epoch;
@@ -153,6 +156,8 @@ struct cg_partition_op {
 			 * which it was dropped; 0: none.
 			 */
 			uint64_t served_epoch;
+			/* The last ledger_served by which it was fenced, itself not heard of; 0. */
+			uint64_t judged_epoch;
 			/*
 			 * Up to where this history knows what the ledger has: the stream's last id;
 			 * where that is of an epoch before served_epoch, the last that such an

@@ -86,16 +86,34 @@ local function known_upto()
 	return epoch, n
 end
 
--- epoch, deployment, partition count.
+-- In the head, beside what is served: the last epoch that this history was fenced by and that the
+-- ledger holds for served, though the step that says so here was lost.
+local JUDGED, JUDGED_LAYOUT = 'judged', '<d'
+
+-- `ledger_served`: the last epoch served as the ledger has it, and what its history was served
+-- under before.  Where that epoch's fence is the last thing this history heard, it is the one that
+-- was judged then; unless it was served before that: it was dropped then, elsewhere.
+local function judged_epoch(former, ledger_served, ledger_from)
+	local text = call('HGET', keys[1], JUDGED)
+	local judged = text and unpack(JUDGED_LAYOUT, text) or 0
+	if former == ledger_served and head.served >= ledger_from and former > judged then
+		judged = former
+		call('HSET', keys[1], JUDGED, pack(JUDGED_LAYOUT, judged))
+	end
+	return judged
+end
+
+-- epoch, deployment, partition count; of the ledger: the last epoch served, and from which.
 offer('fence', { 'allow-oom' }, function(given, args)
 	local text = argument(given, args, 6)
-	local epoch, deployment, partition_count, at = unpack('<I8c16I4', text)
+	local epoch, deployment, partition_count, ledger_served, ledger_from, at =
+		unpack('<I8c16I4I8I8', text)
 	check_length(text, at)
 	require_that(epoch >= 1 and epoch < 2 ^ 53, 'epoch')
 	head = whole_head()
 	local former = head and head.epoch or 0
 	if former >= epoch then
-		return pack('<BBI8I8I8I8I8I8', OUTCOME.DONE, 1, former, 0, 0, 0, 0, 0)
+		return pack('<BBI8I8I8I8I8I8I8', OUTCOME.DONE, 1, former, 0, 0, 0, 0, 0, 0)
 	end
 	-- Without a head nothing of what may be left here can be trusted: all wallets are absent.
 	-- A recovery that was not finished leaves its epoch here, and says nothing of the history:
@@ -109,9 +127,10 @@ offer('fence', { 'allow-oom' }, function(given, args)
 	write_head()
 	make_keys()
 	set_mark(-epoch)
+	local judged = judged_epoch(former, ledger_served, ledger_from)
 	local last_epoch, last_n = known_upto()
-	return pack('<BBI8I8I8I8I8I8', OUTCOME.DONE, 0, former, head.served, last_epoch, last_n,
-		head.trimmed_epoch, head.trimmed_n)
+	return pack('<BBI8I8I8I8I8I8I8', OUTCOME.DONE, 0, former, head.served, judged, last_epoch,
+		last_n, head.trimmed_epoch, head.trimmed_n)
 end)
 
 -- Whether this very recovery is still under way here.
