@@ -204,7 +204,6 @@ MUTANTS = {
     'an abandoned call counts as settled': ('e.state = ABANDONED\n\tend\n\te.has_price = deal_of(l.price', 'end\n\te.has_price = deal_of(l.price'),
     'a correction is left out of the cost': ('= -l.amount - l.correction,', '= -l.amount,'),
     'what was told stays told': ('local function write_repaired()\n\trearm()', 'local function write_repaired()'),
-    'nobody looks': ('w_due = (w_due == 0 or now < w_due) and now or w_due', ''),
     'the due set does not hear of it': ("call('ZADD', keys[3], format('%.0f', w_due), sub(keys[2], -16))\nend\n\nlocal function repair", 'end\n\nlocal function repair'),
     'watchers go on as if nothing was lost': ('\tvoid_tokens()\n', ''),
     'exhaustion is not looked at': ('rearm()\n\tnote_exhaustion()\n\tw_due', 'rearm()\n\tw_due'),
@@ -276,6 +275,18 @@ def test_repair_adds_nothing_to_the_stream_and_serves_nobody(fenced):
     wire.set_clock(fenced.redis, NOW + 2 * 10**9)
     fenced.tick_all()
     assert [(e.reference, e.version, e.id) for e in fenced.read().entries] == [('b', 10, (3, 0))]
+
+
+def test_the_first_tick_looks_at_what_was_repaired(fenced):
+    """What the ledger has leaves nothing: the call that goes on is cut off at once, and told anew."""
+    assert not fenced.repair(2, COMPANY, 5, 9, [usage()])
+    assert not fenced.serve(2)
+    fenced.epoch = 2
+    position = fenced.events(from_now=True)
+    assert fenced.tick().due[0] == (COMPANY, NOW)
+    fenced.tick_all()
+    assert [(event.type, event.call_id, event.exhausts_at)
+            for event in fenced.events(position.event, position.entry).events] == [('CUT_OFF', 'b', NOW)]
 
 
 def test_an_absent_wallet_stays_absent(fenced):

@@ -321,6 +321,100 @@ static void test_read_trim_and_hello(void **state)
 	assert_int_equal(op.out.hello.now_ms, NOW_MS);
 }
 
+static void test_fence(void **state)
+{
+	(void)state;
+	struct bytes reply;
+	struct cg_partition_op op = {.verb = CG_PARTITION_FENCE, .partition = PARTITION};
+
+	op.in.fence.epoch = EPOCH + 1;
+	op.in.fence.deployment.partition_count = 16;
+	memset(op.in.fence.deployment.id.bytes, 'D', sizeof op.in.fence.deployment.id.bytes);
+	op.in.fence.ledger_served = 3;
+	op.in.fence.ledger_served_from = 2;
+	assert_partition_command(&op, fence_command);
+	decode_partition(&op, &reply, fence_reply);
+	assert_false(op.out.fence.overtaken);
+	assert_int_equal(op.out.fence.former_epoch, 3);
+	assert_int_equal(op.out.fence.served_epoch, 2);
+	assert_int_equal(op.out.fence.judged_epoch, 3);
+	assert_int_equal(op.out.fence.last_epoch, 2);
+	assert_int_equal(op.out.fence.last_n, 9);
+	assert_int_equal(op.out.fence.trimmed_epoch, 1);
+	assert_int_equal(op.out.fence.trimmed_n, 8);
+}
+
+static const struct cg_repair_entry corrected_call = {
+    .key = {CG_ENTRY_USAGE, {"call-1", 6}},
+    .row = {.entry_id = {PARTITION, 2, 4},
+        .amount = {-90005},
+        .late = true,
+        .resource_type = {"voice_outbound", 14},
+        .destination = {"+4912345", 8},
+        .price = {{90000}, {5}, 0, 1000},
+        .duration_ms = 60001,
+        .billed_ms = 61000,
+        .basis = CG_BASIS_ASSUMED,
+        .authorized_at_ms = NOW_MS - 3,
+        .started_at_ms = NOW_MS - 2,
+        .ended_at_ms = NOW_MS - 1,
+        .is_corrected = true,
+        .correction_id = {PARTITION, 3, 5},
+        .corrected = {30000},
+        .corrected_duration_ms = 30001,
+        .corrected_billed_ms = 31000,
+        .corrected_basis = CG_BASIS_REPORTED,
+        .meta = {{"\x01k\x02\x00vv", 6}}},
+};
+
+static const struct cg_repair_entry charge = {
+    .key = {CG_ENTRY_USAGE, {"rent", 4}},
+    .row = {.entry_id = {PARTITION, 2, 1},
+        .amount = {-7},
+        .is_charge = true,
+        .quantity = 3,
+        .resource_type = {"phone_number_rental", 19}},
+};
+
+static void test_repair(void **state)
+{
+	(void)state;
+	struct bytes reply;
+	struct cg_partition_op op = {.verb = CG_PARTITION_REPAIR, .partition = PARTITION};
+	const struct cg_repair_entry entries[] = {corrected_call, charge};
+
+	op.in.repair.epoch = EPOCH + 1;
+	for (uint8_t i = 0; i < sizeof op.in.repair.company.bytes; i++) {
+		op.in.repair.company.bytes[i] = i;
+	}
+	op.in.repair.posted.micros = -77;
+	op.in.repair.version = 9;
+	op.in.repair.entries = entries;
+	op.in.repair.entry_count = 2;
+	assert_partition_command(&op, repair_command);
+	decode_partition(&op, &reply, repair_reply);
+	assert_true(op.out.repair.overtaken);
+}
+
+/* What the port admits at most is a command that fits. */
+static void test_the_largest_repair_fits(void **state)
+{
+	(void)state;
+	static char memory[CG_WIRE_COMMAND_MAX_BYTES];
+	static char text[CG_REPAIR_TEXT_MAX_BYTES];
+	struct cg_repair_entry entries[CG_REPAIR_ENTRIES_MOST] = {{.key = {CG_ENTRY_USAGE, {0}}}};
+	struct cg_partition_op op = {.verb = CG_PARTITION_REPAIR, .partition = 4095};
+	struct cg_buffer out;
+
+	entries[0].row.meta.pairs = (struct cg_view){text, sizeof text};
+	op.in.repair.epoch = UINT64_C(1) << 52;
+	op.in.repair.entries = entries;
+	op.in.repair.entry_count = CG_REPAIR_ENTRIES_MOST;
+	cg_buffer_init(&out, memory, sizeof memory);
+	cg_wire_encode_partition(&op, EPOCH, &config, &out);
+	assert_false(out.overflow);
+}
+
 static void test_known_epoch_goes_before_the_one_in_force(void **state)
 {
 	(void)state;
@@ -473,6 +567,9 @@ int main(void)
 	    cmocka_unit_test(test_an_abandoned_call_is_answered),
 	    cmocka_unit_test(test_credit),
 	    cmocka_unit_test(test_read_trim_and_hello),
+	    cmocka_unit_test(test_fence),
+	    cmocka_unit_test(test_repair),
+	    cmocka_unit_test(test_the_largest_repair_fits),
 	    cmocka_unit_test(test_known_epoch_goes_before_the_one_in_force),
 	    cmocka_unit_test(test_a_refused_epoch_is_recovering),
 	    cmocka_unit_test(test_the_longest_command_fits_and_a_short_buffer_overflows),
