@@ -39,8 +39,25 @@ static bool begins_with(struct cg_view line, struct cg_view word)
 	return line.len == word.len || line.data[word.len] == ' ';
 }
 
+/* An error of a function's own calls says so at its end: what it had written before is written. */
+static bool is_from_within(struct cg_view line)
+{
+	static const char words[] = " script: ";
+	const size_t len = sizeof words - 1;
+
+	for (size_t at = 0; at + len <= line.len; at++) {
+		if (memcmp(line.data + at, words, len) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 struct cg_reply_error cg_reply_classify(struct cg_view line)
 {
+	if (is_from_within(line)) {
+		return (struct cg_reply_error){CG_INTERNAL, false};
+	}
 	for (size_t i = 0; i < CG_COUNT_OF(refusals); i++) {
 		if (begins_with(line, refusals[i].begins_with)) {
 			return (struct cg_reply_error){CG_UNAVAILABLE, refusals[i].ends_connection};

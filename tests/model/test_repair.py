@@ -205,7 +205,6 @@ MUTANTS = {
     'a correction is left out of the cost': ('= -l.amount - l.correction,', '= -l.amount,'),
     'what was told stays told': ('local function write_repaired()\n\trearm()', 'local function write_repaired()'),
     'the due set does not hear of it': ("call('ZADD', keys[3], format('%.0f', w_due), sub(keys[2], -16))\nend\n\nlocal function repair", 'end\n\nlocal function repair'),
-    'watchers go on as if nothing was lost': ('\tvoid_tokens()\n', ''),
     'exhaustion is not looked at': ('rearm()\n\tnote_exhaustion()\n\tw_due', 'rearm()\n\tw_due'),
     'late calls are on time': ('e.late, e.was_corrected, e.basis, e.deal = l.late', 'e.late, e.was_corrected, e.basis, e.deal = false'),
 }
@@ -287,6 +286,21 @@ def test_the_first_tick_looks_at_what_was_repaired(fenced):
     fenced.tick_all()
     assert [(event.type, event.call_id, event.exhausts_at)
             for event in fenced.events(position.event, position.entry).events] == [('CUT_OFF', 'b', NOW)]
+
+
+def test_positions_of_before_are_out_of_range_where_something_was_lost(fenced):
+    """What was in the lost part, and not read yet, would be missing without a word."""
+    before = (0, LAST), (0, LAST)
+    assert not fenced.serve(2)
+    fenced.epoch = 2
+    assert fenced.events(*before).outcome == 'DONE'
+    fenced.fence(3)
+    assert not fenced.repair(3, COMPANY, 5, 9, [usage()])
+    assert not fenced.serve(3)
+    fenced.epoch = 3
+    assert fenced.events(*before).outcome == 'OUT_OF_RANGE'
+    now = fenced.events(from_now=True)
+    assert fenced.events(now.event, now.entry).outcome == 'DONE'
 
 
 def test_an_absent_wallet_stays_absent(fenced):

@@ -33,6 +33,9 @@ static const struct {
     {"TRYAGAIN Multiple keys request during rehashing of slot", CG_UNAVAILABLE, false},
     {"NOPERM this user has no permissions", CG_UNAVAILABLE, false},
     {"OOM", CG_UNAVAILABLE, false},
+    /* From within a function, maybe after a write of it. */
+    {"NOPERM no permissions script: cg1_settle, on @user_function:9.", CG_INTERNAL, false},
+    {"READONLY You can't write script: cg1_settle, on @user_function:9.", CG_INTERNAL, false},
     {"OOMPH is another word", CG_INTERNAL, false},
     {"ERR user_script:1: attempt to index a nil value", CG_INTERNAL, false},
     {"ERR Function not foundling", CG_INTERNAL, false},
