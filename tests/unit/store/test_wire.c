@@ -384,8 +384,8 @@ static void test_repair(void **state)
 	const struct cg_repair_entry entries[] = {corrected_call, charge};
 
 	op.in.repair.epoch = EPOCH + 1;
-	for (uint8_t i = 0; i < sizeof op.in.repair.company.bytes; i++) {
-		op.in.repair.company.bytes[i] = i;
+	for (size_t i = 0; i < sizeof op.in.repair.company.bytes; i++) {
+		op.in.repair.company.bytes[i] = (uint8_t)i;
 	}
 	op.in.repair.posted.micros = -77;
 	op.in.repair.version = 9;
