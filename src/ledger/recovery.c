@@ -339,7 +339,7 @@ static void enter_turn(struct cg_part *part)
 	uint64_t oldest_ms = part->recovery_at_ms[part->recovery_next];
 
 	if (cg_uuid_is_zero(&part->ledger->deployment.id)) {
-		again(part, RETRY_LATER_MS); /* It would be written into the head. */
+		cg_recovery__again(part, CG_RETRY_LATER_MS); /* It would be written into the head. */
 		return;
 	}
 	if (oldest_ms != 0 && now_of(part) < oldest_ms + 60000) {
