@@ -1,0 +1,151 @@
+/*
+ * The ledger as a model: the rows that sql/migrations make, as far as money goes, and what
+ * the functions there do to them.  A statement is atomic; a standby that takes over has the
+ * rows of an earlier one.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_SIM_POSTGRES_H
+#define CG_SIM_POSTGRES_H
+
+#include <libpq-fe.h>
+
+#include "gate/ports/types.h"
+#include "sim.h"
+
+#define PG_TEXT_BYTES 88
+
+struct pg_cursor {
+	bool is_there;
+	uint64_t epoch, last_epoch, last_n, served;
+	int64_t turn_until_ms;
+};
+
+struct pg_wallet {
+	bool is_there;
+	int64_t balance;
+	uint64_t version;
+	uint64_t chain; /* a hash over what was booked */
+};
+
+/* An entry, as it came or as it was booked. */
+struct pg_row {
+	uint32_t partition, company;
+	uint64_t epoch, n;
+	uint64_t version;
+	char type[16];
+	char reference[PG_TEXT_BYTES];
+	char resource[PG_TEXT_BYTES]; /* "": no row in usage_logs */
+	int64_t amount, balance_after, at_ms, quantity;
+	bool is_charge;
+	const char *meta; /* NULL, or JSON */
+	uint64_t hash;
+};
+
+struct pg_key {
+	uint32_t company;
+	char type[16];
+	char reference[PG_TEXT_BYTES];
+	uint32_t partition;
+	uint64_t epoch, n;
+};
+
+struct pg_receipt {
+	uint32_t company;
+	char type[16];
+	char reference[PG_TEXT_BYTES];
+	int64_t amount;
+	int64_t at_ms;
+};
+
+/* That a receipt was applied, by which entry: a row of its own, so that rows only come. */
+struct pg_applied {
+	size_t receipt;
+	uint32_t partition;
+	uint64_t epoch, n;
+};
+
+/* What changes in place, and how long each table is: enough to go back to. */
+struct pg_state {
+	struct pg_cursor cursors[SIM_PARTITIONS];
+	struct pg_wallet wallets[SIM_COMPANIES];
+	size_t row_count, key_count, receipt_count, applied_count, aside_count;
+	uint64_t at_ms; /* of its commit */
+};
+
+struct pg {
+	struct pg_state now;
+	struct pg_row *rows;
+	struct pg_key *keys;
+	struct pg_receipt *receipts;
+	struct pg_applied *applied;
+	struct pg_row *aside; /* callgate.quarantine, kind wallet */
+	size_t row_room, key_room, receipt_room, applied_room, aside_room;
+	struct pg_state *commits; /* every one so far, for standbys */
+	size_t commit_count, commit_room;
+	uint64_t not_before_ms; /* no standby may be older: what it lacks would be nowhere */
+	uint64_t up_at_ms;
+	uint64_t orphans;
+	uint64_t failovers;
+	struct cg_uuid deployment;
+};
+
+extern struct pg pg;
+
+void pg_begin(void);
+void pg_end(void);
+bool pg_is_up(void);
+int64_t pg_now_ms(void);
+
+/* What a statement says, and what it is told. */
+struct pg_statement {
+	const char *text;
+	int count;
+	char *values[24]; /* NULL: null */
+	int lengths[24];
+};
+
+/* Runs it, and commits. NULL: refused with an error. */
+PGresult *pg_execute(const struct pg_statement *statement);
+
+/* Back to what a standby had: bounded by its lag and by what is only here. */
+void pg_fail_over(uint64_t down_ms);
+void pg_restart(uint64_t down_ms);
+
+/* postgres_tables.c: looking, and adding rows. */
+const struct pg_key *pg_key_find(uint32_t company, const char *type, const char *reference);
+const struct pg_row *pg_row_of(const struct pg_key *key);
+size_t pg_receipt_find(uint32_t company, const char *type, const char *reference); /* or the count */
+bool pg_receipt_is_applied(size_t receipt);
+const struct pg_row *pg_aside_last(uint32_t company);
+struct pg_row *pg_row_add(void);
+struct pg_key *pg_key_add(void);
+struct pg_receipt *pg_receipt_add(void);
+struct pg_applied *pg_applied_add(void);
+struct pg_row *pg_aside_add(void);
+uint64_t pg_hash(uint64_t before, const struct pg_row *row);
+/* Kept until the end of the seed. */
+const char *pg_keep_text(const char *data, size_t len);
+
+/* postgres_values.c: parameters in, results out. */
+int64_t pg_int(const struct pg_statement *s, int i);
+void pg_text(const struct pg_statement *s, int i, char *text, size_t size);
+uint32_t pg_company(const struct pg_statement *s, int i);
+uint32_t pg_array_count(const struct pg_statement *s, int i);
+/* The element's bytes; false: null. */
+bool pg_element(const struct pg_statement *s, int i, uint32_t at, struct cg_view *ret_bytes);
+int64_t pg_element_int(const struct pg_statement *s, int i, uint32_t at);
+void pg_element_text(const struct pg_statement *s, int i, uint32_t at, char *text, size_t size);
+
+PGresult *pg_result(int columns);
+void pg_put_text(PGresult *result, int row, int column, const char *text);
+void pg_put_int(PGresult *result, int row, int column, int64_t value);
+void pg_put_bool(PGresult *result, int row, int column, bool value);
+void pg_put_null(PGresult *result, int row, int column);
+void pg_put_uuid(PGresult *result, int row, int column, const struct cg_uuid *uuid);
+
+/* postgres_flush.c, postgres_asks.c */
+PGresult *pg_flush(const struct pg_statement *s);
+PGresult *pg_ask(const struct pg_statement *s);
+
+#endif /* CG_SIM_POSTGRES_H */

@@ -1,0 +1,392 @@
+/*
+ * What else a sidecar says to the ledger, as sql/migrations have it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "postgres.h"
+#include "prices.h"
+
+static PGresult *one_text(const char *text)
+{
+	PGresult *result = pg_result(1);
+
+	pg_put_text(result, 0, 0, text);
+	return result;
+}
+
+static PGresult *deployment_read(const struct pg_statement *s)
+{
+	PGresult *result = pg_result(2);
+
+	(void)s;
+	pg_put_uuid(result, 0, 0, &pg.deployment);
+	pg_put_int(result, 0, 1, SIM_PARTITIONS);
+	return result;
+}
+
+static PGresult *turn_take(const struct pg_statement *s)
+{
+	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
+	bool is_free = cursor->turn_until_ms < pg_now_ms();
+
+	cursor->is_there = true;
+	if (is_free) {
+		cursor->turn_until_ms = pg_now_ms() + pg_int(s, 1);
+	}
+	return one_text(is_free ? "t" : "f");
+}
+
+static PGresult *epoch_take(const struct pg_statement *s)
+{
+	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
+	uint64_t as_read = (uint64_t)pg_int(s, 1);
+	uint64_t epoch = (uint64_t)pg_int(s, 2);
+	bool takes = cursor->is_there && cursor->epoch == as_read && epoch > as_read;
+
+	if (takes) {
+		cursor->epoch = epoch;
+		sim_trace("ledger: p%d takes epoch %" PRIu64, (int)pg_int(s, 0), epoch);
+	}
+	return one_text(takes ? "t" : "f");
+}
+
+static PGresult *epoch_served(const struct pg_statement *s)
+{
+	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
+	uint64_t epoch = (uint64_t)pg_int(s, 1);
+	bool holds = cursor->is_there && cursor->epoch == epoch;
+
+	if (holds) {
+		cursor->served = epoch;
+		cursor->turn_until_ms = 0;
+		sim_trace("ledger: p%d serves epoch %" PRIu64, (int)pg_int(s, 0), epoch);
+	}
+	return one_text(holds ? "t" : "f");
+}
+
+static PGresult *orphans_put(const struct pg_statement *s)
+{
+	pg.orphans += pg_array_count(s, 2);
+	return one_text("0");
+}
+
+static void put_cursor(PGresult *result, int row, uint32_t partition)
+{
+	const struct pg_cursor *cursor = &pg.now.cursors[partition];
+
+	pg_put_int(result, row, 0, partition);
+	pg_put_int(result, row, 1, (int64_t)cursor->epoch);
+	pg_put_int(result, row, 2, (int64_t)cursor->last_epoch);
+	pg_put_int(result, row, 3, (int64_t)cursor->last_n);
+	pg_put_int(result, row, 4, (int64_t)cursor->served);
+}
+
+/* Where entries are named: a row for each of them that is in quarantine, else one with null. */
+static int put_cursor_and_aside(
+    PGresult *result, int row, uint32_t partition, const struct pg_statement *s)
+{
+	int first = row;
+
+	for (size_t i = 0; i < pg.now.aside_count; i++) {
+		const struct pg_row *aside = &pg.aside[i];
+		char entry_id[48], named[CG_ENTRY_ID_TEXT_BYTES];
+		(void)snprintf(entry_id, sizeof entry_id, "%" PRIu32 "-%" PRIu64 "-%" PRIu64,
+		    aside->partition, aside->epoch, aside->n);
+		for (uint32_t j = 0; aside->partition == partition && j < pg_array_count(s, 0); j++) {
+			pg_element_text(s, 0, j, named, sizeof named);
+			if (strcmp(named, entry_id) == 0) {
+				put_cursor(result, row, partition);
+				pg_put_text(result, row++, 5, entry_id);
+			}
+		}
+	}
+	if (row == first) {
+		put_cursor(result, row, partition);
+		pg_put_null(result, row++, 5);
+	}
+	return row;
+}
+
+static PGresult *cursors_read(const struct pg_statement *s)
+{
+	bool names_entries = strstr(s->text, "unnest(c.quarantined)") != NULL;
+	bool is_of_one = strstr(s->text, "where c.partition") != NULL;
+	PGresult *result = pg_result(names_entries ? 6 : 5);
+	int row = 0;
+
+	for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
+		if (!pg.now.cursors[p].is_there || (is_of_one && p != (uint32_t)pg_int(s, 0))) {
+			continue;
+		}
+		if (names_entries) {
+			row = put_cursor_and_aside(result, row, p, s);
+		} else {
+			put_cursor(result, row++, p);
+		}
+	}
+	return result;
+}
+
+static PGresult *keys_booked(const struct pg_statement *s)
+{
+	PGresult *result = pg_result(2);
+
+	for (uint32_t i = 0; i < pg_array_count(s, 0); i++) {
+		char type[16], reference[PG_TEXT_BYTES], entry_id[48];
+		struct cg_view bytes;
+		CG_ASSERT(pg_element(s, 0, i, &bytes));
+		pg_element_text(s, 1, i, type, sizeof type);
+		pg_element_text(s, 2, i, reference, sizeof reference);
+		const struct pg_key *key =
+		    pg_key_find(sim_company_of(bytes.data), type, reference);
+		pg_put_int(result, (int)i, 0, i + 1);
+		if (key == NULL) {
+			pg_put_null(result, (int)i, 1);
+			continue;
+		}
+		(void)snprintf(entry_id, sizeof entry_id, "%" PRIu32 "-%" PRIu64 "-%" PRIu64,
+		    key->partition, key->epoch, key->n);
+		pg_put_text(result, (int)i, 1, entry_id);
+	}
+	return result;
+}
+
+/* A field of the JSON that cg_json wrote: quoted or a number; null where it is not there. */
+static void put_meta(PGresult *result, int column, const char *meta, const char *name)
+{
+	char wanted[48], text[PG_TEXT_BYTES];
+
+	(void)snprintf(wanted, sizeof wanted, "\"%s\":", name);
+	const char *at = meta == NULL ? NULL : strstr(meta, wanted);
+	if (at == NULL) {
+		pg_put_null(result, 0, column);
+		return;
+	}
+	at += strlen(wanted);
+	bool is_quoted = *at == '"';
+	size_t len = strcspn(at + is_quoted, is_quoted ? "\"" : ",}");
+	CG_ASSERT(len < sizeof text);
+	memcpy(text, at + is_quoted, len);
+	text[len] = '\0';
+	pg_put_text(result, 0, column, text);
+}
+
+static void put_entry_id(PGresult *result, int column, const struct pg_row *row)
+{
+	char text[48];
+
+	(void)snprintf(text, sizeof text, "%" PRIu32 "-%" PRIu64 "-%" PRIu64, row->partition,
+	    row->epoch, row->n);
+	pg_put_text(result, 0, column, row->epoch == 0 ? "" : text);
+}
+
+/* What was booked under a key, or is in quarantine under it. */
+static const struct pg_row *row_under(uint32_t company, const char *type, const char *reference)
+{
+	const struct pg_key *key = pg_key_find(company, type, reference);
+
+	if (key != NULL) {
+		return pg_row_of(key);
+	}
+	for (size_t i = 0; i < pg.now.aside_count; i++) {
+		const struct pg_row *aside = &pg.aside[i];
+		if (aside->company == company && strcmp(aside->type, type) == 0 &&
+		    strcmp(aside->reference, reference) == 0) {
+			return aside;
+		}
+	}
+	return NULL;
+}
+
+static void put_meta_of(PGresult *result, const struct pg_row *row)
+{
+	static const char *const names[] = {"rate_micros_per_minute", "connect_fee_micros",
+	    "minimum_ms", "increment_ms", "duration_ms", "billed_ms", "basis", "late",
+	    "authorized_at_ms", "started_at_ms", "ended_at_ms"};
+
+	put_meta(result, 12, row->meta, "destination");
+	for (int i = 0; i < (int)CG_COUNT_OF(names); i++) {
+		put_meta(result, 13 + i, row->meta, names[i]);
+	}
+}
+
+static PGresult *key_read(const struct pg_statement *s)
+{
+	static const struct pg_row none;
+	char type[16], reference[PG_TEXT_BYTES], correction[PG_TEXT_BYTES + 16];
+	uint32_t company = pg_company(s, 0);
+	PGresult *result = pg_result(28);
+
+	pg_text(s, 1, type, sizeof type);
+	pg_text(s, 2, reference, sizeof reference);
+	const struct pg_row *row = row_under(company, type, reference);
+	if (row == NULL) {
+		return result;
+	}
+	(void)snprintf(correction, sizeof correction, "correction:%s", reference);
+	const struct pg_row *corrected =
+	    strcmp(type, "usage") == 0 ? row_under(company, "adjustment", correction) : NULL;
+	corrected = corrected == NULL ? &none : corrected;
+	put_entry_id(result, 0, row);
+	pg_put_text(result, 0, 1, row->type);
+	pg_put_int(result, 0, 2, row->amount);
+	pg_put_int(result, 0, 3, row->balance_after);
+	pg_put_int(result, 0, 4, row->at_ms);
+	pg_put_text(result, 0, 5, "");
+	pg_put_text(result, 0, 6, row->resource);
+	pg_put_bool(result, 0, 7, row->is_charge);
+	pg_put_int(result, 0, 8, row->is_charge ? row->quantity : 0);
+	pg_put_text(result, 0, 9, "usd");
+	pg_put_null(result, 0, 10);
+	pg_put_int(result, 0, 11, corrected->amount);
+	put_meta_of(result, row);
+	put_entry_id(result, 24, corrected);
+	put_meta(result, 25, corrected->meta, "duration_ms");
+	put_meta(result, 26, corrected->meta, "billed_ms");
+	put_meta(result, 27, corrected->meta, "basis");
+	return result;
+}
+
+static PGresult *receipt_write(const struct pg_statement *s)
+{
+	struct pg_receipt receipt = {
+	    .company = pg_company(s, 0), .amount = pg_int(s, 2), .at_ms = pg_now_ms()};
+
+	pg_text(s, 1, receipt.type, sizeof receipt.type);
+	pg_text(s, 3, receipt.reference, sizeof receipt.reference);
+	const struct pg_row *row = row_under(receipt.company, receipt.type, receipt.reference);
+	if (row != NULL && sim_rule_holds(SIM_RULE_ASK_LEDGER)) {
+		return one_text(row->amount == receipt.amount ? "posted" : "key_reused");
+	}
+	size_t noted = pg_receipt_find(receipt.company, receipt.type, receipt.reference);
+	if (noted < pg.now.receipt_count) {
+		bool is_same = pg.receipts[noted].amount == receipt.amount;
+		return one_text(is_same ? "replayed" : "key_reused");
+	}
+	if (sim_rule_holds(SIM_RULE_RECEIPT_FIRST)) {
+		*pg_receipt_add() = receipt;
+	}
+	return one_text("written");
+}
+
+static PGresult *receipts_due(const struct pg_statement *s)
+{
+	PGresult *result = pg_result(7);
+	int row = 0;
+
+	for (size_t i = 0; i < pg.now.receipt_count && row < pg_int(s, 2); i++) {
+		const struct pg_receipt *receipt = &pg.receipts[i];
+		if ((int64_t)(i + 1) <= pg_int(s, 1) || pg_receipt_is_applied(i) ||
+		    receipt->at_ms >= pg_now_ms() - pg_int(s, 0) ||
+		    !sim_rule_holds(SIM_RULE_RECEIPTS_SWEPT)) {
+			continue;
+		}
+		pg_put_int(result, row, 0, (int64_t)i + 1);
+		pg_put_uuid(result, row, 1, &sim.companies[receipt->company]);
+		pg_put_text(result, row, 2, receipt->type);
+		pg_put_int(result, row, 3, receipt->amount);
+		pg_put_text(result, row, 4, receipt->reference);
+		pg_put_text(result, row, 5, "");
+		pg_put_text(result, row++, 6, "");
+	}
+	return result;
+}
+
+static PGresult *wallet_read(const struct pg_statement *s)
+{
+	uint32_t company = pg_company(s, 0);
+	PGresult *result = pg_result(12);
+
+	if (company >= SIM_COMPANIES || !pg.now.wallets[company].is_there) {
+		return result;
+	}
+	const struct pg_wallet *wallet = &pg.now.wallets[company];
+	const struct pg_row *aside = pg_aside_last(company);
+	pg_put_uuid(result, 0, 0, &sim.companies[company]);
+	pg_put_text(result, 0, 1, "usd");
+	pg_put_text(result, 0, 2, "plan");
+	pg_put_bool(result, 0, 3, false);
+	pg_put_bool(result, 0, 4, false);
+	pg_put_null(result, 0, 5);
+	pg_put_bool(result, 0, 6, false);
+	pg_put_int(result, 0, 7, 0);
+	pg_put_int(result, 0, 8, 1);
+	pg_put_int(result, 0, 9, 0);
+	pg_put_int(result, 0, 10, aside == NULL ? wallet->balance : aside->balance_after);
+	pg_put_int(result, 0, 11, (int64_t)(aside == NULL ? wallet->version : aside->version));
+	return result;
+}
+
+/* One plan with one rate. */
+static PGresult *terms_read(const struct pg_statement *s)
+{
+	static const char *const plan[] = {"0", "plan", "1", PRICES_CREDIT, "false", "false",
+	    PRICES_CALLS_MAX, PRICES_LONGEST_MS, PRICES_LEASE_MS, PRICES_RESERVE_MS, PRICES_GUARD_MS,
+	    "1000", "2000"};
+	static const char *const rate[] = {"1", "plan", "usd", "voice", "", PRICES_RATE, PRICES_FEE,
+	    PRICES_MINIMUM_MS, PRICES_INCREMENT_MS, "", "", "", ""};
+	PGresult *result = pg_result(13);
+
+	(void)s;
+	for (int i = 0; i < 13; i++) {
+		pg_put_text(result, 0, i, plan[i]);
+	}
+	for (int i = 0; i < 13; i++) {
+		pg_put_text(result, 1, i, rate[i]);
+	}
+	return result;
+}
+
+static PGresult *terms_latest(const struct pg_statement *s)
+{
+	(void)s;
+	return one_text("1");
+}
+
+static PGresult *terms_changes(const struct pg_statement *s)
+{
+	(void)s;
+	return pg_result(3);
+}
+
+static PGresult *listen(const struct pg_statement *s)
+{
+	(void)s;
+	return PQmakeEmptyPGresult(NULL, PGRES_COMMAND_OK);
+}
+
+PGresult *pg_ask(const struct pg_statement *s)
+{
+	static const struct {
+		const char *word;
+		PGresult *(*run)(const struct pg_statement *s);
+	} functions[] = {
+	    {"callgate.deployment_read(", deployment_read},
+	    {"callgate.turn_take(", turn_take},
+	    {"callgate.epoch_take(", epoch_take},
+	    {"callgate.epoch_served(", epoch_served},
+	    {"callgate.orphans_put(", orphans_put},
+	    {"callgate.cursors_read(", cursors_read},
+	    {"callgate.keys_booked(", keys_booked},
+	    {"callgate.key_read(", key_read},
+	    {"callgate.receipt_write(", receipt_write},
+	    {"callgate.receipts_due(", receipts_due},
+	    {"callgate.wallet_read(", wallet_read},
+	    {"callgate.terms_latest(", terms_latest},
+	    {"callgate.terms_changes(", terms_changes},
+	    {"from callgate.plans", terms_read},
+	    {"listen callgate_terms", listen},
+	};
+
+	for (size_t i = 0; i < CG_COUNT_OF(functions); i++) {
+		if (strstr(s->text, functions[i].word) != NULL) {
+			return functions[i].run(s);
+		}
+	}
+	(void)fprintf(stderr, "the simulated ledger does not know: %s\n", s->text);
+	abort();
+}

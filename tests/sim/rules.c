@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rules.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/base.h"
+
+struct rule {
+	const char *name;
+	const char *says;
+};
+
+/* Where a rule stands in the library: the text that holds it, and what is left without it. */
+struct change {
+	enum sim_rule rule;
+	const char *text;
+	const char *without;
+};
+
+static const struct rule rules[SIM_RULE_COUNT] = {
+#define X(value, name, says) [SIM_RULE_##value] = {name, says},
+    SIM_RULES(X)
+#undef X
+};
+
+static const struct change changes[] = {
+    {SIM_RULE_MARK, "head.state == SERVING and marks[keys[1]] == epoch", "head.state == SERVING"},
+};
+
+static enum sim_rule away = SIM_RULE_COUNT;
+
+bool sim_rule_holds(enum sim_rule rule)
+{
+	return rule != away;
+}
+
+void sim_rule_take_away(enum sim_rule rule)
+{
+	away = rule;
+}
+
+void sim_rules_restore(void)
+{
+	away = SIM_RULE_COUNT;
+}
+
+enum sim_rule sim_rule_of(const char *name)
+{
+	for (unsigned i = 0; i < SIM_RULE_COUNT; i++) {
+		if (strcmp(rules[i].name, name) == 0) {
+			return (enum sim_rule)i;
+		}
+	}
+	return SIM_RULE_COUNT;
+}
+
+const char *sim_rule_name(enum sim_rule rule)
+{
+	return rules[rule].name;
+}
+
+const char *sim_rule_says(enum sim_rule rule)
+{
+	return rules[rule].says;
+}
+
+static char *copy_text(struct cg_view text)
+{
+	char *copy = malloc(text.len + 1);
+
+	CG_ASSERT(copy != NULL);
+	memcpy(copy, text.data, text.len);
+	copy[text.len] = '\0';
+	return copy;
+}
+
+/* A rule that is not where it was, or is there twice, must not be taken away by halves. */
+static char *change_text(char *text, const struct change *change)
+{
+	char *at = strstr(text, change->text);
+
+	if (at == NULL || strstr(at + 1, change->text) != NULL) {
+		(void)fprintf(stderr, "rule %s: its text stands %s in the library\n",
+		    rules[change->rule].name, at == NULL ? "nowhere" : "twice");
+		abort();
+	}
+	size_t before = (size_t)(at - text);
+	size_t size = strlen(text) + strlen(change->without) + 1;
+	char *changed = malloc(size);
+	CG_ASSERT(changed != NULL);
+	(void)snprintf(changed, size, "%.*s%s%s", (int)before, text, change->without,
+	    at + strlen(change->text));
+	free(text);
+	return changed;
+}
+
+struct cg_view sim_rules_library(struct cg_view text, char **ret_memory)
+{
+	char *changed = NULL;
+
+	for (size_t i = 0; i < CG_COUNT_OF(changes); i++) {
+		if (!sim_rule_holds(changes[i].rule)) {
+			changed = changed == NULL ? copy_text(text) : changed;
+			changed = change_text(changed, &changes[i]);
+		}
+	}
+	*ret_memory = changed;
+	return changed == NULL ? text : cg_view_of(changed);
+}

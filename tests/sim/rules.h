@@ -1,0 +1,45 @@
+/*
+ * The rules of ledger.md, each with a switch that takes it away: seeds must fail then.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_SIM_RULES_H
+#define CG_SIM_RULES_H
+
+#include <stdbool.h>
+
+#include "base/view.h"
+
+/* X(value, name, what the rule says) */
+#define SIM_RULES(X)                                                                               \
+	X(MARK, "mark", "a function is refused unless this server's own memory confirmed the epoch")    \
+	X(FLUSH_EPOCH, "flush-epoch", "a flush under another epoch than the cursor's is fenced")        \
+	X(FLUSH_COMPARE, "flush-compare", "a flush that finds the cursor elsewhere changes nothing")    \
+	X(NEVER_SKIP, "never-skip", "no flush while the cursor lies below what was trimmed")            \
+	X(TRIM_MARGIN, "trim-margin", "entries stay in the stream for the margin")                      \
+	X(DUPLICATES, "duplicates", "an entry under a key that is booked is taken back")                \
+	X(ASK_LEDGER, "ask-ledger", "a key that the store does not know is asked of the ledger")        \
+	X(RECEIPT_FIRST, "receipt-first", "a credit's receipt is written before the function is called") \
+	X(RECEIPTS_SWEPT, "receipts-swept", "a receipt without an entry is applied again")
+
+enum sim_rule {
+#define X(value, name, says) SIM_RULE_##value,
+	SIM_RULES(X)
+#undef X
+	SIM_RULE_COUNT
+};
+
+/* Whether the rule holds in this run. */
+bool sim_rule_holds(enum sim_rule rule);
+
+void sim_rule_take_away(enum sim_rule rule);
+void sim_rules_restore(void);
+/* SIM_RULE_COUNT where there is none of that name. */
+enum sim_rule sim_rule_of(const char *name);
+const char *sim_rule_name(enum sim_rule rule);
+const char *sim_rule_says(enum sim_rule rule);
+
+/* The library's text with what was taken away left out; *ret_memory is the caller's to free, or NULL. */
+struct cg_view sim_rules_library(struct cg_view text, char **ret_memory);
+
+#endif /* CG_SIM_RULES_H */

@@ -1,0 +1,21 @@
+/*
+ * One seed from its beginning to its end.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CG_SIM_WORLD_H
+#define CG_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a seed came to. */
+struct world_end {
+	uint32_t violations;
+	uint64_t events, answers, virtual_ms;
+};
+
+/* `is_quiet`: no faults at all. */
+struct world_end world_run(uint64_t seed, bool is_traced, bool is_quiet);
+
+#endif /* CG_SIM_WORLD_H */
