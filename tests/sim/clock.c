@@ -154,14 +154,9 @@ bool sim_step(void)
 	return true;
 }
 
-void sim_run_for(uint64_t ms)
+bool sim_step_before(uint64_t at_ms)
 {
-	uint64_t end_ms = sim.now_ms + ms;
-
-	while (heap_count > 0 && heap[0]->at_ms <= end_ms) {
-		(void)sim_step();
-	}
-	sim.now_ms = end_ms;
+	return heap_count > 0 && heap[0]->at_ms <= at_ms && sim_step();
 }
 
 void sim_clock_reset(void)

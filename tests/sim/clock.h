@@ -18,8 +18,8 @@ void sim_cancel(struct sim_event *event);
 
 /* Fires the next event and then every loop's hooks; false where there is none. */
 bool sim_step(void);
-/* Everything up to then. */
-void sim_run_for(uint64_t ms);
+/* The same, where there is one up to then. */
+bool sim_step_before(uint64_t at_ms);
 
 /* Forgets every event without firing it. */
 void sim_clock_reset(void);

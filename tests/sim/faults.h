@@ -1,6 +1,10 @@
 /*
  * What goes wrong, and when.
  *
+ * Each part may die at any moment and as often as it likes, and the store may lose whatever it
+ * has.  Two things do not happen, since nothing could survive them: the store loses what the
+ * ledger has just lost too, and has not got back yet; or the other way round.
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef CG_SIM_FAULTS_H
@@ -9,5 +13,7 @@
 void faults_begin(void);
 /* Everything that is down comes back, and nothing more goes wrong. */
 void faults_heal(void);
+/* Now and then: whether what was waited for has come. */
+void faults_look(void);
 
 #endif /* CG_SIM_FAULTS_H */

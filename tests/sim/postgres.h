@@ -84,6 +84,7 @@ struct pg {
 	struct pg_state *commits; /* every one so far, for standbys */
 	size_t commit_count, commit_room;
 	uint64_t not_before_ms; /* no standby may be older: what it lacks would be nowhere */
+	bool is_behind; /* a standby took over, and what it lacked is not there again yet */
 	uint64_t up_at_ms;
 	uint64_t orphans;
 	uint64_t failovers;

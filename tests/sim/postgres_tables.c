@@ -234,6 +234,7 @@ void pg_fail_over(uint64_t down_ms)
 	    pg.commit_count - 1 - last, down_ms);
 	pg.now = pg.commits[last];
 	pg.commit_count = last + 1;
+	pg.is_behind = true;
 	pg.failovers++;
 	pg.up_at_ms = sim.now_ms + down_ms;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "callers.h"
+#include "postgres.h"
 #include "scripting.h"
 #include "store/wire.h"
 
@@ -303,6 +304,13 @@ size_t redis_command_bytes(struct cg_view bytes)
 	return at == NULL ? 0 : (size_t)(at - bytes.data);
 }
 
+static bool is_called(struct cg_view name, const char *what)
+{
+	size_t len = strlen(what);
+
+	return name.len > len && memcmp(name.data + name.len - len, what, len) == 0;
+}
+
 static struct cg_view call_function(const struct cg_view *words, size_t count)
 {
 	uint64_t writes = redis.master.mem.writes;
@@ -312,6 +320,9 @@ static struct cg_view call_function(const struct cg_view *words, size_t count)
 	if (scripting_failed(redis.master.scripting)) {
 		sim_violated("the function %.*s failed: %.*s", (int)words[1].len, words[1].data,
 		    (int)reply.len - 2, reply.data);
+	}
+	if (is_called(words[1], "_drop") || is_called(words[1], "_repair")) {
+		pg.not_before_ms = sim.now_ms; /* what the store has forgotten is in the ledger alone */
 	}
 	if (redis.master.mem.writes != writes) {
 		advance_version();

@@ -27,9 +27,9 @@ static void make_companies(void)
 	}
 }
 
-static void begin(uint64_t seed, bool is_traced, bool is_quiet)
+static void begin(uint64_t seed, bool is_traced)
 {
-	sim = (struct sim){.seed = seed, .is_traced = is_traced, .has_faults = !is_quiet};
+	sim = (struct sim){.seed = seed, .is_traced = is_traced, .has_faults = true};
 	cg_random_init(&sim.random, seed * UINT64_C(0x9E3779B97F4A7C15) + 1);
 	sim_trace_reset();
 	make_companies();
@@ -46,7 +46,11 @@ static void run_checked(uint64_t ms)
 	uint64_t end_ms = sim.now_ms + ms;
 
 	while (sim.now_ms < end_ms) {
-		sim_run_for(CHECK_MS);
+		uint64_t look_ms = sim.now_ms + CHECK_MS;
+		while (sim_step_before(look_ms)) {
+			faults_look();
+		}
+		sim.now_ms = look_ms;
 		invariants_check_now();
 	}
 }
@@ -116,12 +120,10 @@ static void end(void)
 	sim_clock_reset();
 }
 
-struct world_end world_run(uint64_t seed, bool is_traced, bool is_quiet)
+struct world_end world_run(uint64_t seed, bool is_traced)
 {
-	begin(seed, is_traced, is_quiet);
-	if (!is_quiet) {
-		faults_begin();
-	}
+	begin(seed, is_traced);
+	faults_begin();
 	run_checked(BUSY_MS);
 	finish();
 	struct world_end result = {

@@ -15,7 +15,7 @@ struct world_end {
 	uint64_t events, answers, virtual_ms;
 };
 
-/* `is_quiet`: no faults at all. */
-struct world_end world_run(uint64_t seed, bool is_traced, bool is_quiet);
+/* `is_traced`: every line of its trace as it comes. */
+struct world_end world_run(uint64_t seed, bool is_traced);
 
 #endif /* CG_SIM_WORLD_H */
