@@ -17,6 +17,7 @@
 
 static struct sim_event *next_fault;
 static struct sim_event *returns[SIM_SIDECARS];
+static struct sim_event *late_failover;
 static int64_t clock_off_ms;
 /* A crash that waits for a sidecar to come to this step of a recovery. */
 static struct {
@@ -153,6 +154,25 @@ static void fail_over_ledger(void)
 	pg_links_cut();
 }
 
+static void on_late_failover(void *arg)
+{
+	late_failover = NULL;
+	(void)arg;
+	fail_over_ledger();
+}
+
+/* Away for longer than the margin, and hardly back when a standby takes over. */
+static void long_outage(void)
+{
+	uint64_t down_ms = SIM_MARGIN_MS + sim_below(4000);
+
+	if (late_failover == NULL) {
+		pg_restart(down_ms);
+		pg_links_cut();
+		late_failover = sim_after(down_ms + sim_below(8000), on_late_failover, NULL);
+	}
+}
+
 static void cut_ledger(void)
 {
 	sim_trace("net: connections to the ledger end");
@@ -186,6 +206,7 @@ static const struct {
     {8, restart_ledger},
     {8, fail_over_ledger},
     {4, cut_ledger},
+    {3, long_outage},
     {20, set_trap},
 };
 
@@ -253,6 +274,10 @@ void faults_heal(void)
 	if (next_fault != NULL) {
 		sim_cancel(next_fault);
 		next_fault = NULL;
+	}
+	if (late_failover != NULL) {
+		sim_cancel(late_failover);
+		late_failover = NULL;
 	}
 	trap.is_armed = false;
 	for (uint32_t i = 0; i < SIM_SIDECARS; i++) {

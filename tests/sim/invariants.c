@@ -17,20 +17,21 @@ static bool is_after(uint64_t a_epoch, uint64_t a_n, uint64_t b_epoch, uint64_t 
 }
 
 /* Whether the store would serve this epoch: asked as any sidecar does. */
-static bool is_confirmed(uint32_t company, uint64_t epoch)
+static bool is_confirmed(uint32_t partition, uint64_t epoch)
 {
 	static const struct cg_wire_config config = {.partition_count = SIM_PARTITIONS};
-	struct cg_store_op op = {.verb = CG_STORE_BALANCE, .company = sim.companies[company]};
+	/* world.c: the first of its companies has its number.  Absent is an answer, too. */
+	struct cg_store_op op = {.verb = CG_STORE_BALANCE, .company = sim.companies[partition]};
 	char memory[1024];
 	struct cg_buffer command;
 
 	cg_buffer_init(&command, memory, sizeof memory);
-	cg_wire_encode(&op, store_partition_of(company), epoch, &config, &command);
+	cg_wire_encode(&op, partition, epoch, &config, &command);
 	struct cg_view reply = redis_execute(cg_buffer_view(&command));
 	const char *line = memchr(reply.data, '\n', reply.len);
-	cg_wire_decode(&op, store_partition_of(company),
+	cg_wire_decode(&op, partition,
 	    (struct cg_view){line + 1, reply.len - (size_t)(line + 1 - reply.data) - 2});
-	return op.status == CG_OK && op.outcome == CG_STORE_DONE;
+	return op.status == CG_OK;
 }
 
 static void check_record(uint32_t company, const struct store_wallet *wallet)
@@ -83,13 +84,13 @@ static void check_wallet_now(uint32_t company, const struct store_head *head)
 
 void invariants_check_now(void)
 {
-	for (uint32_t i = 0; i < SIM_COMPANIES; i++) {
-		uint32_t partition = store_partition_of(i);
-		const struct pg_cursor *cursor = &pg.now.cursors[partition];
+	for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
+		const struct pg_cursor *cursor = &pg.now.cursors[p];
 		struct store_head head;
-		if (store_head_read(partition, &head) && head.is_serving && cursor->is_there &&
-		    head.epoch == cursor->epoch && head.epoch == cursor->served &&
-		    is_confirmed(i, head.epoch)) {
+		bool is_of_one_history = store_head_read(p, &head) && head.is_serving &&
+		    cursor->is_there && head.epoch == cursor->epoch && head.epoch == cursor->served &&
+		    is_confirmed(p, head.epoch);
+		for (uint32_t i = p; i < SIM_COMPANIES && is_of_one_history; i += SIM_PARTITIONS) {
 			check_wallet_now(i, &head);
 		}
 	}

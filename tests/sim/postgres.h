@@ -87,7 +87,7 @@ struct pg {
 	bool is_behind; /* a standby took over, and what it lacked is not there again yet */
 	uint64_t up_at_ms;
 	uint64_t orphans;
-	uint64_t failovers;
+	uint64_t failovers, failed_over_at_ms, last_lag_ms;
 	struct cg_uuid deployment;
 };
 

@@ -224,7 +224,14 @@ void pg_restart(uint64_t down_ms)
 void pg_fail_over(uint64_t down_ms)
 {
 	uint64_t lag_ms = sim_below(SIM_STANDBY_LAG_MS);
+	uint64_t since_ms = sim.now_ms - pg.failed_over_at_ms;
 	size_t last = pg.commit_count - 1;
+
+	/* What went back goes back further only as far as both together stay within the bound. */
+	if (pg.failovers > 0 && lag_ms > since_ms &&
+	    since_ms + pg.last_lag_ms > SIM_STANDBY_LAG_MS) {
+		lag_ms = since_ms;
+	}
 
 	while (last > 0 && pg.commits[last].at_ms + lag_ms > sim.now_ms &&
 	    pg.commits[last].at_ms > pg.not_before_ms) {
@@ -235,6 +242,8 @@ void pg_fail_over(uint64_t down_ms)
 	pg.now = pg.commits[last];
 	pg.commit_count = last + 1;
 	pg.is_behind = true;
+	pg.last_lag_ms = lag_ms > since_ms && pg.failovers > 0 ? since_ms + pg.last_lag_ms : lag_ms;
+	pg.failed_over_at_ms = sim.now_ms;
 	pg.failovers++;
 	pg.up_at_ms = sim.now_ms + down_ms;
 }

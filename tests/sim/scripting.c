@@ -53,6 +53,43 @@ static void open_redis(struct scripting *scripting)
 	scripting_open_struct(lua);
 }
 
+/* The library compiled, by its text: a seed begins many servers, a process many seeds. */
+static struct {
+	struct cg_view text;
+	char *code;
+	size_t len, capacity;
+} compiled;
+
+static int write_code(lua_State *lua, const void *data, size_t len, void *owner)
+{
+	(void)lua;
+	(void)owner;
+	if (compiled.len + len > compiled.capacity) {
+		compiled.capacity = 2 * (compiled.len + len);
+		compiled.code = realloc(compiled.code, compiled.capacity);
+		CG_ASSERT(compiled.code != NULL);
+	}
+	memcpy(compiled.code + compiled.len, data, len);
+	compiled.len += len;
+	return 0;
+}
+
+static int load_library(lua_State *lua, struct cg_view text)
+{
+	bool is_compiled = compiled.text.data == text.data && compiled.text.len == text.len;
+
+	if (is_compiled) {
+		return luaL_loadbuffer(lua, compiled.code, compiled.len, "@callgate");
+	}
+	int status = luaL_loadbuffer(lua, text.data, text.len, "@callgate");
+	if (status == 0) {
+		compiled.text = text;
+		compiled.len = 0;
+		(void)lua_dump(lua, write_code, NULL);
+	}
+	return status;
+}
+
 struct scripting *scripting_create(struct scripting_server *server, struct cg_view library)
 {
 	struct scripting *scripting = calloc(1, sizeof *scripting);
@@ -68,8 +105,7 @@ struct scripting *scripting_create(struct scripting_server *server, struct cg_vi
 		const char *line = memchr(library.data, '\n', library.len);
 		library = (struct cg_view){line, library.len - (size_t)(line - library.data)};
 	}
-	if (luaL_loadbuffer(scripting->lua, library.data, library.len, "@callgate") != 0 ||
-	    lua_pcall(scripting->lua, 0, 0, 0) != 0) {
+	if (load_library(scripting->lua, library) != 0 || lua_pcall(scripting->lua, 0, 0, 0) != 0) {
 		(void)fprintf(stderr, "the function library does not load: %s\n",
 		    lua_tostring(scripting->lua, -1));
 		CG_ASSERT(false);

@@ -106,7 +106,7 @@ void sidecar_start(uint32_t number)
 	    .wake = wake_gate,
 	    .wake_owner = s,
 	};
-	struct cg_events_config events = {.tick_ms = 250,
+	struct cg_events_config events = {.tick_ms = 500,
 	    .kept_max = 64,
 	    .kept_bytes = 1 << 16,
 	    .events_keep = 500,

@@ -13,7 +13,7 @@
 #include "store_records.h"
 
 #define BUSY_MS  45000
-#define CHECK_MS 50 /* between two looks at what is true at every instant */
+#define CHECK_MS 100 /* between two looks at what is true at every instant */
 
 /* Companies such that every partition has some. */
 static void make_companies(void)
