@@ -121,7 +121,10 @@ static void on_final(struct deed *deed, const struct ask_answer *answer)
 	if (!answer->is_first || deed->wait != NULL) {
 		return;
 	}
-	if (answer->status == CG_OK) {
+	if (answer->status == CG_OK && deed->says_again && !is_repeating) {
+		deed->says_again = false;
+		wait(deed, 2000 + sim_below(14000), say_final);
+	} else if (answer->status == CG_OK) {
 		deed->repeated_well = deed->repeated_well || is_repeating;
 		end(deed);
 	} else if (deed->forgets && !is_repeating) {
@@ -372,6 +375,7 @@ static struct deed *add_deed(enum deed_kind kind)
 	*deed = (struct deed){.kind = kind, .number = deed_count};
 	deed->company = (uint32_t)sim_below(SIM_COMPANIES);
 	deed->commits = sim_permille(500);
+	deed->says_again = sim_permille(250);
 	(void)snprintf(deed->id, sizeof deed->id, "%s-%" PRIu32,
 	    kind == DEED_CALL ? "call" : kind == DEED_CREDIT ? "credit" : "charge", deed_count);
 	deed_count++;
@@ -452,7 +456,7 @@ void callers_repeat(void)
 {
 	is_repeating = true;
 	for (uint32_t i = 0; i < deed_count; i++) {
-		if (deed_leaves_entry(&deeds[i])) {
+		if (deed_leaves_entry(&deeds[i]) && deeds[i].wait == NULL && deeds[i].pending == 0) {
 			deeds[i].has_ended = false;
 			wait(&deeds[i], sim_below(2000), say_final);
 		}
@@ -520,6 +524,12 @@ void callers_on_event(int type, uint32_t company, struct cg_view call_id)
 
 	if (deed == NULL) {
 		return;
+	}
+	/* The store's clock may be off by 1.5 s, and so its idea of when it is too late. */
+	if (type == 1 && deed->authorizes_pending == 0 &&
+	    sim.now_ms > deed->authorize_answered_ms + 2000) {
+		sim_violated("%s begins %d ms after its last Authorize was answered", deed->id,
+		    (int)(sim.now_ms - deed->authorize_answered_ms));
 	}
 	if (type == 7 && deed->is_talking && deed->wait != NULL) {
 		sim_cancel(deed->wait);

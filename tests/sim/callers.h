@@ -53,6 +53,7 @@ struct deed {
 	bool has_ended; /* nothing more is meant to happen */
 	uint32_t pending;
 	uint32_t tries;
+	bool says_again; /* its last word once more, long after it was answered */
 	uint32_t authorizes_pending;
 	uint64_t authorize_answered_ms;
 	struct sim_event *wait;

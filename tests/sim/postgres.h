@@ -19,6 +19,8 @@ struct pg_cursor {
 	bool is_there;
 	uint64_t epoch, last_epoch, last_n, served;
 	int64_t turn_until_ms;
+	uint64_t fence;                            /* the epoch that flushes must be of: `epoch` */
+	uint64_t looked_last_epoch, looked_last_n; /* the last id before a recovery's fence */
 };
 
 struct pg_wallet {

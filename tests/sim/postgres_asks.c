@@ -48,7 +48,10 @@ static PGresult *epoch_take(const struct pg_statement *s)
 	bool takes = cursor->is_there && cursor->epoch == as_read && epoch > as_read;
 
 	if (takes) {
+		cursor->looked_last_epoch = cursor->last_epoch;
+		cursor->looked_last_n = cursor->last_n;
 		cursor->epoch = epoch;
+		cursor->fence = sim_rule_holds(SIM_RULE_FENCE_LEDGER) ? epoch : cursor->fence;
 		sim_trace("ledger: p%d takes epoch %" PRIu64, (int)pg_int(s, 0), epoch);
 	}
 	return one_text(takes ? "t" : "f");
@@ -62,6 +65,7 @@ static PGresult *epoch_served(const struct pg_statement *s)
 
 	if (holds) {
 		cursor->served = epoch;
+		cursor->fence = epoch;
 		cursor->turn_until_ms = 0;
 		sim_trace("ledger: p%d serves epoch %" PRIu64, (int)pg_int(s, 0), epoch);
 	}
@@ -82,7 +86,19 @@ static void put_cursor(PGresult *result, int row, uint32_t partition)
 	pg_put_int(result, row, 1, (int64_t)cursor->epoch);
 	pg_put_int(result, row, 2, (int64_t)cursor->last_epoch);
 	pg_put_int(result, row, 3, (int64_t)cursor->last_n);
-	pg_put_int(result, row, 4, (int64_t)cursor->served);
+	pg_put_int(result, row, 4, sim_rule_holds(SIM_RULE_SERVED) ? (int64_t)cursor->served : 0);
+}
+
+/* As a recovery reads it, after its fence. */
+static void put_cursor_for_recovery(PGresult *result, uint32_t partition)
+{
+	struct pg_cursor *cursor = &pg.now.cursors[partition];
+
+	put_cursor(result, 0, partition);
+	if (!sim_rule_holds(SIM_RULE_READ_AFTER) && cursor->epoch > cursor->served) {
+		pg_put_int(result, 0, 2, (int64_t)cursor->looked_last_epoch);
+		pg_put_int(result, 0, 3, (int64_t)cursor->looked_last_n);
+	}
 }
 
 /* Where entries are named: a row for each of them that is in quarantine, else one with null. */
@@ -122,7 +138,9 @@ static PGresult *cursors_read(const struct pg_statement *s)
 		if (!pg.now.cursors[p].is_there || (is_of_one && p != (uint32_t)pg_int(s, 0))) {
 			continue;
 		}
-		if (names_entries) {
+		if (is_of_one) {
+			put_cursor_for_recovery(result, p);
+		} else if (names_entries) {
 			row = put_cursor_and_aside(result, row, p, s);
 		} else {
 			put_cursor(result, row++, p);

@@ -106,6 +106,12 @@ static void book_duplicate(struct pg_row *row)
 {
 	char entry_id[48];
 
+	/* The ledger was asked before this money moved, and did not have the key. */
+	bool was_asked_for = strcmp(row->type, "usage") != 0 || row->is_charge ||
+	    (row->meta != NULL && strstr(row->meta, "\"late\":true") != NULL);
+	if (was_asked_for) {
+		sim_violated("%s %s is charged or credited a second time", row->type, row->reference);
+	}
 	(void)snprintf(entry_id, sizeof entry_id, "%" PRIu32 "-%" PRIu64 "-%" PRIu64, row->partition,
 	    row->epoch, row->n);
 	if (sim_rule_holds(SIM_RULE_DUPLICATES) && row->amount != 0) {
@@ -153,7 +159,7 @@ static const char *refusal(const struct pg_statement *s, const struct pg_cursor 
 	if (!cursor->is_there) {
 		return "no_cursor";
 	}
-	if (cursor->epoch != (uint64_t)pg_int(s, EPOCH) && sim_rule_holds(SIM_RULE_FLUSH_EPOCH)) {
+	if (cursor->fence != (uint64_t)pg_int(s, EPOCH) && sim_rule_holds(SIM_RULE_FLUSH_EPOCH)) {
 		return "fenced";
 	}
 	if ((cursor->last_epoch != (uint64_t)pg_int(s, LAST_EPOCH) ||
@@ -163,7 +169,7 @@ static const char *refusal(const struct pg_statement *s, const struct pg_cursor 
 	}
 	if (compare(cursor->last_epoch, cursor->last_n, (uint64_t)pg_int(s, TRIMMED_EPOCH),
 	        (uint64_t)pg_int(s, TRIMMED_N)) < 0 &&
-	    sim_rule_holds(SIM_RULE_NEVER_SKIP)) {
+	    sim_rule_holds(SIM_RULE_TELL_TRIMMED)) {
 		return "trimmed";
 	}
 	return NULL;
@@ -176,6 +182,8 @@ PGresult *pg_flush(const struct pg_statement *s)
 	uint32_t count = pg_array_count(s, NS);
 	const char *refused = refusal(s, cursor);
 	int64_t quarantined = 0, duplicates = 0;
+	/* In a transaction of its own it could be left out by a crash between the two. */
+	bool moves = sim_rule_holds(SIM_RULE_FLUSH_ATOMIC) || !sim_fault(50);
 
 	if (refused != NULL) {
 		return answer(refused, cursor, 0, 0);
@@ -197,8 +205,10 @@ PGresult *pg_flush(const struct pg_statement *s)
 			             " (%s %s, version %" PRIu64 ") is set aside",
 			    partition, row.epoch, row.n, row.type, row.reference, row.version);
 		}
-		cursor->last_epoch = row.epoch;
-		cursor->last_n = row.n;
+		if (moves) {
+			cursor->last_epoch = row.epoch;
+			cursor->last_n = row.n;
+		}
 	}
 	if (count > 0) {
 		sim_trace("ledger: p%" PRIu32 " flushed %" PRIu32 " up to %" PRIu64 "-%" PRIu64

@@ -26,6 +26,29 @@ static const struct rule rules[SIM_RULE_COUNT] = {
 
 static const struct change changes[] = {
     {SIM_RULE_MARK, "head.state == SERVING and marks[keys[1]] == epoch", "head.state == SERVING"},
+    {SIM_RULE_EPOCH, "head.epoch == epoch and head.state == SERVING and marks[keys[1]] == epoch",
+        "head.state == SERVING and marks[keys[1]] == head.epoch"},
+    {SIM_RULE_HISTORY, "if run_id ~= head.run_id or replid ~= head.replid then", "if false then"},
+    {SIM_RULE_REPLID, "if run_id ~= head.run_id or replid ~= head.replid then",
+        "if run_id ~= head.run_id then"},
+    {SIM_RULE_IDS, "format('%.0f-*', head.epoch)", "'1-*'"},
+    {SIM_RULE_IDS, "= USAGE, -cost, id, head.epoch", "= USAGE, -cost, id, 1"},
+    {SIM_RULE_IDS, "e.epoch = head.epoch", "e.epoch = 1"},
+    {SIM_RULE_IDS, "POSTED, entry.amount, head.epoch, n", "POSTED, entry.amount, 1, n"},
+    {SIM_RULE_IDS, "posted(head.epoch, n, false)", "posted(1, n, false)"},
+    {SIM_RULE_GENERATIONS, "return w_generation >= head.floor", "return true"},
+    {SIM_RULE_LOAD_ABSENT, "local there = open(nil, terms_text)",
+        "local there = open(nil, terms_text) and false"},
+    {SIM_RULE_KEYS, "return text and parse_ended(text) or nil",
+        "return text and parse_ended(text).state < 3 and parse_ended(text) or nil"},
+    {SIM_RULE_KEYS_KEPT, "if head.trimmed_epoch < head.older_epoch or",
+        "if false and head.trimmed_epoch < head.older_epoch or false and"},
+    {SIM_RULE_NOT_AFTER, "elseif a.not_after and a.not_after > 0", "elseif false"},
+    {SIM_RULE_ASK_LEDGER, "not a.asked then", "false then"},
+    {SIM_RULE_TELL_TRIMMED, "condition, head.epoch, head.trimmed_epoch, head.trimmed_n",
+        "condition, head.epoch, 0, 0"},
+    {SIM_RULE_TELL_TRIMMED, "last_epoch, last_n,\n\t\thead.trimmed_epoch, head.trimmed_n",
+        "last_epoch, last_n, 0, 0"},
 };
 
 static enum sim_rule away = SIM_RULE_COUNT;
@@ -75,24 +98,35 @@ static char *copy_text(struct cg_view text)
 	return copy;
 }
 
-/* A rule that is not where it was, or is there twice, must not be taken away by halves. */
-static char *change_text(char *text, const struct change *change)
+static char *change_at(char *text, char *at, const struct change *change)
 {
-	char *at = strstr(text, change->text);
-
-	if (at == NULL || strstr(at + 1, change->text) != NULL) {
-		(void)fprintf(stderr, "rule %s: its text stands %s in the library\n",
-		    rules[change->rule].name, at == NULL ? "nowhere" : "twice");
-		abort();
-	}
 	size_t before = (size_t)(at - text);
 	size_t size = strlen(text) + strlen(change->without) + 1;
 	char *changed = malloc(size);
+
 	CG_ASSERT(changed != NULL);
 	(void)snprintf(changed, size, "%.*s%s%s", (int)before, text, change->without,
 	    at + strlen(change->text));
 	free(text);
 	return changed;
+}
+
+/* Wherever it stands.  A rule that is not where it was must not be taken away by halves. */
+static char *change_text(char *text, const struct change *change)
+{
+	char *at = strstr(text, change->text);
+
+	if (at == NULL) {
+		(void)fprintf(
+		    stderr, "rule %s: its text is not in the library\n", rules[change->rule].name);
+		exit(2);
+	}
+	while (at != NULL) {
+		size_t behind = (size_t)(at - text) + strlen(change->without);
+		text = change_at(text, at, change);
+		at = strstr(text + behind, change->text);
+	}
+	return text;
 }
 
 struct cg_view sim_rules_library(struct cg_view text, char **ret_memory)

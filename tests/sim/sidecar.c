@@ -5,6 +5,7 @@
 #include "events/events.h"
 #include "ledger/ledger_internal.h"
 #include "rules.h"
+#include "seams.h"
 #include "store/store_internal.h"
 
 #define TICK_MS 100
@@ -21,6 +22,7 @@ struct sidecar {
 	struct cg_events *events;
 	struct cg_timer *tick;
 	struct cg_timer *soon;
+	struct seams seams;
 };
 
 static struct sidecar sidecars[SIM_SIDECARS];
@@ -120,8 +122,9 @@ void sidecar_start(uint32_t number)
 	s->soon = cg_timer_create(s->loop, on_soon, s);
 	create_store(s);
 	create_ledger(s);
+	seams_init(&s->seams, cg_store_port(s->store), cg_ledger_port(s->ledger));
 	s->gate =
-	    cg_gate_create(&gate, cg_store_port(s->store), cg_ledger_port(s->ledger), &s->clock);
+	    cg_gate_create(&gate, &s->seams.store, &s->seams.ledger, &s->clock);
 	s->events = cg_events_create(s->loop, &events, cg_store_events_port(s->timely));
 	struct cg_partition_listener of_store = cg_ledger_partition_listener(s->ledger);
 	struct cg_ledger_listener of_ledger = cg_gate_listener(s->gate);
