@@ -19,6 +19,8 @@ struct pg_cursor {
 	bool is_there;
 	uint64_t epoch, last_epoch, last_n, served;
 	int64_t turn_until_ms;
+	/* callgate.served */
+	uint64_t served_from, served_last_epoch, served_last_n;
 	uint64_t fence;                            /* the epoch that flushes must be of: `epoch` */
 	uint64_t looked_last_epoch, looked_last_n; /* the last id before a recovery's fence */
 };
@@ -146,6 +148,11 @@ void pg_put_int(PGresult *result, int row, int column, int64_t value);
 void pg_put_bool(PGresult *result, int row, int column, bool value);
 void pg_put_null(PGresult *result, int row, int column);
 void pg_put_uuid(PGresult *result, int row, int column, const struct cg_uuid *uuid);
+
+/* postgres_entries.c: what was booked under a key, or is in quarantine under it; or NULL. */
+const struct pg_row *pg_row_under(uint32_t company, const char *type, const char *reference);
+PGresult *pg_key_read(const struct pg_statement *s);
+PGresult *pg_tail_read(const struct pg_statement *s);
 
 /* postgres_flush.c, postgres_asks.c */
 PGresult *pg_flush(const struct pg_statement *s);

@@ -57,6 +57,17 @@ static PGresult *epoch_take(const struct pg_statement *s)
 	return one_text(takes ? "t" : "f");
 }
 
+static PGresult *turn_keep(const struct pg_statement *s)
+{
+	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
+	bool holds = cursor->is_there && cursor->epoch == (uint64_t)pg_int(s, 1);
+
+	if (holds) {
+		cursor->turn_until_ms = pg_now_ms() + pg_int(s, 2);
+	}
+	return one_text(holds ? "t" : "f");
+}
+
 static PGresult *epoch_served(const struct pg_statement *s)
 {
 	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
@@ -65,6 +76,9 @@ static PGresult *epoch_served(const struct pg_statement *s)
 
 	if (holds) {
 		cursor->served = epoch;
+		cursor->served_from = (uint64_t)pg_int(s, 2);
+		cursor->served_last_epoch = cursor->last_epoch;
+		cursor->served_last_n = cursor->last_n;
 		cursor->fence = epoch;
 		cursor->turn_until_ms = 0;
 		sim_trace("ledger: p%d serves epoch %" PRIu64, (int)pg_int(s, 0), epoch);
@@ -89,16 +103,24 @@ static void put_cursor(PGresult *result, int row, uint32_t partition)
 	pg_put_int(result, row, 4, sim_rule_holds(SIM_RULE_SERVED) ? (int64_t)cursor->served : 0);
 }
 
-/* As a recovery reads it, after its fence. */
-static void put_cursor_for_recovery(PGresult *result, uint32_t partition)
+/* As a recovery reads it, before its fence and after it. */
+static PGresult *cursor_read(const struct pg_statement *s)
 {
+	uint32_t partition = (uint32_t)pg_int(s, 0);
 	struct pg_cursor *cursor = &pg.now.cursors[partition];
+	PGresult *result = pg_result(6);
 
+	if (!cursor->is_there) {
+		return result;
+	}
 	put_cursor(result, 0, partition);
+	pg_put_int(
+	    result, 0, 5, sim_rule_holds(SIM_RULE_SERVED_FROM) ? (int64_t)cursor->served_from : 0);
 	if (!sim_rule_holds(SIM_RULE_READ_AFTER) && cursor->epoch > cursor->served) {
 		pg_put_int(result, 0, 2, (int64_t)cursor->looked_last_epoch);
 		pg_put_int(result, 0, 3, (int64_t)cursor->looked_last_n);
 	}
+	return result;
 }
 
 /* Where entries are named: a row for each of them that is in quarantine, else one with null. */
@@ -130,17 +152,14 @@ static int put_cursor_and_aside(
 static PGresult *cursors_read(const struct pg_statement *s)
 {
 	bool names_entries = strstr(s->text, "unnest(c.quarantined)") != NULL;
-	bool is_of_one = strstr(s->text, "where c.partition") != NULL;
 	PGresult *result = pg_result(names_entries ? 6 : 5);
 	int row = 0;
 
 	for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
-		if (!pg.now.cursors[p].is_there || (is_of_one && p != (uint32_t)pg_int(s, 0))) {
+		if (!pg.now.cursors[p].is_there) {
 			continue;
 		}
-		if (is_of_one) {
-			put_cursor_for_recovery(result, p);
-		} else if (names_entries) {
+		if (names_entries) {
 			row = put_cursor_and_aside(result, row, p, s);
 		} else {
 			put_cursor(result, row++, p);
@@ -173,102 +192,6 @@ static PGresult *keys_booked(const struct pg_statement *s)
 	return result;
 }
 
-/* A field of the JSON that cg_json wrote: quoted or a number; null where it is not there. */
-static void put_meta(PGresult *result, int column, const char *meta, const char *name)
-{
-	char wanted[48], text[PG_TEXT_BYTES];
-
-	(void)snprintf(wanted, sizeof wanted, "\"%s\":", name);
-	const char *at = meta == NULL ? NULL : strstr(meta, wanted);
-	if (at == NULL) {
-		pg_put_null(result, 0, column);
-		return;
-	}
-	at += strlen(wanted);
-	bool is_quoted = *at == '"';
-	size_t len = strcspn(at + is_quoted, is_quoted ? "\"" : ",}");
-	CG_ASSERT(len < sizeof text);
-	memcpy(text, at + is_quoted, len);
-	text[len] = '\0';
-	pg_put_text(result, 0, column, text);
-}
-
-static void put_entry_id(PGresult *result, int column, const struct pg_row *row)
-{
-	char text[48];
-
-	(void)snprintf(text, sizeof text, "%" PRIu32 "-%" PRIu64 "-%" PRIu64, row->partition,
-	    row->epoch, row->n);
-	pg_put_text(result, 0, column, row->epoch == 0 ? "" : text);
-}
-
-/* What was booked under a key, or is in quarantine under it. */
-static const struct pg_row *row_under(uint32_t company, const char *type, const char *reference)
-{
-	const struct pg_key *key = pg_key_find(company, type, reference);
-
-	if (key != NULL) {
-		return pg_row_of(key);
-	}
-	for (size_t i = 0; i < pg.now.aside_count; i++) {
-		const struct pg_row *aside = &pg.aside[i];
-		if (aside->company == company && strcmp(aside->type, type) == 0 &&
-		    strcmp(aside->reference, reference) == 0) {
-			return aside;
-		}
-	}
-	return NULL;
-}
-
-static void put_meta_of(PGresult *result, const struct pg_row *row)
-{
-	static const char *const names[] = {"rate_micros_per_minute", "connect_fee_micros",
-	    "minimum_ms", "increment_ms", "duration_ms", "billed_ms", "basis", "late",
-	    "authorized_at_ms", "started_at_ms", "ended_at_ms"};
-
-	put_meta(result, 12, row->meta, "destination");
-	for (int i = 0; i < (int)CG_COUNT_OF(names); i++) {
-		put_meta(result, 13 + i, row->meta, names[i]);
-	}
-}
-
-static PGresult *key_read(const struct pg_statement *s)
-{
-	static const struct pg_row none;
-	char type[16], reference[PG_TEXT_BYTES], correction[PG_TEXT_BYTES + 16];
-	uint32_t company = pg_company(s, 0);
-	PGresult *result = pg_result(28);
-
-	pg_text(s, 1, type, sizeof type);
-	pg_text(s, 2, reference, sizeof reference);
-	const struct pg_row *row = row_under(company, type, reference);
-	if (row == NULL) {
-		return result;
-	}
-	(void)snprintf(correction, sizeof correction, "correction:%s", reference);
-	const struct pg_row *corrected =
-	    strcmp(type, "usage") == 0 ? row_under(company, "adjustment", correction) : NULL;
-	corrected = corrected == NULL ? &none : corrected;
-	put_entry_id(result, 0, row);
-	pg_put_text(result, 0, 1, row->type);
-	pg_put_int(result, 0, 2, row->amount);
-	pg_put_int(result, 0, 3, row->balance_after);
-	pg_put_int(result, 0, 4, row->at_ms);
-	pg_put_text(result, 0, 5, "");
-	pg_put_text(result, 0, 6, row->resource);
-	pg_put_bool(result, 0, 7, row->is_charge);
-	pg_put_int(result, 0, 8, row->is_charge ? row->quantity : 0);
-	pg_put_text(result, 0, 9, "usd");
-	pg_put_null(result, 0, 10);
-	pg_put_int(result, 0, 11, corrected->amount);
-	put_meta_of(result, row);
-	put_entry_id(result, 24, corrected);
-	put_meta(result, 25, corrected->meta, "duration_ms");
-	put_meta(result, 26, corrected->meta, "billed_ms");
-	put_meta(result, 27, corrected->meta, "basis");
-	return result;
-}
-
 static PGresult *receipt_write(const struct pg_statement *s)
 {
 	struct pg_receipt receipt = {
@@ -276,7 +199,7 @@ static PGresult *receipt_write(const struct pg_statement *s)
 
 	pg_text(s, 1, receipt.type, sizeof receipt.type);
 	pg_text(s, 3, receipt.reference, sizeof receipt.reference);
-	const struct pg_row *row = row_under(receipt.company, receipt.type, receipt.reference);
+	const struct pg_row *row = pg_row_under(receipt.company, receipt.type, receipt.reference);
 	if (row != NULL && sim_rule_holds(SIM_RULE_ASK_LEDGER)) {
 		return one_text(row->amount == receipt.amount ? "posted" : "key_reused");
 	}
@@ -384,13 +307,16 @@ PGresult *pg_ask(const struct pg_statement *s)
 		PGresult *(*run)(const struct pg_statement *s);
 	} functions[] = {
 	    {"callgate.deployment_read(", deployment_read},
+	    {"callgate.tail_read(", pg_tail_read},
+	    {"callgate.turn_keep(", turn_keep},
+	    {"callgate.cursor_read(", cursor_read},
 	    {"callgate.turn_take(", turn_take},
 	    {"callgate.epoch_take(", epoch_take},
 	    {"callgate.epoch_served(", epoch_served},
 	    {"callgate.orphans_put(", orphans_put},
 	    {"callgate.cursors_read(", cursors_read},
 	    {"callgate.keys_booked(", keys_booked},
-	    {"callgate.key_read(", key_read},
+	    {"callgate.key_read(", pg_key_read},
 	    {"callgate.receipt_write(", receipt_write},
 	    {"callgate.receipts_due(", receipts_due},
 	    {"callgate.wallet_read(", wallet_read},

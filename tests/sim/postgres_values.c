@@ -90,10 +90,10 @@ void pg_element_text(const struct pg_statement *s, int i, uint32_t at, char *tex
 PGresult *pg_result(int columns)
 {
 	static char name[] = "column";
-	PGresAttDesc attributes[32] = {{0}};
+	PGresAttDesc attributes[40] = {{0}};
 	PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
 
-	CG_ASSERT(result != NULL && columns <= 32);
+	CG_ASSERT(result != NULL && columns <= 40);
 	for (int i = 0; i < columns; i++) {
 		attributes[i].name = name;
 	}

@@ -381,6 +381,24 @@ static int call_xtrim(const struct call *call)
 	return 1;
 }
 
+static int call_xsetid(const struct call *call)
+{
+	struct mem_object *stream = changed(call, MEM_STREAM);
+	uint64_t epoch = 0, n = 0;
+
+	parse_bound(argument(call, 3).data, false, &epoch, &n);
+	if (stream->count > 0 && is_at_or_after(&stream->items[stream->count - 1], epoch, n + 1)) {
+		return luaL_error(call->lua, "ERR The ID specified in XSETID is smaller than the "
+		                             "target stream top item");
+	}
+	stream->last_epoch = epoch;
+	stream->last_n = n;
+	lua_newtable(call->lua);
+	lua_pushliteral(call->lua, "OK");
+	lua_setfield(call->lua, -2, "ok");
+	return 1;
+}
+
 static int call_xinfo(const struct call *call)
 {
 	/* XINFO STREAM <key> */
@@ -460,6 +478,8 @@ static int dispatch_rest(const struct call *call, struct cg_view name)
 		return call_xtrim(call);
 	} else if (is(name, "XINFO")) {
 		return call_xinfo(call);
+	} else if (is(name, "XSETID")) {
+		return call_xsetid(call);
 	} else if (is(name, "XGROUP")) {
 		return call_xgroup(call);
 	}

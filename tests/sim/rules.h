@@ -25,6 +25,8 @@
 	X(ASK_LEDGER, "ask-ledger", "a key that the store does not know is asked of the ledger")        \
 	X(KNOWN_EPOCH, "known-epoch", "what was read in the ledger is sent under the epoch before it")  \
 	X(SERVED, "served", "only the history that was served last is the latest")                      \
+	X(SERVED_FROM, "served-from", "a fence that reached a replica does not make its history the latest") \
+	X(REPAIR, "repair", "wallets with ledger entries above the stream's end take the ledger's")     \
 	X(FENCE_LEDGER, "fence-ledger", "a recovery fences the flushers before it fences the store")    \
 	X(READ_AFTER, "read-after", "the ledger is read only after the fence")                          \
 	X(TELL_TRIMMED, "tell-trimmed", "a ledger behind what was trimmed is refused")                  \

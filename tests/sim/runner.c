@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -52,6 +53,7 @@ static void begin_worker(struct worker *worker, bool is_silent)
 {
 	int orders[2], words[2];
 
+	(void)fflush(stdout); /* else the child prints it again */
 	CG_ASSERT(pipe(orders) == 0 && pipe(words) == 0);
 	worker->pid = fork();
 	CG_ASSERT(worker->pid >= 0);
