@@ -150,7 +150,8 @@ static void check_acknowledged(const struct deed *deed)
 		sim_violated("%s was acknowledged and is not in the ledger", deed->id);
 	} else if (deed->accepted.is_acked &&
 	    !redis_entry_was_lost(deed->accepted.entry.partition, deed->accepted.entry.epoch,
-	        deed->accepted.entry.n)) {
+	        deed->accepted.entry.n) &&
+	    !pg_is_orphan(&deed->accepted.entry)) {
 		sim_violated("%s was accepted, the store lost nothing of it, and it is not in the ledger",
 		    deed->id);
 	}
@@ -212,6 +213,9 @@ static void check_company_at_end(uint32_t company)
 
 void invariants_check_end(void)
 {
+	if (pg.orphan_count > 0 && redis_lost_at_ms() == 0) {
+		sim_violated("%zu entries are orphans of a store that lost nothing", pg.orphan_count);
+	}
 	invariants_check_now();
 	invariants_check_acknowledged();
 	for (uint32_t i = 0; i < SIM_COMPANIES; i++) {

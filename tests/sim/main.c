@@ -92,6 +92,10 @@ static uint32_t cores(void)
 
 static int replay(uint64_t seed)
 {
+	/* What the sidecars say for operators, between the lines of the trace. */
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	cg_log_set_level(CG_LOG_INFO);
+	cg_log_set_descriptor(1);
 	struct world_end end = world_run(seed, true);
 
 	if (end.violations > 0) {

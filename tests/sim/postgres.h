@@ -90,7 +90,8 @@ struct pg {
 	uint64_t not_before_ms; /* no standby may be older: what it lacks would be nowhere */
 	bool is_behind; /* a standby took over, and what it lacked is not there again yet */
 	uint64_t up_at_ms;
-	uint64_t orphans;
+	struct cg_entry_id *orphans; /* not taken back by a standby: who looks for them finds both */
+	size_t orphan_count, orphan_room;
 	uint64_t failovers, failed_over_at_ms, last_lag_ms;
 	struct cg_uuid deployment;
 };
@@ -128,6 +129,8 @@ struct pg_key *pg_key_add(void);
 struct pg_receipt *pg_receipt_add(void);
 struct pg_applied *pg_applied_add(void);
 struct pg_row *pg_aside_add(void);
+void pg_orphan_add(struct cg_entry_id id);
+bool pg_is_orphan(const struct cg_entry_id *id);
 uint64_t pg_hash(uint64_t before, const struct pg_row *row);
 /* Kept until the end of the seed. */
 const char *pg_keep_text(const char *data, size_t len);

@@ -88,7 +88,11 @@ static PGresult *epoch_served(const struct pg_statement *s)
 
 static PGresult *orphans_put(const struct pg_statement *s)
 {
-	pg.orphans += pg_array_count(s, 2);
+	for (uint32_t i = 0; i < pg_array_count(s, 2); i++) {
+		pg_orphan_add((struct cg_entry_id){.partition = (uint32_t)pg_int(s, 0),
+		    .epoch = (uint64_t)pg_element_int(s, 2, i),
+		    .n = (uint64_t)pg_element_int(s, 3, i)});
+	}
 	return one_text("0");
 }
 

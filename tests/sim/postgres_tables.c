@@ -70,6 +70,24 @@ struct pg_row *pg_aside_add(void)
 	return &pg.aside[pg.now.aside_count++];
 }
 
+void pg_orphan_add(struct cg_entry_id id)
+{
+	pg.orphans = grow(pg.orphans, pg.orphan_count, &pg.orphan_room, sizeof *pg.orphans);
+	pg.orphans[pg.orphan_count++] = id;
+}
+
+bool pg_is_orphan(const struct cg_entry_id *id)
+{
+	for (size_t i = 0; i < pg.orphan_count; i++) {
+		const struct cg_entry_id *orphan = &pg.orphans[i];
+		if (orphan->partition == id->partition && orphan->epoch == id->epoch &&
+		    orphan->n == id->n) {
+			return true;
+		}
+	}
+	return false;
+}
+
 const struct pg_key *pg_key_find(uint32_t company, const char *type, const char *reference)
 {
 	for (size_t i = 0; i < pg.now.key_count; i++) {
@@ -176,6 +194,7 @@ void pg_end(void)
 	free(pg.receipts);
 	free(pg.applied);
 	free(pg.aside);
+	free(pg.orphans);
 	free(pg.commits);
 	while (texts != NULL) {
 		struct kept_text *next = texts->next;
