@@ -37,6 +37,7 @@ struct entry_note {
 static struct {
 	struct node master;
 	struct node former; /* scripting NULL: there is none */
+	bool former_has_more; /* writes that its successor never got: it must resynchronize whole */
 	struct scripting_server server;
 	struct state kept[KEPT]; /* by version */
 	struct state snapshots[SNAPSHOTS];
@@ -440,6 +441,7 @@ void redis_promote(uint64_t lost)
 	mem_copy(&redis.master.mem, &state->mem);
 	redis.master.version = version;
 	begin_scripting(&redis.master);
+	redis.former_has_more = loses;
 	if (loses) {
 		mark_lost(version);
 	}
@@ -467,6 +469,9 @@ bool redis_promote_back(enum redis_return how)
 {
 	if (redis.former.scripting == NULL) {
 		return false;
+	}
+	if (how == REDIS_RESYNCED_IN_PART && redis.former_has_more) {
+		how = REDIS_RESYNCED;
 	}
 	sim_trace("store: the former master is back, %s",
 	    how == REDIS_LEFT_BEHIND       ? "left behind"

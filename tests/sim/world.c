@@ -30,7 +30,9 @@ static void make_companies(void)
 static void begin(uint64_t seed, bool is_traced)
 {
 	sim = (struct sim){.seed = seed, .is_traced = is_traced, .has_faults = true};
-	cg_random_init(&sim.random, seed * UINT64_C(0x9E3779B97F4A7C15) + 1);
+	/* Hashed: neighbours would be one sequence, begun at neighbouring places. */
+	cg_random_init(&sim.random, seed ^ UINT64_C(0xD1342543DE82EF95));
+	cg_random_init(&sim.random, cg_random_next(&sim.random));
 	sim_trace_reset();
 	make_companies();
 	redis_begin();
