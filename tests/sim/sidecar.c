@@ -13,6 +13,7 @@
 struct sidecar {
 	uint32_t number;
 	bool is_alive;
+	uint64_t began_at_ms;
 	struct cg_clock_port clock;
 	struct cg_loop *loop;
 	struct cg_store *store;
@@ -117,7 +118,10 @@ void sidecar_start(uint32_t number)
 	    .slow_ms = 60000};
 
 	CG_ASSERT(!s->is_alive);
-	*s = (struct sidecar){.number = number, .is_alive = true, .clock = {.now_ms = now_ms}};
+	*s = (struct sidecar){.number = number,
+	    .is_alive = true,
+	    .began_at_ms = sim.now_ms,
+	    .clock = {.now_ms = now_ms}};
 	s->loop = cg_loop_create();
 	s->soon = cg_timer_create(s->loop, on_soon, s);
 	create_store(s);
@@ -168,6 +172,11 @@ void sidecar_crash(uint32_t number)
 bool sidecar_is_alive(uint32_t number)
 {
 	return sidecars[number].is_alive;
+}
+
+uint64_t sidecar_age_ms(uint32_t number)
+{
+	return sim.now_ms - sidecars[number].began_at_ms;
 }
 
 void sidecar_submit(uint32_t number, struct cg_request *request, uint64_t timeout_ms)

@@ -13,6 +13,7 @@
 void sidecar_start(uint32_t number);
 void sidecar_crash(uint32_t number);
 bool sidecar_is_alive(uint32_t number);
+uint64_t sidecar_age_ms(uint32_t number);
 
 /* A caller's request; its deadline is made of `timeout_ms`. */
 void sidecar_submit(uint32_t number, struct cg_request *request, uint64_t timeout_ms);
