@@ -15,9 +15,12 @@
 #define EVERY_MS     2500 /* on average */
 #define CLOCK_MOST_MS 1500 /* the store's clock off the others */
 
+struct network_stall network_store_stall, network_ledger_stall;
+
 static struct sim_event *next_fault;
 static struct sim_event *returns[SIM_SIDECARS];
-static struct sim_event *late_failover;
+static struct sim_event *late_failover, *late_strike;
+static bool has_jumped;
 static int64_t clock_off_ms;
 /* A crash that waits for a sidecar to come to this step of a recovery. */
 static struct {
@@ -132,6 +135,7 @@ static void jump_clock(void)
 
 	redis_jump_clock(to_ms - clock_off_ms);
 	clock_off_ms = to_ms;
+	has_jumped = true;
 }
 
 static void cut_store(void)
@@ -179,10 +183,69 @@ static void cut_ledger(void)
 	pg_links_cut();
 }
 
+/* What is under way now arrives when the ground has changed. */
+static void stall(void)
+{
+	bool is_store = sim_permille(400);
+	struct network_stall *stalled = is_store ? &network_store_stall : &network_ledger_stall;
+
+	sim_trace("net: what is said to the %s takes long", is_store ? "store" : "ledger");
+	*stalled = (struct network_stall){sim.now_ms + 30 + sim_below(200), 200 + sim_below(2500)};
+}
+
+static void on_stalled(void *arg)
+{
+	(void)arg;
+	late_strike = NULL;
+	if (sim_permille(500)) {
+		restart_store();
+	} else {
+		promote();
+	}
+}
+
+static void stall_and_lose(void)
+{
+	stall();
+	if (late_strike == NULL) {
+		late_strike = sim_after(10 + sim_below(150), on_stalled, NULL);
+	}
+}
+
+/* The next one to lead lacks only the last words: of a recovery, its last steps. */
+static void promote_nearly(void)
+{
+	redis_promote(may_lose() ? 1 + sim_below(5) : 0);
+	note_loss();
+	network_cut_store(sim_permille(500));
+}
+
+static void on_fork_ends(void *arg)
+{
+	(void)arg;
+	late_strike = NULL;
+	if (may_lose() && redis_promote_back(REDIS_LEFT_BEHIND)) {
+		note_loss();
+		network_cut_store(sim_permille(500));
+	}
+}
+
+/* Two masters one after the other, and the first one with what the second never had. */
+static void fork_store(void)
+{
+	if (may_lose() && late_strike == NULL) {
+		redis_promote(3 + sim_below(25));
+		note_loss();
+		network_cut_store(sim_permille(500));
+		late_strike = sim_after(300 + sim_below(5000), on_fork_ends, NULL);
+	}
+}
+
 static void set_trap(void)
 {
 	static void (*const strikes[])(void) = {
-	    crash_one, crash_all, restart_store, promote, restart_ledger, flushall, cut_store};
+	    crash_one, crash_all, restart_store, promote, promote_nearly, promote_nearly,
+	    restart_ledger, flushall, cut_store, stall};
 
 	trap.is_armed = true;
 	trap.phase = CG_PART_HELLO + (int)sim_below(CG_PART_SERVING - CG_PART_HELLO);
@@ -193,8 +256,8 @@ static const struct {
 	unsigned weight;
 	void (*strike)(void);
 } faults[] = {
-    {16, crash_one},
-    {4, crash_all},
+    {9, crash_one},
+    {3, crash_all},
     {12, restart_store},
     {5, restore_store},
     {8, promote},
@@ -207,6 +270,10 @@ static const struct {
     {8, fail_over_ledger},
     {4, cut_ledger},
     {3, long_outage},
+    {4, stall},
+    {9, stall_and_lose},
+    {6, fork_store},
+    {3, promote_nearly},
     {20, set_trap},
 };
 
@@ -237,6 +304,8 @@ static void on_next(void *arg)
 void faults_begin(void)
 {
 	clock_off_ms = 0;
+	has_jumped = false;
+	network_store_stall = network_ledger_stall = (struct network_stall){0, 0};
 	trap.is_armed = false;
 	next_fault = sim_after(1500 + sim_below(2 * EVERY_MS), on_next, NULL);
 	if (sim_permille(300)) {
@@ -268,6 +337,11 @@ void faults_look(void)
 	}
 }
 
+uint64_t faults_clock_slack_ms(void)
+{
+	return has_jumped ? 2 * CLOCK_MOST_MS : 0;
+}
+
 void faults_heal(void)
 {
 	sim_trace("everything heals");
@@ -278,6 +352,10 @@ void faults_heal(void)
 	if (late_failover != NULL) {
 		sim_cancel(late_failover);
 		late_failover = NULL;
+	}
+	if (late_strike != NULL) {
+		sim_cancel(late_strike);
+		late_strike = NULL;
 	}
 	trap.is_armed = false;
 	for (uint32_t i = 0; i < SIM_SIDECARS; i++) {

@@ -10,9 +10,13 @@
 #ifndef CG_SIM_FAULTS_H
 #define CG_SIM_FAULTS_H
 
+#include <stdint.h>
+
 void faults_begin(void);
 /* Everything that is down comes back, and nothing more goes wrong. */
 void faults_heal(void);
+/* How far a sidecar's idea of the store's clock may be off by now. */
+uint64_t faults_clock_slack_ms(void);
 /* Now and then: whether what was waited for has come. */
 void faults_look(void);
 

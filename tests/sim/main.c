@@ -111,6 +111,7 @@ static int replay(uint64_t seed)
 static void show(uint64_t seed)
 {
 	(void)fflush(stdout);
+	(void)alarm(60); /* as its worker had */
 	if (world_run(seed, false).violations > 0) {
 		sim_trace_print();
 	}

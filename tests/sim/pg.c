@@ -192,6 +192,7 @@ void cg_pg__run(struct cg_pg *conn, const char *statement, struct cg_params *par
 	if (sim_fault(4)) {
 		delay_ms += 100 + sim_below(4000);
 	}
+	delay_ms += network_stalled_ms(&network_ledger_stall);
 	(void)sim_after(delay_ms, on_arrival, conn->request);
 }
 

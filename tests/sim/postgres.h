@@ -117,6 +117,8 @@ PGresult *pg_execute(const struct pg_statement *statement);
 /* Back to what a standby had: bounded by its lag and by what is only here. */
 void pg_fail_over(uint64_t down_ms);
 void pg_restart(uint64_t down_ms);
+/* Behind what the store has trimmed; false: there is no such commit. */
+bool pg_fail_far_back(uint32_t partition, uint64_t trimmed_epoch, uint64_t trimmed_n);
 
 /* postgres_tables.c: looking, and adding rows. */
 const struct pg_key *pg_key_find(uint32_t company, const char *type, const char *reference);

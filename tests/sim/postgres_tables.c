@@ -240,6 +240,23 @@ void pg_restart(uint64_t down_ms)
 	pg.up_at_ms = sim.now_ms + down_ms;
 }
 
+bool pg_fail_far_back(uint32_t partition, uint64_t trimmed_epoch, uint64_t trimmed_n)
+{
+	for (size_t i = pg.commit_count; i > 0; i--) {
+		const struct pg_cursor *cursor = &pg.commits[i - 1].cursors[partition];
+		if (cursor->is_there && cursor->epoch == pg.now.cursors[partition].epoch &&
+		    (cursor->last_epoch < trimmed_epoch ||
+		        (cursor->last_epoch == trimmed_epoch && cursor->last_n < trimmed_n))) {
+			sim_trace("ledger: goes back by %zu commits, behind what was trimmed",
+			    pg.commit_count - i);
+			pg.now = pg.commits[i - 1];
+			pg.commit_count = i;
+			return true;
+		}
+	}
+	return false;
+}
+
 void pg_fail_over(uint64_t down_ms)
 {
 	uint64_t lag_ms = sim_below(SIM_STANDBY_LAG_MS);

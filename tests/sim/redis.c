@@ -392,6 +392,7 @@ static void new_process(uint64_t down_ms)
 	make_id(redis.master.replid);
 	begin_scripting(&redis.master);
 	show_master();
+	redis.former_has_more = true; /* as far as its replica can tell: another history */
 	redis.up_at_ms = sim.now_ms + down_ms;
 }
 

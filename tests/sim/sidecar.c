@@ -58,8 +58,8 @@ static void wake_gate(void *owner)
 /* What its keepers set by hours is set by seconds here. */
 static void hurry(struct cg_store *store)
 {
-	store->wire.ended_keep_ms = 4000;
-	store->wire.ended_max = 500;
+	store->wire.ended_keep_ms = 200;
+	store->wire.ended_max = 3;
 }
 
 static void create_store(struct sidecar *s)

@@ -19,8 +19,8 @@
 #define SIM_SIDECARS   2
 
 /* The trim margin of the sidecars, and how far back a standby may be: less, by what it takes. */
-#define SIM_MARGIN_MS      12000
-#define SIM_STANDBY_LAG_MS 8000
+#define SIM_MARGIN_MS      6000
+#define SIM_STANDBY_LAG_MS 4000
 
 struct sim {
 	uint64_t seed;

@@ -63,6 +63,10 @@ bool store_head_read(uint32_t partition, struct store_head *ret_head)
 	ret_head->epoch = (uint64_t)read_double(field->value->data + 1);
 	ret_head->is_serving = field->value->data[9] == 2;
 	ret_head->floor = (uint64_t)read_double(field->value->data + 10);
+	/* '<ddddddd': served, trimmed epoch and n, ... */
+	const struct mem_item *history = mem_item_find(head, cg_view_of("history"));
+	ret_head->trimmed_epoch = (uint64_t)read_double(history->value->data + 8);
+	ret_head->trimmed_n = (uint64_t)read_double(history->value->data + 16);
 	return true;
 }
 

@@ -13,6 +13,7 @@
 struct store_head {
 	uint64_t epoch, floor;
 	bool is_serving;
+	uint64_t trimmed_epoch, trimmed_n;
 };
 
 struct store_wallet {
