@@ -47,7 +47,9 @@ static void deliver(void *arg)
 	    (const char *const[]){"Authorize", "Start", "Stop", "Settle", "Cancel", "Adopt", "", "", "",
 	        "", "", "", "Credit", "Charge"}[ask->method],
 	    cg_status_name(answer.status));
-	ask->on_answer(ask->deed, &answer);
+	if (!callers_are_gone()) {
+		ask->on_answer(ask->deed, &answer);
+	}
 	free(ask);
 }
 

@@ -27,7 +27,7 @@
 static struct deed deeds[DEEDS_MAX];
 static uint32_t deed_count;
 static struct sim_event *next_deed;
-static bool is_repeating;
+static bool is_repeating, are_gone;
 
 static void settle(void *arg);
 
@@ -414,6 +414,8 @@ static void on_next_deed(void *arg)
 
 void callers_begin(void)
 {
+	deed_count = 0;
+	are_gone = false;
 	for (uint32_t i = 0; i < SIM_COMPANIES; i++) {
 		struct deed *deed = add_deed(DEED_CREDIT);
 		deed->company = i;
@@ -474,7 +476,12 @@ void callers_end(void)
 		}
 	}
 	is_repeating = false;
-	deed_count = 0;
+	are_gone = true;
+}
+
+bool callers_are_gone(void)
+{
+	return are_gone;
 }
 
 uint32_t callers_count(void)

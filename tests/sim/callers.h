@@ -65,6 +65,8 @@ struct deed {
 
 void callers_begin(void);
 void callers_end(void);
+/* Nobody hears answers any more. */
+bool callers_are_gone(void);
 
 /* No new deeds. */
 void callers_stop(void);

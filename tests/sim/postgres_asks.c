@@ -40,7 +40,8 @@ static PGresult *turn_take(const struct pg_statement *s)
 	return one_text(is_free ? "t" : "f");
 }
 
-static PGresult *epoch_take(const struct pg_statement *s)
+/* The fence; and what was served last, which nobody changes any more. */
+static PGresult *epoch_begin(const struct pg_statement *s)
 {
 	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
 	uint64_t as_read = (uint64_t)pg_int(s, 1);
@@ -54,7 +55,12 @@ static PGresult *epoch_take(const struct pg_statement *s)
 		cursor->fence = sim_rule_holds(SIM_RULE_FENCE_LEDGER) ? epoch : cursor->fence;
 		sim_trace("ledger: p%d takes epoch %" PRIu64, (int)pg_int(s, 0), epoch);
 	}
-	return one_text(takes ? "t" : "f");
+	PGresult *result = pg_result(3);
+	pg_put_bool(result, 0, 0, takes);
+	pg_put_int(result, 0, 1, sim_rule_holds(SIM_RULE_SERVED) ? (int64_t)cursor->served : 0);
+	pg_put_int(
+	    result, 0, 2, sim_rule_holds(SIM_RULE_SERVED_FROM) ? (int64_t)cursor->served_from : 0);
+	return result;
 }
 
 static PGresult *turn_keep(const struct pg_statement *s)
@@ -86,14 +92,21 @@ static PGresult *epoch_served(const struct pg_statement *s)
 	return one_text(holds ? "t" : "f");
 }
 
+/* With turn_keep() in one statement. */
 static PGresult *orphans_put(const struct pg_statement *s)
 {
-	for (uint32_t i = 0; i < pg_array_count(s, 2); i++) {
+	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
+	bool keeps = cursor->is_there && cursor->epoch == (uint64_t)pg_int(s, 1);
+
+	if (keeps) {
+		cursor->turn_until_ms = pg_now_ms() + pg_int(s, 11);
+	}
+	for (uint32_t i = 0; keeps && i < pg_array_count(s, 2); i++) {
 		pg_orphan_add((struct cg_entry_id){.partition = (uint32_t)pg_int(s, 0),
 		    .epoch = (uint64_t)pg_element_int(s, 2, i),
 		    .n = (uint64_t)pg_element_int(s, 3, i)});
 	}
-	return one_text("0");
+	return one_text(keeps ? "t" : "f");
 }
 
 static void put_cursor(PGresult *result, int row, uint32_t partition)
@@ -112,14 +125,12 @@ static PGresult *cursor_read(const struct pg_statement *s)
 {
 	uint32_t partition = (uint32_t)pg_int(s, 0);
 	struct pg_cursor *cursor = &pg.now.cursors[partition];
-	PGresult *result = pg_result(6);
+	PGresult *result = pg_result(5);
 
 	if (!cursor->is_there) {
 		return result;
 	}
 	put_cursor(result, 0, partition);
-	pg_put_int(
-	    result, 0, 5, sim_rule_holds(SIM_RULE_SERVED_FROM) ? (int64_t)cursor->served_from : 0);
 	if (!sim_rule_holds(SIM_RULE_READ_AFTER) && cursor->epoch > cursor->served) {
 		pg_put_int(result, 0, 2, (int64_t)cursor->looked_last_epoch);
 		pg_put_int(result, 0, 3, (int64_t)cursor->looked_last_n);
@@ -311,13 +322,13 @@ PGresult *pg_ask(const struct pg_statement *s)
 		PGresult *(*run)(const struct pg_statement *s);
 	} functions[] = {
 	    {"callgate.deployment_read(", deployment_read},
+	    {"callgate.orphans_put(", orphans_put},
 	    {"callgate.tail_read(", pg_tail_read},
 	    {"callgate.turn_keep(", turn_keep},
 	    {"callgate.cursor_read(", cursor_read},
 	    {"callgate.turn_take(", turn_take},
-	    {"callgate.epoch_take(", epoch_take},
+	    {"callgate.epoch_begin(", epoch_begin},
 	    {"callgate.epoch_served(", epoch_served},
-	    {"callgate.orphans_put(", orphans_put},
 	    {"callgate.cursors_read(", cursors_read},
 	    {"callgate.keys_booked(", keys_booked},
 	    {"callgate.key_read(", pg_key_read},
