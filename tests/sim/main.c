@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -19,14 +20,14 @@ static const char usage[] =
     "usage: callgate-simulate [--seeds N] [--from M] [--without RULE]\n"
     "       callgate-simulate --seed N [--without RULE]      with its whole trace\n"
     "       callgate-simulate --recorded FILE                the seeds in it, one a line\n"
-    "       callgate-simulate --table [--seeds N] [--enough K]\n"
+    "       callgate-simulate --table [--seeds N] [--enough K] [--witnesses FILE]\n"
     "                         for each rule: how many of N seeds fail without it; K failed\n"
-    "                         ones of a rule are enough\n"
+    "                         ones of a rule are enough; those of FILE (rule, seed) first\n"
     "       callgate-simulate --rules                        their names\n";
 
 struct options {
 	uint64_t seed, seeds, from, enough;
-	const char *recorded;
+	const char *recorded, *witnesses;
 	bool is_table, lists_rules;
 };
 
@@ -71,6 +72,8 @@ static void read_options(struct options *o, char **argv)
 			o->enough = number_of(*++at);
 		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--recorded")) && at[1] != NULL) {
 			o->recorded = *++at;
+		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--witnesses")) && at[1] != NULL) {
+			o->witnesses = *++at;
 		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--without"))) {
 			take_away(*++at);
 		} else {
@@ -157,15 +160,40 @@ static int run_recorded(const char *path)
 	return run_seeds(&r);
 }
 
-static int print_table(uint64_t seeds, uint64_t enough)
+/* Seeds that are known to miss the rule, "<rule> <seed>" a line, and then all others. */
+static uint64_t list_seeds(
+    const char *path, const char *rule, uint64_t count, uint64_t list[RECORDED_MAX])
 {
+	FILE *file = path == NULL ? NULL : fopen(path, "r");
+	uint64_t listed = 0;
+	char line[256];
+
+	while (file != NULL && fgets(line, sizeof line, file) != NULL && listed < RECORDED_MAX / 2) {
+		size_t len = strcspn(line, " ");
+		if (len == strlen(rule) && memcmp(line, rule, len) == 0) {
+			list[listed++] = strtoull(line + len, NULL, 10);
+		}
+	}
+	if (file != NULL) {
+		(void)fclose(file);
+	}
+	for (uint64_t seed = 1; seed <= count && listed < RECORDED_MAX; seed++) {
+		list[listed++] = seed;
+	}
+	return listed;
+}
+
+static int print_table(uint64_t seeds, uint64_t enough, const char *witnesses)
+{
+	static uint64_t list[RECORDED_MAX];
 	int silent_rules = 0;
 
 	(void)printf("%-18s %9s %6s  %s\n", "without", "fail", "first", "the rule says");
 	for (unsigned i = 0; i < SIM_RULE_COUNT; i++) {
 		struct runner r = {
-		    .from = 1, .count = seeds, .enough = enough, .is_silent = true, .jobs = cores()};
+		    .seeds = list, .enough = enough, .is_silent = true, .jobs = cores()};
 		char fails[32];
+		r.count = list_seeds(witnesses, sim_rule_name((enum sim_rule)i), seeds, list);
 		sim_rule_take_away((enum sim_rule)i);
 		runner_run(&r);
 		(void)snprintf(fails, sizeof fails, "%" PRIu64 "/%" PRIu64, r.failed, r.ran);
@@ -194,7 +222,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (o.is_table) {
-		return print_table(o.seeds > 0 ? o.seeds : 100, o.enough);
+		return print_table(o.seeds > 0 ? o.seeds : 100, o.enough, o.witnesses);
 	}
 	if (o.recorded != NULL) {
 		return run_recorded(o.recorded);

@@ -97,16 +97,37 @@ fuzz_one() {
 		-print_final_stats=1 -artifact_prefix="build/fuzz/artifacts/${1##*/}-" "$found" "$2"
 }
 
+# The simulation: seeds under the sanitizers, those that once found something, and every rule
+# taken away, each of which must be missed.
+layer_sim() {
+	local seeds="$1"
+	sim_one seeds "$CG_BIN/callgate-simulate" --seeds "$seeds"
+	sim_one recorded "$CG_BIN/callgate-simulate" --recorded tests/sim/seeds.txt
+	sim_one table "$CALLGATE_RELEASE_BUILD/bin/callgate-simulate" --table --seeds 40 --enough 1 \
+		--witnesses tests/sim/witnesses.txt
+}
+
+# sim_one NAME COMMAND...
+sim_one() {
+	local name="$1"
+	shift
+	if quietly timeout 900 "$@"; then
+		record pass sim "$name"
+	else
+		record fail sim "$name"
+	fi
+}
+
 layer_lint() {
 	run_lint
 }
 
 
 run_tests() {
-	local long='' fuzz_seconds=20
+	local long='' fuzz_seconds=20 sim_seeds=200
 	case "${1-}" in
 	'') ;;
-	--long) long=1 fuzz_seconds=90 ;;
+	--long) long=1 fuzz_seconds=90 sim_seeds=2000 ;;
 	*) die "test takes --long or nothing" ;;
 	esac
 	install_packages
@@ -130,6 +151,7 @@ run_tests() {
 		for folder in model ledger rpc cli integration; do
 			layer "$folder" layer_pytest "$folder" "tests/$folder"
 		done
+		layer sim layer_sim "$sim_seeds"
 		layer fuzz layer_fuzz "$fuzz_seconds"
 		layer lint layer_lint
 	fi
