@@ -97,11 +97,12 @@ fuzz_one() {
 		-print_final_stats=1 -artifact_prefix="build/fuzz/artifacts/${1##*/}-" "$found" "$2"
 }
 
-# The simulation: seeds under the sanitizers, those that once found something, and every rule
+# The simulation: seeds, some of them under the sanitizers (twenty times as slow), those that once found something, and every rule
 # taken away, each of which must be missed.
 layer_sim() {
 	local seeds="$1"
-	sim_one seeds "$CG_BIN/callgate-simulate" --seeds "$seeds"
+	sim_one seeds "$CALLGATE_RELEASE_BUILD/bin/callgate-simulate" --seeds "$seeds"
+	sim_one sanitized "$CG_BIN/callgate-simulate" --seeds 40 --from 1000000
 	sim_one recorded "$CG_BIN/callgate-simulate" --recorded tests/sim/seeds.txt
 	sim_one table "$CALLGATE_RELEASE_BUILD/bin/callgate-simulate" --table --seeds 40 --enough 1 \
 		--witnesses tests/sim/witnesses.txt
