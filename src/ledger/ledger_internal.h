@@ -112,12 +112,13 @@ struct cg_part {
 	bool is_clean; /* a look found nothing since the last kick */
 	uint64_t look_at_ms;
 	uint64_t trim_at_ms;
-	struct cg_entry_id passed[CG_PASSED_STEPS]; /* by the cursor, as a ring over a trim margin */
+	struct cg_entry_id
+	    passed[CG_PASSED_STEPS]; /* by the cursor, as a ring over a trim margin */
 	uint32_t passed_next;
 	uint64_t passed_at_ms;        /* when the last one was noted; 0: there is none */
 	struct cg_entry_id trimmable; /* epoch 0: nothing */
-	uint32_t batch_max; /* halved where a batch is refused */
-	int mode;           /* of callgate.flush() */
+	uint32_t batch_max;           /* halved where a batch is refused */
+	int mode;                     /* of callgate.flush() */
 	/* await.c */
 	struct cg_list waiters;
 };

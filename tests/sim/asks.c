@@ -44,8 +44,8 @@ static void deliver(void *arg)
 		ask->deed->authorize_answered_ms = sim.now_ms;
 	}
 	sim_trace("caller: %s %s -> %s", ask->deed->id,
-	    (const char *const[]){"Authorize", "Start", "Stop", "Settle", "Cancel", "Adopt", "", "", "",
-	        "", "", "", "Credit", "Charge"}[ask->method],
+	    (const char *const[]){"Authorize", "Start", "Stop", "Settle", "Cancel", "Adopt", "", "",
+	        "", "", "", "", "Credit", "Charge"}[ask->method],
 	    cg_status_name(answer.status));
 	if (!callers_are_gone()) {
 		ask->on_answer(ask->deed, &answer);
@@ -122,11 +122,12 @@ static void fill(struct cg_request *request, const struct deed *deed, bool commi
 		    .reference_id = id,
 		    .durability = durability};
 	} else if (request->method == CG_METHOD_CHARGE) {
-		request->in.charge = (struct cg_charge_in){.resource_type = CG_VIEW_LITERAL("rental"),
-		    .amount = {deed->amount},
-		    .quantity = 1,
-		    .reference_id = id,
-		    .durability = durability};
+		request->in.charge =
+		    (struct cg_charge_in){.resource_type = CG_VIEW_LITERAL("rental"),
+		        .amount = {deed->amount},
+		        .quantity = 1,
+		        .reference_id = id,
+		        .durability = durability};
 	} else {
 		fill_call(request, deed, commits);
 	}

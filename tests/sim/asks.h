@@ -11,8 +11,8 @@
 /* What came of it, to whoever sent it. */
 struct ask_answer {
 	enum cg_method method;
-	enum cg_status status; /* CG_LOST: no answer */
-	bool is_first;         /* not a duplicate of one that was sent as well */
+	enum cg_status status;            /* CG_LOST: no answer */
+	bool is_first;                    /* not a duplicate of one that was sent as well */
 	const struct cg_request *request; /* where there is an answer */
 };
 

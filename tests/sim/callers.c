@@ -67,15 +67,15 @@ static void note_ack(struct deed_ack *ack, const struct cg_entry_id *entry)
 /* Statuses that say "not now" or "nobody knows": the same again is right. */
 static bool is_to_be_repeated(enum cg_status status)
 {
-	return cg_status_is_unknown(status) || status == CG_UNAVAILABLE || status == CG_RECOVERING ||
-	    status == CG_FULL || status == CG_CLOSING;
+	return cg_status_is_unknown(status) || status == CG_UNAVAILABLE ||
+	    status == CG_RECOVERING || status == CG_FULL || status == CG_CLOSING;
 }
 
 /* Settle, Credit, Charge: the words that must not be lost. */
 
 static enum cg_method final_method(const struct deed *deed)
 {
-	return deed->kind == DEED_CALL ? CG_METHOD_SETTLE
+	return deed->kind == DEED_CALL  ? CG_METHOD_SETTLE
 	    : deed->kind == DEED_CREDIT ? CG_METHOD_CREDIT
 	                                : CG_METHOD_CHARGE;
 }
@@ -379,7 +379,10 @@ static struct deed *add_deed(enum deed_kind kind)
 	deed->commits = sim_permille(500);
 	deed->says_again = sim_permille(250);
 	(void)snprintf(deed->id, sizeof deed->id, "%s-%" PRIu32,
-	    kind == DEED_CALL ? "call" : kind == DEED_CREDIT ? "credit" : "charge", deed_count);
+	    kind == DEED_CALL         ? "call"
+	        : kind == DEED_CREDIT ? "credit"
+	                              : "charge",
+	    deed_count);
 	deed_count++;
 	return deed;
 }
@@ -460,7 +463,8 @@ void callers_repeat(void)
 {
 	is_repeating = true;
 	for (uint32_t i = 0; i < deed_count; i++) {
-		if (deed_leaves_entry(&deeds[i]) && deeds[i].wait == NULL && deeds[i].pending == 0) {
+		if (deed_leaves_entry(&deeds[i]) && deeds[i].wait == NULL &&
+		    deeds[i].pending == 0) {
 			deeds[i].has_ended = false;
 			wait(&deeds[i], sim_below(2000), say_final);
 		}
@@ -516,7 +520,7 @@ bool deed_leaves_entry(const struct deed *deed)
 
 int64_t deed_amount(const struct deed *deed)
 {
-	return deed->kind == DEED_CALL   ? -prices_cost(deed->duration_ms)
+	return deed->kind == DEED_CALL  ? -prices_cost(deed->duration_ms)
 	    : deed->kind == DEED_CREDIT ? deed->amount
 	                                : -deed->amount;
 }

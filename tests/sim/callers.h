@@ -56,7 +56,8 @@ struct deed {
 	bool says_again; /* its last word once more, long after it was answered */
 	uint32_t authorizes_pending;
 	uint64_t authorize_answered_ms;
-	bool is_unguarded; /* some Authorize went to a sidecar that had no idea of the store's clock */
+	bool
+	    is_unguarded; /* some Authorize went to a sidecar that had no idea of the store's clock */
 	struct sim_event *wait;
 	/* Told. */
 	struct deed_ack accepted, committed;

@@ -12,7 +12,7 @@
 #include "redis.h"
 #include "sidecar.h"
 
-#define EVERY_MS     2500 /* on average */
+#define EVERY_MS      2500 /* on average */
 #define CLOCK_MOST_MS 1500 /* the store's clock off the others */
 
 struct network_stall network_store_stall, network_ledger_stall;
@@ -243,9 +243,8 @@ static void fork_store(void)
 
 static void set_trap(void)
 {
-	static void (*const strikes[])(void) = {
-	    crash_one, crash_all, restart_store, promote, promote_nearly, promote_nearly,
-	    restart_ledger, flushall, cut_store, stall};
+	static void (*const strikes[])(void) = {crash_one, crash_all, restart_store, promote,
+	    promote_nearly, promote_nearly, restart_ledger, flushall, cut_store, stall};
 
 	trap.is_armed = true;
 	trap.phase = CG_PART_HELLO + (int)sim_below(CG_PART_SERVING - CG_PART_HELLO);

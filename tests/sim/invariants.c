@@ -43,12 +43,12 @@ static void check_record(uint32_t company, const struct store_wallet *wallet)
 	    wallet->calls != wallet->live_calls) {
 		sim_violated("company %" PRIu32 ": held %" PRId64 " of %" PRId64 ", burn %" PRId64
 		             " of %" PRId64 ", calls %" PRId64 " of %" PRId64,
-		    company, wallet->held, wallet->held_by_calls, wallet->burn, wallet->burn_by_calls,
-		    wallet->calls, wallet->live_calls);
+		    company, wallet->held, wallet->held_by_calls, wallet->burn,
+		    wallet->burn_by_calls, wallet->calls, wallet->live_calls);
 	}
 	if (wallet->live_calls > 0 && (!is_in_due_set || wallet->due == 0 || due != wallet->due)) {
-		sim_violated("company %" PRIu32 " has calls, and is not in the due set as it says",
-		    company);
+		sim_violated(
+		    "company %" PRIu32 " has calls, and is not in the due set as it says", company);
 	}
 }
 
@@ -88,8 +88,8 @@ void invariants_check_now(void)
 		const struct pg_cursor *cursor = &pg.now.cursors[p];
 		struct store_head head;
 		bool is_of_one_history = store_head_read(p, &head) && head.is_serving &&
-		    cursor->is_there && head.epoch == cursor->epoch && head.epoch == cursor->served &&
-		    is_confirmed(p, head.epoch);
+		    cursor->is_there && head.epoch == cursor->epoch &&
+		    head.epoch == cursor->served && is_confirmed(p, head.epoch);
 		for (uint32_t i = p; i < SIM_COMPANIES && is_of_one_history; i += SIM_PARTITIONS) {
 			check_wallet_now(i, &head);
 		}
@@ -110,19 +110,22 @@ static void check_books(uint32_t company)
 		balance += row->amount;
 		version++;
 		chain = pg_hash(chain, row);
-		if (row->balance_after != balance || row->version != version || row->hash != chain) {
+		if (row->balance_after != balance || row->version != version ||
+		    row->hash != chain) {
 			sim_violated("company %" PRIu32 ": entry %" PRIu32 "-%" PRIu64 "-%" PRIu64
 			             " does not follow",
 			    company, row->partition, row->epoch, row->n);
 		}
 		const struct pg_key *key = pg_key_find(company, row->type, row->reference);
 		if (key == NULL || pg_row_of(key) != row) {
-			sim_violated(
-			    "company %" PRIu32 ": %s %s is booked twice", company, row->type, row->reference);
+			sim_violated("company %" PRIu32 ": %s %s is booked twice", company,
+			    row->type, row->reference);
 		}
 	}
-	if (balance != pg.now.wallets[company].balance || version != pg.now.wallets[company].version) {
-		sim_violated("company %" PRIu32 ": its balance is not the sum of its rows", company);
+	if (balance != pg.now.wallets[company].balance ||
+	    version != pg.now.wallets[company].version) {
+		sim_violated(
+		    "company %" PRIu32 ": its balance is not the sum of its rows", company);
 	}
 }
 
@@ -138,8 +141,8 @@ static void check_acknowledged(const struct deed *deed)
 	const struct pg_row *row = booked(deed);
 
 	if (row != NULL && row->amount != deed_amount(deed)) {
-		sim_violated("%s is booked with %" PRId64 " instead of %" PRId64, deed->id, row->amount,
-		    deed_amount(deed));
+		sim_violated("%s is booked with %" PRId64 " instead of %" PRId64, deed->id,
+		    row->amount, deed_amount(deed));
 	}
 	if (row != NULL) {
 		return;
@@ -152,7 +155,8 @@ static void check_acknowledged(const struct deed *deed)
 	    !redis_entry_was_lost(deed->accepted.entry.partition, deed->accepted.entry.epoch,
 	        deed->accepted.entry.n) &&
 	    !pg_is_orphan(&deed->accepted.entry)) {
-		sim_violated("%s was accepted, the store lost nothing of it, and it is not in the ledger",
+		sim_violated(
+		    "%s was accepted, the store lost nothing of it, and it is not in the ledger",
 		    deed->id);
 	}
 }
@@ -195,18 +199,20 @@ static void check_company_at_end(uint32_t company)
 
 	check_books(company);
 	if (pg.now.wallets[company].balance != sum) {
-		sim_violated("company %" PRIu32 " has %" PRId64 " in the ledger, its deeds make %" PRId64,
+		sim_violated("company %" PRIu32 " has %" PRId64
+		             " in the ledger, its deeds make %" PRId64,
 		    company, pg.now.wallets[company].balance, sum);
 	}
 	if (store_head_read(store_partition_of(company), &head) &&
 	    store_wallet_read(company, &wallet) && wallet.generation >= head.floor) {
 		if (wallet.posted != sum || wallet.version != pg.now.wallets[company].version) {
-			sim_violated("company %" PRIu32 " has %" PRId64 " in the store, its deeds make %" PRId64,
+			sim_violated("company %" PRIu32 " has %" PRId64
+			             " in the store, its deeds make %" PRId64,
 			    company, wallet.posted, sum);
 		}
 		if (wallet.held != 0 || wallet.burn != 0 || wallet.live_calls != 0) {
-			sim_violated("company %" PRIu32 ": %" PRId64 " calls live, nobody talks", company,
-			    wallet.live_calls);
+			sim_violated("company %" PRIu32 ": %" PRId64 " calls live, nobody talks",
+			    company, wallet.live_calls);
 		}
 	}
 }
@@ -214,7 +220,8 @@ static void check_company_at_end(uint32_t company)
 void invariants_check_end(void)
 {
 	if (pg.orphan_count > 0 && redis_lost_at_ms() == 0) {
-		sim_violated("%zu entries are orphans of a store that lost nothing", pg.orphan_count);
+		sim_violated(
+		    "%zu entries are orphans of a store that lost nothing", pg.orphan_count);
 	}
 	invariants_check_now();
 	invariants_check_acknowledged();

@@ -20,5 +20,4 @@ void invariants_check_end(void);
 /* Whether every entry of the store is in the ledger, and every receipt has its entry. */
 bool invariants_are_drained(void);
 
-
 #endif /* CG_SIM_INVARIANTS_H */

@@ -128,8 +128,8 @@ static int run_seeds(struct runner *r)
 		(void)printf("failed: seed %" PRIu64 " (replay: --seed %" PRIu64 ")\n",
 		    r->failed_seeds[i], r->failed_seeds[i]);
 	}
-	(void)printf("%" PRIu64 " seeds, %.1f a second; %" PRIu64 " events, %" PRIu64 " answers, %" PRIu64
-	             " h of virtual time\n",
+	(void)printf("%" PRIu64 " seeds, %.1f a second; %" PRIu64 " events, %" PRIu64
+	             " answers, %" PRIu64 " h of virtual time\n",
 	    r->ran, (double)r->ran / r->seconds, r->sum.events, r->sum.answers,
 	    r->sum.virtual_ms / 3600000);
 	(void)printf("%" PRIu64 " passed, %" PRIu64 " failed\n", r->ran - r->failed, r->failed);
@@ -168,7 +168,8 @@ static uint64_t list_seeds(
 	uint64_t listed = 0;
 	char line[256];
 
-	while (file != NULL && fgets(line, sizeof line, file) != NULL && listed < RECORDED_MAX / 2) {
+	while (
+	    file != NULL && fgets(line, sizeof line, file) != NULL && listed < RECORDED_MAX / 2) {
 		size_t len = strcspn(line, " ");
 		if (len == strlen(rule) && memcmp(line, rule, len) == 0) {
 			list[listed++] = strtoull(line + len, NULL, 10);
@@ -200,10 +201,13 @@ static int print_table(uint64_t seeds, uint64_t enough, const char *witnesses)
 		(void)printf("%-18s %9s %6" PRIu64 "  %s\n", sim_rule_name((enum sim_rule)i), fails,
 		    r.failed_kept > 0 ? r.failed_seeds[0] : 0, sim_rule_says((enum sim_rule)i));
 		(void)fflush(stdout);
-		silent_rules += r.failed == 0 ? 1 : 0;
+		/* With a file of witnesses: a rule that has none there was never seen to be missed. */
+		bool is_expected = witnesses == NULL || r.count > seeds;
+		silent_rules += r.failed == 0 && is_expected ? 1 : 0;
 	}
 	sim_rules_restore();
-	(void)printf("%u rules, %d of them are not missed\n", (unsigned)SIM_RULE_COUNT, silent_rules);
+	(void)printf(
+	    "%u rules, %d of them are not missed\n", (unsigned)SIM_RULE_COUNT, silent_rules);
 	return silent_rules > 0 ? 1 : 0;
 }
 

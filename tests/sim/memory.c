@@ -243,8 +243,8 @@ bool mem_item_put(
 		object->items[place].score = score;
 		return false;
 	}
-	*make_room(object, place) = (struct mem_item){
-	    .name = blob_of(name), .value = blob_of(value), .score = score};
+	*make_room(object, place) =
+	    (struct mem_item){.name = blob_of(name), .value = blob_of(value), .score = score};
 	return true;
 }
 

@@ -66,7 +66,8 @@ void mem_tidy(struct mem *mem, struct cg_view key);
 
 const struct mem_item *mem_item_find(const struct mem_object *object, struct cg_view name);
 /* True where it is new. */
-bool mem_item_put(struct mem_object *object, struct cg_view name, struct cg_view value, double score);
+bool mem_item_put(
+    struct mem_object *object, struct cg_view name, struct cg_view value, double score);
 bool mem_item_remove(struct mem_object *object, struct cg_view name);
 void mem_record_add(struct mem_object *stream, struct cg_view field, struct cg_view value);
 /* The first `count`. */

@@ -88,9 +88,10 @@ struct pg {
 	struct pg_state *commits; /* every one so far, for standbys */
 	size_t commit_count, commit_room;
 	uint64_t not_before_ms; /* no standby may be older: what it lacks would be nowhere */
-	bool is_behind; /* a standby took over, and what it lacked is not there again yet */
+	bool is_behind;         /* a standby took over, and what it lacked is not there again yet */
 	uint64_t up_at_ms;
-	struct cg_entry_id *orphans; /* not taken back by a standby: who looks for them finds both */
+	struct cg_entry_id
+	    *orphans; /* not taken back by a standby: who looks for them finds both */
 	size_t orphan_count, orphan_room;
 	uint64_t failovers, failed_over_at_ms, last_lag_ms;
 	struct cg_uuid deployment;
@@ -123,7 +124,8 @@ bool pg_fail_far_back(uint32_t partition, uint64_t trimmed_epoch, uint64_t trimm
 /* postgres_tables.c: looking, and adding rows. */
 const struct pg_key *pg_key_find(uint32_t company, const char *type, const char *reference);
 const struct pg_row *pg_row_of(const struct pg_key *key);
-size_t pg_receipt_find(uint32_t company, const char *type, const char *reference); /* or the count */
+size_t pg_receipt_find(
+    uint32_t company, const char *type, const char *reference); /* or the count */
 bool pg_receipt_is_applied(size_t receipt);
 const struct pg_row *pg_aside_last(uint32_t company);
 struct pg_row *pg_row_add(void);

@@ -149,7 +149,8 @@ static int put_cursor_and_aside(
 		char entry_id[48], named[CG_ENTRY_ID_TEXT_BYTES];
 		(void)snprintf(entry_id, sizeof entry_id, "%" PRIu32 "-%" PRIu64 "-%" PRIu64,
 		    aside->partition, aside->epoch, aside->n);
-		for (uint32_t j = 0; aside->partition == partition && j < pg_array_count(s, 0); j++) {
+		for (uint32_t j = 0; aside->partition == partition && j < pg_array_count(s, 0);
+		     j++) {
 			pg_element_text(s, 0, j, named, sizeof named);
 			if (strcmp(named, entry_id) == 0) {
 				put_cursor(result, row, partition);
@@ -193,8 +194,7 @@ static PGresult *keys_booked(const struct pg_statement *s)
 		CG_ASSERT(pg_element(s, 0, i, &bytes));
 		pg_element_text(s, 1, i, type, sizeof type);
 		pg_element_text(s, 2, i, reference, sizeof reference);
-		const struct pg_key *key =
-		    pg_key_find(sim_company_of(bytes.data), type, reference);
+		const struct pg_key *key = pg_key_find(sim_company_of(bytes.data), type, reference);
 		pg_put_int(result, (int)i, 0, i + 1);
 		if (key == NULL) {
 			pg_put_null(result, (int)i, 1);
@@ -281,8 +281,8 @@ static PGresult *wallet_read(const struct pg_statement *s)
 static PGresult *terms_read(const struct pg_statement *s)
 {
 	static const char *const plan[] = {"0", "plan", "1", PRICES_CREDIT, "false", "false",
-	    PRICES_CALLS_MAX, PRICES_LONGEST_MS, PRICES_LEASE_MS, PRICES_RESERVE_MS, PRICES_GUARD_MS,
-	    "1000", "2000"};
+	    PRICES_CALLS_MAX, PRICES_LONGEST_MS, PRICES_LEASE_MS, PRICES_RESERVE_MS,
+	    PRICES_GUARD_MS, "1000", "2000"};
 	static const char *const rate[] = {"1", "plan", "usd", "voice", "", PRICES_RATE, PRICES_FEE,
 	    PRICES_MINIMUM_MS, PRICES_INCREMENT_MS, "", "", "", ""};
 	PGresult *result = pg_result(13);

@@ -100,7 +100,8 @@ static void put_entry(struct cell at, const struct pg_row *row, const struct pg_
 	}
 	put_entry_id((struct cell){result, at.row, first + 24}, corrected);
 	for (int i = 0; i < (int)CG_COUNT_OF(corrections); i++) {
-		put_meta((struct cell){result, at.row, first + 25 + i}, corrected->meta, corrections[i]);
+		put_meta(
+		    (struct cell){result, at.row, first + 25 + i}, corrected->meta, corrections[i]);
 	}
 }
 

@@ -41,8 +41,8 @@ static int compare(uint64_t a_epoch, uint64_t a_n, uint64_t b_epoch, uint64_t b_
 	return a_n == b_n ? 0 : a_n < b_n ? -1 : 1;
 }
 
-static PGresult *answer(const char *outcome, const struct pg_cursor *cursor, int64_t quarantined,
-    int64_t duplicates)
+static PGresult *answer(
+    const char *outcome, const struct pg_cursor *cursor, int64_t quarantined, int64_t duplicates)
 {
 	PGresult *result = pg_result(6);
 
@@ -84,8 +84,10 @@ static void apply_receipt(const struct pg_row *row)
 
 	if (strcmp(row->type, "usage") != 0 && receipt < pg.now.receipt_count &&
 	    !pg_receipt_is_applied(receipt)) {
-		*pg_applied_add() = (struct pg_applied){
-		    .receipt = receipt, .partition = row->partition, .epoch = row->epoch, .n = row->n};
+		*pg_applied_add() = (struct pg_applied){.receipt = receipt,
+		    .partition = row->partition,
+		    .epoch = row->epoch,
+		    .n = row->n};
 	}
 }
 
@@ -93,10 +95,8 @@ static void add_key(const struct pg_row *row)
 {
 	struct pg_key *key = pg_key_add();
 
-	*key = (struct pg_key){.company = row->company,
-	    .partition = row->partition,
-	    .epoch = row->epoch,
-	    .n = row->n};
+	*key = (struct pg_key){
+	    .company = row->company, .partition = row->partition, .epoch = row->epoch, .n = row->n};
 	memcpy(key->type, row->type, sizeof key->type);
 	memcpy(key->reference, row->reference, sizeof key->reference);
 }
@@ -110,10 +110,11 @@ static void book_duplicate(struct pg_row *row)
 	bool was_asked_for = strcmp(row->type, "usage") != 0 || row->is_charge ||
 	    (row->meta != NULL && strstr(row->meta, "\"late\":true") != NULL);
 	if (was_asked_for) {
-		sim_violated("%s %s is charged or credited a second time", row->type, row->reference);
+		sim_violated(
+		    "%s %s is charged or credited a second time", row->type, row->reference);
 	}
-	(void)snprintf(entry_id, sizeof entry_id, "%" PRIu32 "-%" PRIu64 "-%" PRIu64, row->partition,
-	    row->epoch, row->n);
+	(void)snprintf(entry_id, sizeof entry_id, "%" PRIu32 "-%" PRIu64 "-%" PRIu64,
+	    row->partition, row->epoch, row->n);
 	if (sim_rule_holds(SIM_RULE_DUPLICATES) && row->amount != 0) {
 		struct pg_receipt receipt = {
 		    .company = row->company, .amount = -row->amount, .at_ms = pg_now_ms()};

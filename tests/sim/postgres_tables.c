@@ -54,7 +54,8 @@ struct pg_key *pg_key_add(void)
 
 struct pg_receipt *pg_receipt_add(void)
 {
-	pg.receipts = grow(pg.receipts, pg.now.receipt_count, &pg.receipt_room, sizeof *pg.receipts);
+	pg.receipts =
+	    grow(pg.receipts, pg.now.receipt_count, &pg.receipt_room, sizeof *pg.receipts);
 	return &pg.receipts[pg.now.receipt_count++];
 }
 
@@ -104,7 +105,8 @@ const struct pg_row *pg_row_of(const struct pg_key *key)
 {
 	for (size_t i = 0; i < pg.now.row_count; i++) {
 		const struct pg_row *row = &pg.rows[i];
-		if (row->partition == key->partition && row->epoch == key->epoch && row->n == key->n) {
+		if (row->partition == key->partition && row->epoch == key->epoch &&
+		    row->n == key->n) {
 			return row;
 		}
 	}

@@ -36,7 +36,7 @@ struct entry_note {
 
 static struct {
 	struct node master;
-	struct node former; /* scripting NULL: there is none */
+	struct node former;   /* scripting NULL: there is none */
 	bool former_has_more; /* writes that its successor never got: it must resynchronize whole */
 	struct scripting_server server;
 	struct state kept[KEPT]; /* by version */
@@ -190,8 +190,10 @@ static void note_entry(uint32_t partition, const struct mem_item *item)
 		redis.notes = realloc(redis.notes, redis.note_capacity * sizeof *redis.notes);
 		CG_ASSERT(redis.notes != NULL);
 	}
-	redis.notes[redis.note_count++] = (struct entry_note){
-	    .partition = partition, .epoch = item->epoch, .n = item->n, .version = redis.last_version};
+	redis.notes[redis.note_count++] = (struct entry_note){.partition = partition,
+	    .epoch = item->epoch,
+	    .n = item->n,
+	    .version = redis.last_version};
 }
 
 /* As announce() in callgate/10_entries.lua packs it. */
@@ -215,7 +217,8 @@ static void look_at_stream(uint32_t partition, bool is_ledger)
 
 	while (first > 0 &&
 	    (stream->items[first - 1].epoch > seen[0] ||
-	        (stream->items[first - 1].epoch == seen[0] && stream->items[first - 1].n > seen[1]))) {
+	        (stream->items[first - 1].epoch == seen[0] &&
+	            stream->items[first - 1].n > seen[1]))) {
 		first--;
 	}
 	for (size_t i = first; stream != NULL && i < stream->count; i++) {
@@ -323,7 +326,8 @@ static struct cg_view call_function(const struct cg_view *words, size_t count)
 		    (int)reply.len - 2, reply.data);
 	}
 	if (is_called(words[1], "_drop") || is_called(words[1], "_repair")) {
-		pg.not_before_ms = sim.now_ms; /* what the store has forgotten is in the ledger alone */
+		pg.not_before_ms =
+		    sim.now_ms; /* what the store has forgotten is in the ledger alone */
 	}
 	if (redis.master.mem.writes != writes) {
 		advance_version();
@@ -369,7 +373,8 @@ static const struct state *state_before(uint64_t lost)
 	/* The nearest that is kept, and of this branch: versions below the wanted one may be missing. */
 	for (size_t i = 0; i < KEPT; i++) {
 		const struct state *state = &redis.kept[i];
-		if (state->version != 0 && state->version <= wanted && !redis.lost[state->version] &&
+		if (state->version != 0 && state->version <= wanted &&
+		    !redis.lost[state->version] &&
 		    (found == NULL || state->version > found->version)) {
 			found = state;
 		}
@@ -475,7 +480,7 @@ bool redis_promote_back(enum redis_return how)
 		how = REDIS_RESYNCED;
 	}
 	sim_trace("store: the former master is back, %s",
-	    how == REDIS_LEFT_BEHIND       ? "left behind"
+	    how == REDIS_LEFT_BEHIND    ? "left behind"
 	        : how == REDIS_RESYNCED ? "resynchronized"
 	                                : "resynchronized in part");
 	if (how == REDIS_LEFT_BEHIND) {

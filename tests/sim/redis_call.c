@@ -47,8 +47,8 @@ static struct mem_object *changed(const struct call *call, enum mem_kind kind)
 	check_writes(call);
 	struct mem_object *object = mem_change(call->server->mem, argument(call, 2), kind);
 	if (object == NULL) {
-		luaL_error(call->lua,
-		    "WRONGTYPE Operation against a key holding the wrong kind of value");
+		luaL_error(
+		    call->lua, "WRONGTYPE Operation against a key holding the wrong kind of value");
 	}
 	return object;
 }
@@ -58,8 +58,8 @@ static const struct mem_object *found(const struct call *call, enum mem_kind kin
 	const struct mem_object *object = mem_find(call->server->mem, argument(call, 2));
 
 	if (object != NULL && object->kind != kind) {
-		luaL_error(call->lua,
-		    "WRONGTYPE Operation against a key holding the wrong kind of value");
+		luaL_error(
+		    call->lua, "WRONGTYPE Operation against a key holding the wrong kind of value");
 	}
 	return object;
 }
@@ -289,11 +289,13 @@ static int call_xadd(const struct call *call)
 	uint64_t epoch = strtoull(argument(call, 3).data, &end, 10);
 
 	if (strcmp(end, "-*") != 0) {
-		return luaL_error(call->lua, "ERR Invalid stream ID specified as stream command argument");
+		return luaL_error(
+		    call->lua, "ERR Invalid stream ID specified as stream command argument");
 	}
 	if (epoch < stream->last_epoch) {
-		return luaL_error(call->lua, "ERR The ID specified in XADD is equal or smaller than "
-		                             "the target stream top item");
+		return luaL_error(call->lua,
+		    "ERR The ID specified in XADD is equal or smaller than "
+		    "the target stream top item");
 	}
 	stream->last_n = epoch == stream->last_epoch ? stream->last_n + 1 : 0;
 	stream->last_epoch = epoch;
@@ -388,8 +390,9 @@ static int call_xsetid(const struct call *call)
 
 	parse_bound(argument(call, 3).data, false, &epoch, &n);
 	if (stream->count > 0 && is_at_or_after(&stream->items[stream->count - 1], epoch, n + 1)) {
-		return luaL_error(call->lua, "ERR The ID specified in XSETID is smaller than the "
-		                             "target stream top item");
+		return luaL_error(call->lua,
+		    "ERR The ID specified in XSETID is smaller than the "
+		    "target stream top item");
 	}
 	stream->last_epoch = epoch;
 	stream->last_n = n;
@@ -483,7 +486,8 @@ static int dispatch_rest(const struct call *call, struct cg_view name)
 	} else if (is(name, "XGROUP")) {
 		return call_xgroup(call);
 	}
-	return luaL_error(call->lua, "ERR unknown command of the simulation's store: %s", name.data);
+	return luaL_error(
+	    call->lua, "ERR unknown command of the simulation's store: %s", name.data);
 }
 
 int scripting_redis_call(lua_State *lua)

@@ -47,8 +47,7 @@ static const struct change changes[] = {
     {SIM_RULE_ASK_LEDGER, "not a.asked then", "false then"},
     {SIM_RULE_TELL_TRIMMED, "condition, head.epoch, head.trimmed_epoch, head.trimmed_n",
         "condition, head.epoch, 0, 0"},
-    {SIM_RULE_TELL_TRIMMED, "last_n, head.trimmed_epoch, head.trimmed_n)",
-        "last_n, 0, 0)"},
+    {SIM_RULE_TELL_TRIMMED, "last_n, head.trimmed_epoch, head.trimmed_n)", "last_n, 0, 0)"},
 };
 
 static enum sim_rule away = SIM_RULE_COUNT;

@@ -12,8 +12,8 @@
 
 #include "base/base.h"
 
-#define JOBS_MAX       16
-#define SEED_SECONDS   60 /* one that takes longer goes in circles */
+#define JOBS_MAX     16
+#define SEED_SECONDS 60 /* one that takes longer goes in circles */
 
 /* A worker says which seed it begins, and what came of it. */
 struct word {

@@ -164,9 +164,8 @@ static bool is_reader(lua_State *lua)
 	return reads;
 }
 
-struct cg_view scripting_call(
-    struct scripting *scripting, struct cg_view name, const struct cg_view *keys, size_t key_count,
-    struct cg_view argument)
+struct cg_view scripting_call(struct scripting *scripting, struct cg_view name,
+    const struct cg_view *keys, size_t key_count, struct cg_view argument)
 {
 	lua_State *lua = scripting->lua;
 	char head[32];

@@ -27,9 +27,8 @@ struct scripting *scripting_create(struct scripting_server *server, struct cg_vi
 void scripting_destroy(struct scripting *scripting);
 
 /* One function call; the reply's bytes, RESP framing included, are valid until the next one. */
-struct cg_view scripting_call(
-    struct scripting *scripting, struct cg_view name, const struct cg_view *keys, size_t key_count,
-    struct cg_view argument);
+struct cg_view scripting_call(struct scripting *scripting, struct cg_view name,
+    const struct cg_view *keys, size_t key_count, struct cg_view argument);
 
 /* Whether the last call ended with an error; the text is in the reply. */
 bool scripting_failed(const struct scripting *scripting);

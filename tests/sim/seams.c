@@ -51,8 +51,8 @@ static void say_done(void *arg)
 
 static bool is_replayed(const struct cg_ledger_op *op)
 {
-	const struct cg_request *request =
-	    (const struct cg_request *)((const char *)op - offsetof(struct cg_request, work.ledger));
+	const struct cg_request *request = (const struct cg_request *)((const char *)op -
+	    offsetof(struct cg_request, work.ledger));
 
 	return request->method == CG_METHOD_SETTLE ? request->out.settle.store.replayed
 	                                           : request->out.posted.replayed;

@@ -127,8 +127,7 @@ void sidecar_start(uint32_t number)
 	create_store(s);
 	create_ledger(s);
 	seams_init(&s->seams, cg_store_port(s->store), cg_ledger_port(s->ledger));
-	s->gate =
-	    cg_gate_create(&gate, &s->seams.store, &s->seams.ledger, &s->clock);
+	s->gate = cg_gate_create(&gate, &s->seams.store, &s->seams.ledger, &s->clock);
 	s->events = cg_events_create(s->loop, &events, cg_store_events_port(s->timely));
 	struct cg_partition_listener of_store = cg_ledger_partition_listener(s->ledger);
 	struct cg_ledger_listener of_ledger = cg_gate_listener(s->gate);

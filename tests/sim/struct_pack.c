@@ -128,8 +128,8 @@ static int unpack(lua_State *lua)
 		}
 		size_t size = take_size(lua, option, &format);
 		if (option == 'c' && size == 0) {
-			luaL_argcheck(
-			    lua, count > 0 && lua_isnumber(lua, -1), 1, "format 'c0' needs a previous size");
+			luaL_argcheck(lua, count > 0 && lua_isnumber(lua, -1), 1,
+			    "format 'c0' needs a previous size");
 			size = (size_t)lua_tonumber(lua, -1);
 			lua_pop(lua, 1);
 			count--;

@@ -125,7 +125,8 @@ static bool ends_with_old_backup(void)
 	sim.has_faults = false;
 	faults_heal();
 	pg_links_cut();
-	for (uint64_t end_ms = sim.now_ms + 20000; sim.now_ms < end_ms && sim_step_before(end_ms);) {
+	for (uint64_t end_ms = sim.now_ms + 20000;
+	     sim.now_ms < end_ms && sim_step_before(end_ms);) {
 	}
 	return true;
 }
