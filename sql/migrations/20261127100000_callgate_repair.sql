@@ -40,6 +40,20 @@ begin
 end
 $$;
 
+-- As with two arguments; also where the turn is the asker's own, of a recovery that was broken
+-- off: p_taken is the epoch that he took last, and nobody has taken one since.
+create function callgate.turn_take(p_partition integer, p_for_ms integer, p_taken bigint) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into callgate.cursors (partition, epoch) values (p_partition, 0) on conflict do nothing;
+  update callgate.cursors c
+     set turn_until = clock_timestamp() + p_for_ms * interval '1 millisecond'
+   where c.partition = p_partition
+     and (c.turn_until < clock_timestamp() or (p_taken > 0 and c.epoch = p_taken));
+  return found;
+end
+$$;
+
 -- A recovery that takes long keeps its turn.  False: overtaken.
 create function callgate.turn_keep(p_partition integer, p_epoch bigint, p_for_ms integer) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -168,12 +182,14 @@ $$;
 
 revoke all on callgate.served from public, anon, authenticated, service_role;
 revoke all on function callgate.cursor_read(integer),
-    callgate.epoch_begin(integer, bigint, bigint), callgate.turn_keep(integer, bigint, integer),
+    callgate.epoch_begin(integer, bigint, bigint), callgate.turn_take(integer, integer, bigint),
+    callgate.turn_keep(integer, bigint, integer),
     callgate.epoch_served(integer, bigint, bigint), callgate.tail_read(integer, bigint, bigint, integer)
   from public, anon, authenticated, service_role;
 grant select on callgate.served to callgate_operator, callgate_reader;
 grant execute on function callgate.cursor_read(integer),
-    callgate.epoch_begin(integer, bigint, bigint), callgate.turn_keep(integer, bigint, integer),
+    callgate.epoch_begin(integer, bigint, bigint), callgate.turn_take(integer, integer, bigint),
+    callgate.turn_keep(integer, bigint, integer),
     callgate.epoch_served(integer, bigint, bigint), callgate.tail_read(integer, bigint, bigint, integer)
   to callgate_sidecar;
 grant execute on function callgate.cursor_read(integer), callgate.tail_read(integer, bigint, bigint, integer)

@@ -291,6 +291,7 @@ static bool on_taken(struct cg_job *job, enum cg_status status, const PGresult *
 		cg_recovery__again(part, CG_RETRY_LATER_MS);
 		return false;
 	}
+	part->taken_epoch = part->epoch;
 	/* Only now is it a recovery: waiting for another's turn is none. */
 	part->recovery_at_ms[part->recovery_next] = now_of(part) + 1;
 	part->recovery_next = (part->recovery_next + 1) % CG_RECOVERIES_MOST;
@@ -310,7 +311,8 @@ static const char *prepare_turn(struct cg_job *job, struct cg_params *params)
 
 	cg_params__int4(params, (int32_t)part->index);
 	cg_params__int4(params, TURN_MS);
-	return "select callgate.turn_take($1, $2)";
+	cg_params__int8(params, (int64_t)part->taken_epoch);
+	return "select callgate.turn_take($1, $2, $3)";
 }
 
 static bool on_turn(struct cg_job *job, enum cg_status status, const PGresult *result)

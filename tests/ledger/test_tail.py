@@ -166,6 +166,17 @@ def test_a_sidecar_of_before_leaves_no_doubt(flusher, sql):
     assert take(sql, 4) == [(True, 3, 3)]
 
 
+def test_whoever_broke_off_need_not_wait_for_his_own_turn(flusher, sql):
+    turn = "select callgate.turn_take(%s, 60000, %s)"
+    assert sql(turn, PARTITION, 0) == [(True,)]
+    take(sql, 2)
+    assert sql(turn, PARTITION, 0) == [(False,)] and sql(turn, PARTITION, 1) == [(False,)]
+    assert sql(turn, PARTITION, 2) == [(True,)]
+    take(sql, 3)  # by another one
+    assert sql(turn, PARTITION, 2) == [(False,)]
+    assert sql("select callgate.turn_take(%s, 60000)", PARTITION) == [(False,)]
+
+
 def test_a_turn_is_kept_and_a_served_epoch_noted_only_by_whose_epoch_it_is(flusher, sql):
     assert sql("select callgate.turn_take(%s, 1000)", PARTITION) == [(True,)]
     assert sql("select callgate.turn_keep(%s, 1, 60000), callgate.turn_keep(%s, 2, 99000)", PARTITION, PARTITION) \
