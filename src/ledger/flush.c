@@ -97,7 +97,8 @@ static void note_passed(struct cg_part *part, uint64_t now_ms)
 		forget_passed(part);
 	}
 	if (part->passed_at_ms == 0 || now_ms >= part->passed_at_ms + margin_ms / CG_PASSED_STEPS) {
-		part->trimmable = margin_ms > 0 ? part->passed[part->passed_next] : cursor;
+		part->trimmable =
+		    margin_ms >= CG_PASSED_STEPS ? part->passed[part->passed_next] : cursor;
 		part->passed[part->passed_next] = cursor;
 		part->passed_next = (part->passed_next + 1) % CG_PASSED_STEPS;
 		part->passed_at_ms = now_ms;
