@@ -12,9 +12,9 @@
 
 #include "cli/output.h"
 
-/* As callgate/01_words.lua and 03_head.lua have them. */
-#define FUNCTION_PREFIX "cg1_"
-const char cg_store_library[] = "callgate_v1";
+/* As callgate/01_words.lua and 03_head.lua have them; the version is the build's. */
+#define FUNCTION_PREFIX "cg" CG_LIBRARY_VERSION "_"
+const char cg_store_library[] = "callgate_v" CG_LIBRARY_VERSION;
 
 #define URL_BOUND "unix:///path or redis://[user:password@]host:port[/db]"
 

@@ -174,6 +174,9 @@ static void on_timer(void *owner)
 	cg_list_append(&streams, &stream->link);
 	conn->stream = stream;
 	conn->state = CG_CONN_READY;
+	/* As the greeting would: what it is told there, asked a moment ago. */
+	conn->clock = (struct cg_store_clock){0};
+	cg_conn_heard_time(conn, redis_now_ms(), cg_loop_now_ms(conn->loop), true);
 	conn->events.on_ready(conn->events.owner);
 }
 
@@ -210,6 +213,13 @@ bool cg_conn_write(struct cg_conn *conn, struct cg_view bytes)
 	delay_ms += network_stalled_ms(&network_store_stall);
 	(void)sim_after(in_order(&stream->request_at_ms, delay_ms), on_request, message);
 	return true;
+}
+
+void cg_conn_heard_time(
+    struct cg_conn *conn, int64_t said_ms, uint64_t asked_at_ms, bool is_certain)
+{
+	cg_store_clock_learn(
+	    &conn->clock, said_ms, asked_at_ms, cg_loop_now_ms(conn->loop) + 1, is_certain);
 }
 
 void cg_conn_drop(struct cg_conn *conn, const char *why)

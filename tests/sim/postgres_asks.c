@@ -31,7 +31,9 @@ static PGresult *deployment_read(const struct pg_statement *s)
 static PGresult *turn_take(const struct pg_statement *s)
 {
 	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
-	bool is_free = cursor->turn_until_ms < pg_now_ms();
+	uint64_t taken = (uint64_t)pg_int(s, 2); /* by who asks; 0: nothing */
+	bool is_free =
+	    cursor->turn_until_ms < pg_now_ms() || (taken > 0 && cursor->epoch == taken);
 
 	cursor->is_there = true;
 	if (is_free) {
@@ -282,16 +284,16 @@ static PGresult *terms_read(const struct pg_statement *s)
 {
 	static const char *const plan[] = {"0", "plan", "1", PRICES_CREDIT, "false", "false",
 	    PRICES_CALLS_MAX, PRICES_LONGEST_MS, PRICES_LEASE_MS, PRICES_RESERVE_MS,
-	    PRICES_GUARD_MS, "1000", "2000"};
+	    PRICES_GUARD_MS, "1000", "2000", "false", "1000", "0"};
 	static const char *const rate[] = {"1", "plan", "usd", "voice", "", PRICES_RATE, PRICES_FEE,
-	    PRICES_MINIMUM_MS, PRICES_INCREMENT_MS, "", "", "", ""};
-	PGresult *result = pg_result(13);
+	    PRICES_MINIMUM_MS, PRICES_INCREMENT_MS, "", "", "", "", "", "", ""};
+	PGresult *result = pg_result(CG_COUNT_OF(plan));
 
 	(void)s;
-	for (int i = 0; i < 13; i++) {
+	for (int i = 0; i < (int)CG_COUNT_OF(plan); i++) {
 		pg_put_text(result, 0, i, plan[i]);
 	}
-	for (int i = 0; i < 13; i++) {
+	for (int i = 0; i < (int)CG_COUNT_OF(plan); i++) {
 		pg_put_text(result, 1, i, rate[i]);
 	}
 	return result;

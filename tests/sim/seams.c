@@ -23,6 +23,13 @@ static uint64_t epoch_of(struct cg_store_port *self, uint32_t partition)
 	return seams->real_store->epoch(seams->real_store, partition);
 }
 
+static int64_t store_time(struct cg_store_port *self, uint64_t at_ms)
+{
+	struct seams *seams = CG_CONTAINER_OF(self, struct seams, store);
+
+	return seams->real_store->store_time(seams->real_store, at_ms);
+}
+
 /* Waits as if a position alone said that an entry is committed. */
 static void look_at_position(void *arg)
 {
@@ -83,6 +90,7 @@ void seams_init(struct seams *seams, struct cg_store_port *store, struct cg_ledg
 {
 	*seams = (struct seams){.store = {.submit = submit_to_store,
 	                            .epoch = epoch_of,
+	                            .store_time = store_time,
 	                            .partition_count = store->partition_count},
 	    .ledger = {.submit = submit_to_ledger, .kick = kick},
 	    .real_store = store,

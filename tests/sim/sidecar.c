@@ -38,6 +38,7 @@ static void on_tick(void *owner)
 	struct sidecar *s = owner;
 
 	cg_gate_tick(s->gate);
+	cg_gate_end_late(s->gate);
 	cg_timer_start(s->tick, TICK_MS);
 }
 
@@ -105,6 +106,7 @@ void sidecar_start(uint32_t number)
 	    .store_timeout_ms = 250,
 	    .ledger_timeout_ms = 5000,
 	    .receipts_max = 16,
+	    .degraded_calls_max = 16,
 	    .lifecycle_events = true,
 	    .wake = wake_gate,
 	    .wake_owner = s,

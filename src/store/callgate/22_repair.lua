@@ -85,7 +85,7 @@ end
 local function void_tokens()
 	if streams.end_of(keys[7]).epoch < head.epoch then
 		call('XSETID', keys[7], format('%.0f-0', head.epoch))
-		ends[keys[7]] = nil
+		own.ends[keys[7]] = nil
 		streams.note_events_cut(head.epoch - 1, 2 ^ 53 - 1)
 	end
 end
