@@ -14,9 +14,23 @@ import uuid
 import psycopg
 
 from support.processes import Process, as_user, is_root, program
+from support.waiting import wait_until
 
 BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 SIDECAR_ROLE = "callgated"
+
+
+def sessions_of(data):
+    """Processes that work in this data directory."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "cwd").readlink() == data:
+                    found.append(int(entry.name))
+            except OSError:  # it has ended, or is none of ours
+                continue
+    return found
 
 
 class PostgresServer:
@@ -30,6 +44,7 @@ class PostgresServer:
         if is_root():
             shutil.chown(self.directory, "postgres")
         self.data = self.directory / "data"
+        self.socket = self.directory / ".s.PGSQL.5432"
         self.process = Process("postgres", [
             BIN / "postgres", "-D", self.data, "-k", self.directory, "-c", "listen_addresses=",
             "-c", "max_connections=200", "-c", "shared_buffers=64MB",
@@ -105,6 +120,41 @@ class PostgresServer:
     def kill(self):
         """kill -9 of the postmaster; its backends notice and end."""
         self.process.kill()
+
+    def restart(self):
+        """kill -9, then again on the same files."""
+        self.kill()
+        self.start_again()
+
+    def start_again(self, timeout=30):
+        """After a kill: a new postmaster is refused while a session of the former one lives."""
+        def started():
+            if not self.process.is_alive():
+                self.process.start()
+            return self.answers()
+        wait_until(started, timeout, f"postgres is up again\n{self.process.tail()}", every=0.05)
+
+    def copy_data(self):
+        """A copy of the whole cluster, as a standby would have it that is no further; ends it
+        for that moment."""
+        copy = self.directory / f"copy-{uuid.uuid4().hex}"
+        self.kill()
+        self.wait_until_gone()
+        subprocess.run(["cp", "-a", self.data, copy], check=True)
+        (copy / "postmaster.pid").unlink(missing_ok=True)
+        self.start_again()
+        return copy
+
+    def put_data(self, copy):
+        """What a dead server will start from; the copy is used up."""
+        self.wait_until_gone()
+        shutil.rmtree(self.data)
+        copy.rename(self.data)
+
+    def wait_until_gone(self):
+        """The last session of a killed server writes no more."""
+        assert not self.process.is_alive()
+        wait_until(lambda: not sessions_of(self.data), 20, "every session has ended")
 
     def stop(self):
         # An immediate shutdown: kill -9 would leave its shared memory behind.

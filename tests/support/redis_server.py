@@ -11,11 +11,14 @@ import socket
 import struct
 import subprocess
 import tempfile
+import uuid
 
 import redis
 
 from support.processes import Process
 from support.waiting import wait_until
+
+AOF = "appendonlydir"
 
 
 @functools.cache
@@ -28,11 +31,17 @@ def shifted_clock_library():
     return library
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return held.getsockname()[1]
+
+
 class RedisServer:
     """`movable_clock`: its clock can be set ahead, so that a test need not wait for hours.
-    `port`: also on TCP, as replication needs it."""
+    `listens`: also on a loopback port, which is how replicas reach it; `settings`: further ones.
+    """
 
-    def __init__(self, appendfsync="everysec", movable_clock=False, port=0):
+    def __init__(self, appendfsync="everysec", movable_clock=False, listens=False, **settings):
         # Short paths: a unix socket's is limited to 107 bytes.
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-redis-", dir="/tmp"))
         self.socket = self.directory / "redis.sock"
@@ -43,10 +52,14 @@ class RedisServer:
             self.offset.write_bytes(struct.pack("<q", 0))
             environment = {"LD_PRELOAD": str(shifted_clock_library()),
                            "CALLGATE_TEST_CLOCK": str(self.offset)}
+        self.port = free_port() if listens else 0
+        more = [word for name, value in settings.items()
+                for word in (f"--{name.replace('_', '-')}", str(value))]
         self.process = Process("redis-server", [
-            "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", self.socket, "--dir", self.directory,
+            "redis-server", "--port", self.port, "--bind", "127.0.0.1",
+            "--unixsocket", self.socket, "--dir", self.directory,
             "--appendonly", "yes", "--appendfsync", appendfsync, "--save", "",
-            "--maxmemory-policy", "noeviction", "--daemonize", "no",
+            "--maxmemory-policy", "noeviction", "--daemonize", "no", *more,
         ], self.directory / "redis.log", env=environment)
         self.client = redis.Redis(unix_socket_path=str(self.socket))
 
@@ -78,17 +91,55 @@ class RedisServer:
         self.start()
 
     def copy_files(self):
-        """The append-only files as they are now, for start_from(); the server goes on."""
-        copy = self.directory / f"copy-{len(list(self.directory.glob('copy-*')))}"
-        shutil.copytree(self.directory / "appendonlydir", copy)
+        """A copy of the append-only file as it is at this moment; of no more than is written."""
+        copy = self.directory / f"copy-{uuid.uuid4().hex}"
+        shutil.copytree(self.directory / AOF, copy)
         return copy
+
+    def put_files(self, copy):
+        """What a dead server will start from."""
+        assert not self.process.is_alive()
+        shutil.rmtree(self.directory / AOF)
+        shutil.copytree(copy, self.directory / AOF)
 
     def start_from(self, copy):
         """kill -9, then again on files of a while ago: what came since is lost."""
         self.kill()
-        shutil.rmtree(self.directory / "appendonlydir")
-        shutil.copytree(copy, self.directory / "appendonlydir")
+        self.put_files(copy)
         self.start()
+
+    def tail_file(self):
+        """The part of the append-only file that grows."""
+        return max((self.directory / AOF).glob("*.incr.aof"),
+                   key=lambda path: int(path.name.split(".")[-3]))
+
+    def start_from_rdb(self, dump):
+        """As an operator restores a snapshot: without the append-only file, then with a new one."""
+        assert not self.process.is_alive()
+        shutil.rmtree(self.directory / AOF)
+        shutil.copy(dump, self.directory / "dump.rdb")
+        at = self.process.command.index("--appendonly") + 1
+        self.process.command[at] = "no"
+        self.start()
+        self.process.command[at] = "yes"
+        self.client.config_set("appendonly", "yes")
+        wait_until(lambda: not self.client.info("persistence")["aof_rewrite_in_progress"]
+                   and (self.directory / AOF).exists(), 20, "the new append-only file is there")
+
+    def role(self):
+        return self.client.execute_command("role")[0].decode()
+
+    def follow(self, master):
+        """Becomes a replica of another server of this kind, and is in step with it."""
+        self.client.execute_command("replicaof", "127.0.0.1", master.port)
+        wait_until(self.is_in_step, 20, "the replica is in step")
+
+    def is_in_step(self):
+        info = self.client.info("replication")
+        return info.get("master_link_status") == "up" and not info["master_sync_in_progress"]
+
+    def promote(self):
+        self.client.execute_command("replicaof", "no", "one")
 
     def change_count(self):
         """How many changes of data the server counts, those made inside functions included."""
@@ -99,12 +150,6 @@ class RedisServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class RedisPair:
     """A master and its replica behind one address, which moves to whoever is promoted; stands in
     a stack's place of a RedisServer."""
@@ -113,8 +158,7 @@ class RedisPair:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-pair-", dir="/tmp"))
         self.address = self.directory / "redis.sock"
         self.url = f"unix://{self.address}"
-        self.ports = [free_port(), free_port()]
-        self.servers = [RedisServer(port=port) for port in self.ports]
+        self.servers = [RedisServer(listens=True) for _ in range(2)]
         self.master_number = 0
 
     @property
@@ -147,7 +191,7 @@ class RedisPair:
 
     def follow(self):
         """The replica replicates the master; answers when it has everything."""
-        self.replica.client.execute_command("REPLICAOF", "127.0.0.1", self.ports[self.master_number])
+        self.replica.client.execute_command("REPLICAOF", "127.0.0.1", self.master.port)
         wait_until(self.is_in_step, 20, "the replica has everything")
 
     def is_in_step(self):

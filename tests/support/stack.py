@@ -12,6 +12,7 @@ import psycopg
 from support.client import Client, new_company
 from support.postgres_server import SIDECAR_ROLE
 from support.processes import Process, program
+from support.proxy import Proxy
 from support.redis_server import RedisServer
 from support.waiting import wait_until
 
@@ -27,7 +28,7 @@ class Sidecar:
             flags += [f"--{name.replace('_', '-')}", value]
         self.process = Process(f"callgated-{number}", [
             program(executable, directory), "--listen", self.address,
-            "--redis-url", stack.redis.url, "--database-url", stack.sidecar_url, *flags,
+            "--redis-url", stack.redis_url, "--database-url", stack.sidecar_url, *flags,
         ], stack.directory / f"callgated-{number}.log")
         self.client = Client(self.address)
 
@@ -56,15 +57,24 @@ class Sidecar:
 
 class Stack:
     def __init__(self, postgres, sidecars=1, directory=None, appendfsync="everysec",
-                 movable_clock=False, redis=None, **settings):
-        """`settings` become flags of every sidecar; `directory`: of another build; `redis`: what
+                 movable_clock=False, proxied=False, redis=None, **settings):
+        """`settings` become flags of every sidecar; `directory`: of another build; `proxied`: sidecars,
+        not the tests, reach both servers through redis_proxy and postgres_proxy; `redis`: what
         stands in place of a server of the stack's own, not started yet."""
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-stack-", dir="/tmp"))
         self.postgres = postgres
         self.redis = redis or RedisServer(appendfsync, movable_clock)
+        self.redis_url = self.redis.url
         self.database = postgres.new_database()
         self.url = postgres.url(self.database)
         self.sidecar_url = postgres.url(self.database, SIDECAR_ROLE)
+        self.proxies = []
+        if proxied:
+            self.proxies = [Proxy(self.redis.socket), Proxy(postgres.socket)]
+            self.redis_proxy, self.postgres_proxy = self.proxies
+            self.redis_url = f"redis://127.0.0.1:{self.redis_proxy.port}"
+            self.sidecar_url = (f"postgresql://{SIDECAR_ROLE}@127.0.0.1:{self.postgres_proxy.port}"
+                                f"/{self.database}?sslmode=disable&gssencmode=disable")
         self.connection = None
         self.build = directory
         # A clock that a test moves by hours is meant to.
@@ -169,6 +179,8 @@ class Stack:
         complaints = self.complaints()
         if self.connection is not None:
             self.connection.close()
+        for proxy in self.proxies:
+            proxy.close()
         self.redis.stop()
         if self.postgres.process.is_alive():
             self.postgres.drop_database(self.database)

@@ -1,0 +1,25 @@
+"""Fault tests: parts of a real stack are killed, stopped, cut off and set back in time under load.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+
+import os
+import random
+
+import pytest
+
+from support.fixtures import (  # noqa: F401  (fixtures are found by name)
+    make_stack, postgres, pytest_runtest_makereport)
+
+
+@pytest.fixture(scope="session")
+def is_long():
+    return bool(os.environ.get("CALLGATE_TEST_LONG"))
+
+
+@pytest.fixture
+def seed(request):
+    """$CG_SEED replays a schedule; the threads' own pace is not part of it."""
+    value = int(os.environ.get("CG_SEED") or random.SystemRandom().randrange(1 << 32))
+    print(f"{request.node.name}: CG_SEED={value}")
+    return value
