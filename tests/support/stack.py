@@ -81,6 +81,7 @@ class Stack:
         self.settings = {"clock_skew_max_ms": 0, **settings} if movable_clock else settings
         self.sidecars = []
         self.first_count = sidecars
+        self.before_stop = []  # what a test wants to be called
 
     def start(self):
         self.redis.start()
@@ -169,6 +170,8 @@ class Stack:
 
     def stop(self):
         """Ends everything; answers what the sidecars complained about on their way out."""
+        for end in self.before_stop:
+            end()
         for sidecar in self.sidecars:
             sidecar.client.close()
             if sidecar.process.is_alive():

@@ -41,7 +41,9 @@ class Traffic:
         self.addresses = [sidecar.address for sidecar in stack.sidecars]
         self.halted = threading.Event()
         self.trouble = []
-        self.threads = [threading.Thread(target=self._work, args=(n,)) for n in range(workers)]
+        self.threads = [threading.Thread(target=self._work, args=(n,), daemon=True)
+                        for n in range(workers)]
+        stack.before_stop.append(self.halted.set)
 
     def start(self):
         for thread in self.threads:
