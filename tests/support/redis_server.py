@@ -53,6 +53,8 @@ class RedisServer:
             environment = {"LD_PRELOAD": str(shifted_clock_library()),
                            "CALLGATE_TEST_CLOCK": str(self.offset)}
         self.port = free_port() if listens else 0
+        if listens:
+            settings["repl_diskless_sync_delay"] = 0
         more = [word for name, value in settings.items()
                 for word in (f"--{name.replace('_', '-')}", str(value))]
         self.process = Process("redis-server", [

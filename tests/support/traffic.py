@@ -18,6 +18,7 @@ PLAN = "enterprise"  # unlimited credit: every call is allowed, so nothing depen
 CALL = (("destination", "+14155550100"), ("resource_type", "voice_outbound"))
 CREDITS = (pb.ENTRY_TYPE_TOP_UP, pb.ENTRY_TYPE_BONUS, pb.ENTRY_TYPE_REFUND,
            pb.ENTRY_TYPE_ADJUSTMENT, pb.ENTRY_TYPE_MONTHLY_GRANT)
+PACE = 0.002  # what is under test has the machine's cores, not the clients
 PAUSE = 0.02  # a sidecar that is not there refuses at once
 
 
@@ -25,8 +26,8 @@ class Traffic:
     """`durability`: of all settles, credits and charges; else each draws its own."""
 
     def __init__(self, stack, seed, workers=8, companies=8, durability=None, unknown_codes=(),
-                 pause=0.002):
-        self.stack, self.seed, self.durability, self.pause = stack, seed, durability, pause
+                 timeout=3.0):
+        self.stack, self.seed, self.durability, self.timeout = stack, seed, durability, timeout
         self.history = History(unknown_codes)
         self.companies = [new_company() for _ in range(companies)]
         for company in self.companies:
@@ -71,7 +72,7 @@ class Traffic:
         try:
             while not self.halted.is_set():
                 worker.step()
-                time.sleep(self.pause)
+                time.sleep(PACE)
         except Exception as error:  # reported by halt(), in the test's own thread
             self.trouble.append(repr(error))
         finally:
@@ -109,7 +110,8 @@ class _Worker:
             if attempt == 0 and self.random.random() < 0.1:
                 op = self.twins(request, durability)
             else:
-                op = self.history.invoke(self.clients[at], at, request, durability)
+                op = self.history.invoke(self.clients[at], at, request, durability,
+                                         self.traffic.timeout)
             if op.outcome != "unknown":
                 break
             time.sleep(PAUSE)
@@ -119,7 +121,7 @@ class _Worker:
 
     def twins(self, request, durability):
         """At every sidecar at the same moment."""
-        begun = [self.history.begin(client, via, request, durability)
+        begun = [self.history.begin(client, via, request, durability, self.traffic.timeout)
                  for via, client in enumerate(self.clients)]
         ops = [self.history.end(*each) for each in begun]
         return next((op for op in ops if op.outcome == "ok"), ops[-1])
