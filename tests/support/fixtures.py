@@ -32,11 +32,12 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture
 def make_stack(request, postgres):
-    """make_stack(sidecars=2, partitions=4): started, and ended with the test."""
+    """make_stack(sidecars=2, partitions=4): started, and ended with the test; `postgres`: on
+    another server than everybody's."""
     request.node.stacks = []
 
     def make(**arguments):
-        stack = Stack(postgres, **arguments)
+        stack = Stack(arguments.pop("postgres", postgres), **arguments)
         request.node.stacks.append(stack)
         return stack.start()
 

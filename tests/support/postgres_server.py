@@ -71,6 +71,18 @@ class PostgresServer:
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             connection.execute(statement)
 
+    def rows(self, statement, parameters=None):
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def pids_of(self, role):
+        """Of this role's sessions."""
+        return [row[0] for row in self.rows("select pid from pg_stat_activity where usename = %s", [role])]
+
+    def sessions(self):
+        """All its processes, its own first."""
+        return sorted(sessions_of(self.data))
+
     def make_template(self):
         """A database as `callgate migrate` leaves it, and the role that sidecars log in with."""
         self.execute(f"create database {self.TEMPLATE}")

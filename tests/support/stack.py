@@ -149,6 +149,24 @@ class Stack:
                        == self.ledger_balance(company),
                        timeout, f"the entries of {company} are in the ledger")
 
+    def take_postgres(self, server):
+        """Another server has this one's place, with the same databases; sidecars reach it through
+        their proxy."""
+        self.postgres = server
+        self.postgres_proxy.upstream = server.socket
+        self.postgres_proxy.reset_all()
+        if self.connection is not None:
+            self.connection.close()
+        self.url = server.url(self.database)
+
+    def stop_sidecars(self):
+        """SIGTERM, in order."""
+        for sidecar in self.sidecars:
+            if sidecar.process.is_alive():
+                sidecar.terminate()
+        if self.connection is not None:
+            self.connection.close()
+
     def logs(self):
         parts = []
         for sidecar in self.sidecars:
