@@ -13,6 +13,7 @@ import time
 import pytest
 
 from scenario import answers, begin, finish
+from support.invariants import check_invariants
 from support.postgres_server import BIN, PostgresServer
 from support.processes import as_user, is_root
 from support.waiting import wait_until
@@ -198,3 +199,15 @@ def test_a_slow_disk_under_the_ledger(make_stack, seed):
         stack.stop_sidecars()
     finally:
         server.stop()
+
+
+def test_a_receipt_that_comes_after_its_entry_does_not_wait_for_ever(make_stack):
+    """What a ledger that went back may be left with: the entry came again before its receipt."""
+    stack = make_stack(partitions=1, receipt_after_ms=200)
+    company = stack.client.funded(5_000_000)
+    stack.wait_until_flushed(company)
+    entry = stack.value("select entry_id from callgate.receipts")
+    stack.sql("update callgate.receipts set entry_id = null")
+    wait_until(lambda: stack.value("select entry_id from callgate.receipts") == entry, 10,
+               "the receipt is told of its entry")
+    check_invariants(stack)

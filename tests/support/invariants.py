@@ -92,7 +92,12 @@ MISCORRECTED = """
               - (c.meta->>'billed_ms')::numeric) > 0.000001)
 """
 
-UNAPPLIED = "select type, reference_id from callgate.receipts where entry_id is null"
+# What waits, and whether its entry is there all the same.
+UNAPPLIED = """
+    select r.type, r.reference_id, k.entry_id from callgate.receipts r
+      left join callgate.keys k using (company_id, type, reference_id)
+     where r.entry_id is null
+"""
 
 QUARANTINED = "select kind, entry_id, reason from callgate.quarantine"
 
@@ -118,7 +123,8 @@ def _is_in_use(stack):
 def wait_until_drained(stack, timeout=30):
     """Until every receipt has its entry and both stores have the same posted balances."""
     companies = [row[0] for row in stack.sql(WALLETS)]
-    wait_until(lambda: not stack.sql(UNAPPLIED), timeout, "every receipt has its entry")
+    wait_until(lambda: not stack.sql(UNAPPLIED), timeout,
+               lambda: f"every receipt has its entry: {stack.sql(UNAPPLIED)[:5]}")
 
     def drained():
         posted = {company: _balance(stack, company).posted_micros for company in companies}
