@@ -12,9 +12,23 @@ from support.fixtures import (  # noqa: F401  (fixtures are found by name)
     make_stack, postgres, pytest_runtest_makereport)
 
 
+IS_LONG = bool(os.environ.get("CALLGATE_TEST_LONG"))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: only where $CALLGATE_TEST_LONG is set (./dev test --long)")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not IS_LONG:
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def is_long():
-    return bool(os.environ.get("CALLGATE_TEST_LONG"))
+    return IS_LONG
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from scenario import answers, begin, finish
 from support.invariants import check_invariants
 from support.postgres_server import BIN, PostgresServer
 from support.processes import as_user, is_root
+from support.strace import Injection
 from support.waiting import wait_until
 
 
@@ -30,6 +31,7 @@ def test_sessions_end_in_the_middle_of_commits(make_stack, seed):
     finish(stack, traffic)
 
 
+@pytest.mark.long
 def test_postgres_killed_in_the_middle_of_commits(make_stack, seed):
     stack = make_stack(sidecars=2, partitions=4, appendfsync="always")
     traffic = begin(stack, seed)
@@ -155,6 +157,7 @@ def small_disk():
     place.rmdir()
 
 
+@pytest.mark.long
 def test_the_disk_of_the_ledger_is_full(make_stack, seed, postgres, small_disk):
     """53100 is no reason to set anything aside: it waits, and goes through when there is room."""
     assert is_root()
@@ -184,7 +187,6 @@ def test_the_disk_of_the_ledger_is_full(make_stack, seed, postgres, small_disk):
 
 def test_a_slow_disk_under_the_ledger(make_stack, seed):
     """COMMITTED is answered later, and no less true."""
-    from support.strace import Injection
     server = PostgresServer(durable=True)
     try:
         server.start()

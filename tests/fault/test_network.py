@@ -92,6 +92,7 @@ def test_every_fault_of_a_connection(make_stack, seed, is_long, server):
     finish(stack, traffic, more=f"{proxy.cut} connections cut, ")
 
 
+@pytest.mark.long
 def test_both_at_once(make_stack, seed, is_long):
     stack = make_stack(sidecars=2, partitions=4, proxied=True, appendfsync="always")
     dice = random.Random(seed)

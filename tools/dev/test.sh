@@ -149,7 +149,7 @@ run_tests() {
 		layer unit layer_ctest dev-werror unit
 		layer unit-release layer_ctest release-werror unit-release
 		local folder
-		for folder in model ledger rpc cli integration; do
+		for folder in model ledger rpc cli integration fault; do
 			layer "$folder" layer_pytest "$folder" "tests/$folder"
 		done
 		layer sim layer_sim "$sim_seeds"
