@@ -135,11 +135,9 @@ def test_a_master_that_was_demoted_and_promoted_again_keeps_its_run_id(make_stac
 
 def test_restarts_that_a_proxy_hides(make_stack, seed):
     """No connection of a sidecar ends; what was pending is answered with an error of the proxy's."""
-    stack = make_stack(sidecars=2, partitions=4, proxied=True, appendfsync="always")
-    stack.redis_proxy.hides_restarts = True
-    stack.redis_proxy.drop_all()
-    wait_until(lambda: all(s.client.is_serving() for s in stack.sidecars), 20)
-    connections = stack.redis_proxy.accepted
+    stack = make_stack(sidecars=2, partitions=4, proxied=True, hides_restarts=True,
+                       appendfsync="always")
+    links = stack.redis_proxy.links.copy()
     traffic = begin(stack, seed, unknown_codes=(grpc.StatusCode.INTERNAL,))
     for older in (False, True):
         copy = stack.redis.copy_files()
@@ -150,7 +148,8 @@ def test_restarts_that_a_proxy_hides(make_stack, seed):
         stack.redis.start()
         traffic.wait_for(100)
     assert stack.redis_proxy.hidden >= 2
-    assert connections > 0
+    # One that waited too long for an answer may have connected anew; most have not.
+    assert links & stack.redis_proxy.links, "every connection has ended: nothing was hidden"
     finish(stack, traffic, may_lose_tail=True)
 
 

@@ -57,10 +57,12 @@ class Sidecar:
 
 class Stack:
     def __init__(self, postgres, sidecars=1, directory=None, appendfsync="everysec",
-                 movable_clock=False, proxied=False, redis=None, **settings):
+                 movable_clock=False, proxied=False, hides_restarts=False, redis=None,
+                 **settings):
         """`settings` become flags of every sidecar; `directory`: of another build; `proxied`: sidecars,
-        not the tests, reach both servers through redis_proxy and postgres_proxy; `redis`: what
-        stands in place of a server of the stack's own, not started yet."""
+        not the tests, reach both servers through redis_proxy (see Proxy for `hides_restarts`)
+        and postgres_proxy; `redis`: what stands in place of a server of the stack's own, not
+        started yet."""
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-stack-", dir="/tmp"))
         self.postgres = postgres
         self.redis = redis or RedisServer(appendfsync, movable_clock)
@@ -70,7 +72,7 @@ class Stack:
         self.sidecar_url = postgres.url(self.database, SIDECAR_ROLE)
         self.proxies = []
         if proxied:
-            self.proxies = [Proxy(self.redis.socket), Proxy(postgres.socket)]
+            self.proxies = [Proxy(self.redis.socket, hides_restarts), Proxy(postgres.socket)]
             self.redis_proxy, self.postgres_proxy = self.proxies
             self.redis_url = f"redis://127.0.0.1:{self.redis_proxy.port}"
             self.sidecar_url = (f"postgresql://{SIDECAR_ROLE}@127.0.0.1:{self.postgres_proxy.port}"
