@@ -111,7 +111,7 @@ static void finish(struct cg_flush_lane *lane)
 	uint64_t now_ms = cg_loop_now_ms(lane->ledger->loop);
 
 	note_passed(part, now_ms);
-	if (now_ms < part->trim_at_ms || !is_current(lane) || part->trimmable.epoch == 0) {
+	if (now_ms < part->trim_at_ms || !is_current(lane)) {
 		release(lane, part->is_clean ? IDLE_LOOK_MS : 0);
 		return;
 	}
@@ -121,6 +121,8 @@ static void finish(struct cg_flush_lane *lane)
 	    .deadline_at_ms = now_ms + STORE_WAIT_MS,
 	    .in.trim = {.upto_epoch = part->trimmable.epoch,
 	        .upto_n = part->trimmable.n,
+	        .flushed_epoch = part->cursor.last_epoch,
+	        .flushed_n = part->cursor.last_n,
 	        .margin_ms = lane->ledger->config.trim_margin_ms},
 	    .done = on_trimmed,
 	};

@@ -124,6 +124,8 @@ void cg_wire_encode_partition(const struct cg_partition_op *op, uint64_t epoch,
 		cg_buffer_uint(out, epoch, 8);
 		cg_buffer_uint(out, op->in.trim.upto_epoch, 8);
 		cg_buffer_uint(out, op->in.trim.upto_n, 8);
+		cg_buffer_uint(out, op->in.trim.flushed_epoch, 8);
+		cg_buffer_uint(out, op->in.trim.flushed_n, 8);
 		cg_wire_put_int(out, op->in.trim.margin_ms);
 		cg_wire_put_int(out, config->ended_keep_ms);
 		cg_buffer_uint(out, config->ended_max, 8);

@@ -247,7 +247,7 @@ def test_a_lagging_replica_is_promoted_and_the_old_master_after_it(make_stack):
     live = {journal.begin(company) for company in journal.companies}
     wait_until(pair.is_in_step, 20, "the replica has everything")
     pair.promote()
-    pair.replica.client.execute_command("REPLICAOF", "127.0.0.1", str(pair.ports[pair.master_number]))
+    pair.replica.client.execute_command("REPLICAOF", "127.0.0.1", str(pair.master.port))
     journal.live_on(20)
     assert len(logged(stack, DROPPED)) == drops
     assert live <= {call.call_id for call in stack.client.live_calls()}

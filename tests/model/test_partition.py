@@ -306,7 +306,7 @@ def test_what_the_ledger_has_does_not_count_as_outbox(served):
     assert served.authorize(COMPANY, 'a', PRICE).outcome == 'OUTBOX_FULL'  # not told yet
     assert served.trim((1, 1), margin_ms=600_000) == dict(removed=0, length=6)  # of n 0 to 5
     assert served.authorize(COMPANY, 'a', PRICE).outcome == 'OUTBOX_FULL'  # 4 wait
-    served.trim((1, 2), margin_ms=600_000)
+    served.trim((0, 0), margin_ms=600_000, flushed=(1, 2))  # nothing may go yet
     assert served.authorize(COMPANY, 'a', PRICE).decision == 'ALLOWED'
     served.credit(COMPANY, 5, 'another')
     assert served.authorize(COMPANY, 'b', PRICE).outcome == 'OUTBOX_FULL'

@@ -460,9 +460,10 @@ class Partition:
         r.end()
         return event
 
-    def trim(self, upto, margin_ms=0, keep_ms=172800000, keep_max=500000, epoch=0):
+    def trim(self, upto, margin_ms=0, keep_ms=172800000, keep_max=500000, epoch=0, flushed=None):
+        """`flushed`: up to where the ledger is; `upto` unless said."""
         reader = Reader(self.fcall('trim', self.partition_keys(), struct.pack(
-            '<QQQqqQ', epoch, *upto, margin_ms, keep_ms, keep_max)))
+            '<QQQQQqqQ', epoch, *upto, *(flushed or upto), margin_ms, keep_ms, keep_max)))
         _, removed, length = reader.take(1, 4, 8)
         reader.end()
         return Reply(removed=removed, length=length)

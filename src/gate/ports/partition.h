@@ -132,8 +132,10 @@ struct cg_partition_op {
 			uint32_t entries_max;     /* 1 .. 1000 */
 		} read;
 		struct {
-			uint64_t upto_epoch; /* inclusive: the cursor */
+			uint64_t upto_epoch; /* inclusive; 0, 0: nothing is to go yet */
 			uint64_t upto_n;
+			uint64_t flushed_epoch; /* the cursor: what follows it waits for the ledger */
+			uint64_t flushed_n;
 			int64_t margin_ms;
 		} trim;
 	} in;

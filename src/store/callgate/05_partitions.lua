@@ -215,11 +215,11 @@ local function rotate(keep_ms, count_max)
 	return true
 end
 
--- epoch, up to (epoch, n), margin, keep of ended keys in ms, their most.
+-- epoch, up to (epoch, n), the cursor (epoch, n), margin, keep of ended keys in ms, their most.
 offer('trim', { 'allow-oom' }, function(given, args)
 	local text = argument(given, args, 6)
-	local epoch, upto_epoch, upto_n, margin_ms, keep_ms, count_max, at =
-		unpack('<I8I8I8i8i8I8', text)
+	local epoch, upto_epoch, upto_n, flushed_epoch, flushed_n, margin_ms, keep_ms, count_max, at =
+		unpack('<I8I8I8I8I8i8i8I8', text)
 	check_length(text, at)
 	require_that(margin_ms >= 0 and keep_ms >= 0, 'margin')
 	if not is_marked(epoch) then
@@ -239,7 +239,7 @@ offer('trim', { 'allow-oom' }, function(given, args)
 	if removed > 0 then
 		streams.cut(keys[2], head.trimmed_epoch, head.trimmed_n)
 	end
-	own.flushed[keys[2]] = { epoch = upto_epoch, n = upto_n }
+	own.flushed[keys[2]] = { epoch = flushed_epoch, n = flushed_n }
 	return pack('<BI4I8', OUTCOME.DONE, removed, call('XLEN', keys[2]))
 end)
 

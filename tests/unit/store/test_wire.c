@@ -305,6 +305,8 @@ static void test_read_trim_and_hello(void **state)
 	op = (struct cg_partition_op){.verb = CG_PARTITION_TRIM, .partition = PARTITION};
 	op.in.trim.upto_epoch = EPOCH;
 	op.in.trim.upto_n = 1;
+	op.in.trim.flushed_epoch = EPOCH;
+	op.in.trim.flushed_n = 2;
 	op.in.trim.margin_ms = 600000;
 	assert_partition_command(&op, trim_command);
 	decode_partition(&op, &reply, trim_reply);
