@@ -102,8 +102,9 @@ class Standby:
     def __init__(self, primary):
         self.primary = primary
         self.server = PostgresServer()
-        subprocess.run([*as_user("postgres"), BIN / "pg_basebackup", "-h", primary.directory, "-U", "postgres",
-                        "-D", self.server.data, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync"],
+        subprocess.run([*as_user("postgres"), BIN / "pg_basebackup", "-h", primary.directory,
+                        "-U", "postgres", "-D", self.server.data, "-R", "-X", "stream",
+                        "--checkpoint=fast", "--no-sync"],
                        check=True, capture_output=True, cwd="/")
         self.server.process.start()
         self.server.process.wait_until_ready(self.server.answers)
@@ -124,7 +125,8 @@ def test_a_failover_to_a_streaming_standby_that_lags(make_stack, seed):
     try:
         primary.start()
         primary.make_template()
-        stack = make_stack(sidecars=2, partitions=4, appendfsync="always", proxied=True, postgres=primary)
+        stack = make_stack(sidecars=2, partitions=4, appendfsync="always", proxied=True,
+                           postgres=primary)
         traffic = begin(stack, seed)
         standby = Standby(primary)
         signal_all(standby.server, signal.SIGSTOP)  # from here on it lags

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from scenario import begin, finish
+from support.client import until_answered
 from support.contract import pb
 from support.waiting import wait_until
 
@@ -109,7 +110,7 @@ def test_both_at_once(make_stack, seed, is_long):
 
 
 def test_a_commit_whose_answer_is_lost(make_stack):
-    """The flush is in the ledger and its sidecar does not know: told by the cursor, not made again."""
+    """The flush is in the ledger and its sidecar does not know: the cursor tells it."""
     stack = make_stack(partitions=1, proxied=True)
     client = stack.client
     company = client.funded(10_000_000)
@@ -127,7 +128,8 @@ def test_a_commit_whose_answer_is_lost(make_stack):
         answer = settled.result()
     except grpc.RpcError as error:
         assert error.code() == grpc.StatusCode.UNAVAILABLE
-        answer = wait_until(lambda: client.settle(company, "c", 60_000, durability=pb.DURABILITY_COMMITTED), 20)
+        answer = until_answered(lambda: client.settle(company, "c", 60_000,
+                                                      durability=pb.DURABILITY_COMMITTED))
         assert answer.replayed
     assert stack.sql("select entry_id from wallet_transactions where reference_id = 'c'") == [
         (answer.ledger_id,)]

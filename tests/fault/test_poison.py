@@ -7,9 +7,9 @@ SPDX-License-Identifier: Apache-2.0
 
 import uuid
 
-import grpc
 import pytest
 
+from support.client import until_answered
 from support.contract import pb
 from support.invariants import check_invariants, wait_until_drained
 from support.waiting import wait_until
@@ -76,21 +76,14 @@ def test_an_entry_that_is_refused_bare_sets_its_wallet_aside_in_order(poisoned):
         ("wallet", 3), ("wallet", 4), ("wallet", 5)]
     assert client.balance(company).posted_micros == PLENTY - 406
     # Repeats are answered from what is aside, also where the store has forgotten it.
-    failed = client.fails("charge", company, 101, "poison", durability=pb.DURABILITY_COMMITTED, timeout=2)
+    failed = client.fails("charge", company, 101, "poison", timeout=2,
+                          durability=pb.DURABILITY_COMMITTED)
     assert failed.code.name in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
     stack.redis.client.flushall()
-    again = wait_until(lambda: answered(client, company, 102, "behind-1"), 20)
+    again = until_answered(lambda: client.charge(company, 102, "behind-1"))
     assert again.replayed
     assert client.balance(company).posted_micros == PLENTY - 406
     assert len(quarantine(stack)) == 3
-
-
-def answered(client, company, amount, reference):
-    try:
-        return client.charge(company, amount, reference)
-    except grpc.RpcError as error:
-        assert error.code() == grpc.StatusCode.UNAVAILABLE, error
-        return None
 
 
 def test_an_entry_under_a_key_that_the_ledger_has_is_booked_and_taken_back(poisoned):
@@ -100,11 +93,12 @@ def test_an_entry_under_a_key_that_the_ledger_has_is_booked_and_taken_back(poiso
     reference = "twice"
     stack.client.charge(company, 500, reference, durability=pb.DURABILITY_COMMITTED)
     stack.redis.client.flushall()
-    wait_until(lambda: answered(stack.client, company, 7, "wakes-the-partition"), 20)
+    until_answered(lambda: stack.client.charge(company, 7, "wakes-the-partition"))
     epoch = stack.value("select epoch from callgate.cursors")
     lying = Partition(stack.redis.client, number=0, epoch=epoch, count=1)
     assert lying.charge(uuid.UUID(company).bytes, 500, reference).outcome == "DONE"
-    wait_until(lambda: len([r for r in rows(stack, company) if r[0].startswith(("dup:", "undo:"))]) == 2, 20)
+    wait_until(lambda: sum(row[0].startswith(("dup:", "undo:"))
+                           for row in rows(stack, company)) == 2, 20)
     wait_until_drained(stack)
     assert stack.ledger_balance(company) == PLENTY - 507
     check_invariants(stack)

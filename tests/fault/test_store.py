@@ -134,7 +134,7 @@ def test_a_master_that_was_demoted_and_promoted_again_keeps_its_run_id(make_stac
 
 
 def test_restarts_that_a_proxy_hides(make_stack, seed):
-    """No connection of a sidecar ends; what was pending is answered with an error of the proxy's."""
+    """No connection of a sidecar ends; what was pending the proxy answers with an error."""
     stack = make_stack(sidecars=2, partitions=4, proxied=True, hides_restarts=True,
                        appendfsync="always")
     links = stack.redis_proxy.links.copy()

@@ -1,10 +1,11 @@
 """A recorded history of everything that was asked and answered, and its check against the ledger.
 
-After Jepsen: many clients ask over several sidecars while parts of the system die; each invocation is noted with how it
-ended.  `ok`: answered; `refused`: answered with an error that says that nothing happened;
-`unknown`: nobody can tell (UNAVAILABLE, a deadline, a broken connection).  At the end every request that is not certain
-to have been refused is sent once more with its key, until it is answered: that is the one true answer, which all earlier
-ones and the ledger must agree with.
+After Jepsen: many clients ask over several sidecars while parts of the system die; each
+invocation is noted with how it ended.  `ok`: answered; `refused`: answered with an error that says
+that nothing happened; `unknown`: nobody can tell (UNAVAILABLE, a deadline, a broken connection).
+At the end every request that is not certain to have been refused is sent once more with its key,
+until it is answered: that is the one true answer, which all earlier ones and the ledger must
+agree with.
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -108,7 +109,8 @@ class Op:
 
 
 class History:
-    """Thread-safe.  `unknown_codes`: further statuses that say nothing, where a scenario makes them."""
+    """Thread-safe.  `unknown_codes`: further statuses that say nothing, where a scenario makes
+    them."""
 
     def __init__(self, unknown_codes=()):
         self.ops = []
@@ -248,7 +250,7 @@ def _judge_key(ops, found, correction, may_lose_tail):
     """What its requests have moved, and what is wrong with them."""
     ok = [op for op in ops if op.outcome == "ok"]
     binding = [op for op in ok if _binds(op, may_lose_tail)]
-    # Of an unknown one that was repeated until refused, as its key had other content, nothing is left.
+    # What is refused in the end, as its key has other content by then, has left nothing behind.
     decided = {op.request for op in ops if op.is_final and op.outcome != "unknown"}
     faults = [f"#{op.number} was never resolved" for op in ops
               if op.outcome != "refused" and op.request not in decided]

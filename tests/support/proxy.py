@@ -57,8 +57,9 @@ class Direction:
 class Proxy:
     """`upstream`: the path of the server's unix socket.
 
-    `hides_restarts`: for Redis only.  Where the server goes, the client's connection stays: what was asked and
-    is not answered is answered with an error, and the next server gets what is asked next.
+    `hides_restarts`: for Redis only.  Where the server goes, the client's connection stays: what
+    was asked and is not answered is answered with an error, and the next server gets what is asked
+    next.
     """
 
     def __init__(self, upstream, hides_restarts=False):

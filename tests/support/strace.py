@@ -1,5 +1,5 @@
-"""Disk faults without a kernel module: strace, attached to a running server, delays its system calls or makes them
-fail.
+"""Disk faults without a kernel module: strace, attached to a running server, delays its system
+calls or makes them fail.
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -17,8 +17,9 @@ class Injection:
     def __init__(self, pid, call, what, path=None):
         self.pid = pid
         only = ["-P", path] if path else []
-        self.process = Process("strace", ["strace", "-f", "-q", "-o", "/dev/null", "-e", f"trace={call}", *only,
-                                          "-e", f"inject={call}:{what}", "-p", str(pid)], f"/tmp/cg-strace-{pid}.log")
+        self.process = Process("strace", [
+            "strace", "-f", "-q", "-o", "/dev/null", "-e", f"trace={call}", *only,
+            "-e", f"inject={call}:{what}", "-p", str(pid)], f"/tmp/cg-strace-{pid}.log")
 
     def __enter__(self):
         self.process.start()

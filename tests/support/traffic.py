@@ -1,5 +1,5 @@
-"""Traffic for fault tests: many threads that authorize, start, stop, settle, cancel, credit and charge, over several
-sidecars, everything noted in a History.  What is random comes from a seed.
+"""Traffic for fault tests: many threads that authorize, start, stop, settle, cancel, credit and
+charge, over several sidecars, everything noted in a History.  What is random comes from a seed.
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -190,7 +190,8 @@ class _Worker:
     def otherwise(self, request):
         """Under the same key, with other content."""
         if request.method == "settle":
-            return self.settle_of(request.company, request.name, dict(request.fields)["duration_ms"] + 60_000)
+            return self.settle_of(request.company, request.name,
+                                  dict(request.fields)["duration_ms"] + 60_000)
         sign = 1 if request.amount > 0 else -1
         fields = dict(request.fields)
         fields["amount_micros"] += sign if request.method == "credit" else 1
