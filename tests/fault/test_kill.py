@@ -18,7 +18,7 @@ from support.waiting import wait_until
 VICTIMS = ("sidecar-1", "sidecar-2", "redis", "postgres", "session")
 
 # A sidecar that has recovered a partition five times within a minute takes that for two stores on
-# one ledger, and refuses: so often it is not killed.
+# one ledger, and refuses: before it comes to that, it dies with the store.
 STORE_KILLS_MAX, MINUTE = 4, 60.0
 
 
@@ -38,10 +38,16 @@ class Killer:
         self.stack = stack
         self.store_kills = []
 
-    def may_kill_store(self):
+    def with_company(self, deaths):
+        """The deaths of a round, and where the store has died too often the sidecars' too."""
+        store = [death for death in deaths if death[0] == "redis"]
         now = time.monotonic()
         self.store_kills = [at for at in self.store_kills if now - at < MINUTE]
-        return len(self.store_kills) < STORE_KILLS_MAX
+        if not store or len(self.store_kills) < STORE_KILLS_MAX:
+            return deaths
+        self.store_kills.clear()
+        others = [death for death in deaths if not death[0].startswith("sidecar")]
+        return [*others, *(("sidecar-" + which, *store[0][1:]) for which in "12")]
 
     def round(self, deaths):
         """Each death and each return at its own moment, so that pairs overlap in every order."""
@@ -96,9 +102,7 @@ def test_rounds_of_kills(make_stack, seed, is_long, appendfsync):
     killer = Killer(stack)
     traffic = begin(stack, seed)
     for number, deaths in enumerate(schedule(seed, rounds)):
-        if not killer.may_kill_store():
-            deaths = [("session", *when) if victim == "redis" else (victim, *when)
-                      for victim, *when in deaths]
+        deaths = killer.with_company(deaths)
         print(f"round {number}: " + ", ".join(
             f"{victim} after {after:.3f} s for {gone:.3f} s" for victim, after, gone in deaths))
         killer.round(deaths)
