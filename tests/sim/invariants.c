@@ -155,9 +155,10 @@ static void check_acknowledged(const struct deed *deed)
 	    !redis_entry_was_lost(deed->accepted.entry.partition, deed->accepted.entry.epoch,
 	        deed->accepted.entry.n) &&
 	    !pg_is_orphan(&deed->accepted.entry)) {
-		sim_violated(
-		    "%s was accepted, the store lost nothing of it, and it is not in the ledger",
-		    deed->id);
+		sim_violated("%s was accepted, the store lost nothing of it, and it is not in the "
+		             "ledger as %" PRIu32 "-%" PRIu64 "-%" PRIu64,
+		    deed->id, deed->accepted.entry.partition, deed->accepted.entry.epoch,
+		    deed->accepted.entry.n);
 	}
 }
 

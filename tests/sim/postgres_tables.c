@@ -73,6 +73,8 @@ struct pg_row *pg_aside_add(void)
 
 void pg_orphan_add(struct cg_entry_id id)
 {
+	sim_trace("ledger: %" PRIu32 "-%" PRIu64 "-%" PRIu64 " is an orphan", id.partition,
+	    id.epoch, id.n);
 	pg.orphans = grow(pg.orphans, pg.orphan_count, &pg.orphan_room, sizeof *pg.orphans);
 	pg.orphans[pg.orphan_count++] = id;
 }
