@@ -96,6 +96,7 @@ struct cg_part {
 	uint32_t recovery_next;
 	uint64_t head_epoch;   /* as hello found it */
 	uint64_t taken_epoch;  /* the last that we took: while it stands, the turn is ours */
+	uint64_t served_seen;  /* the last epoch that is known here to have been served */
 	uint64_t served_epoch; /* as the fence found it, with the stream's last id */
 	uint64_t former_epoch, judged_epoch;
 	uint64_t stream_epoch, stream_n;

@@ -98,6 +98,9 @@ static void enter_serving(struct cg_part *part, uint64_t epoch)
 
 	part->phase = CG_PART_SERVING;
 	part->epoch = epoch;
+	if (epoch > part->served_seen) {
+		part->served_seen = epoch;
+	}
 	part->serving_since_ms = now_of(part);
 	part->is_clean = false;
 	part->look_at_ms = 0;
@@ -178,6 +181,9 @@ static void take_cursor(struct cg_part *part, const PGresult *result)
 	part->cursor = (struct cg_cursor_row){0};
 	if (PQntuples(result) > 0) {
 		cg_cursors__decode(result, 0, &part->cursor);
+	}
+	if (part->cursor.served > part->served_seen) {
+		part->served_seen = part->cursor.served;
 	}
 }
 
@@ -341,7 +347,8 @@ static void enter_turn(struct cg_part *part)
 	uint64_t oldest_ms = part->recovery_at_ms[part->recovery_next];
 
 	if (cg_uuid_is_zero(&part->ledger->deployment.id)) {
-		cg_recovery__again(part, CG_RETRY_LATER_MS); /* It would be written into the head. */
+		cg_recovery__again(
+		    part, CG_RETRY_LATER_MS); /* It would be written into the head. */
 		return;
 	}
 	if (oldest_ms != 0 && now_of(part) < oldest_ms + 60000) {
@@ -376,8 +383,12 @@ static bool on_looked(struct cg_job *job, enum cg_status status, const PGresult 
 	if (status == CG_OK) {
 		take_cursor(part, result);
 		judge_hello(part);
-	} else if (part->condition == CG_PARTITION_HEALTHY) {
-		/* Postgres is away: the gate goes on, entries wait in the stream. */
+	} else if (part->condition == CG_PARTITION_HEALTHY &&
+	    part->head_epoch >= part->served_seen) {
+		/*
+		 * Postgres is away: the gate goes on, entries wait in the stream.  But not on a
+		 * master that came back from before what is known here to have been served.
+		 */
 		enter_serving(part, part->head_epoch);
 	} else {
 		cg_recovery__again(part, CG_RETRY_LATER_MS);

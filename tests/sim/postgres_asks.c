@@ -32,8 +32,7 @@ static PGresult *turn_take(const struct pg_statement *s)
 {
 	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
 	uint64_t taken = (uint64_t)pg_int(s, 2); /* by who asks; 0: nothing */
-	bool is_free =
-	    cursor->turn_until_ms < pg_now_ms() || (taken > 0 && cursor->epoch == taken);
+	bool is_free = cursor->turn_until_ms < pg_now_ms() || (taken > 0 && cursor->epoch == taken);
 
 	cursor->is_there = true;
 	if (is_free) {

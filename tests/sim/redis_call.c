@@ -1,6 +1,5 @@
 /*
  * redis.call(), for the commands that the function library uses, with Redis's answers.
- * test_same_as_redis.py compares it with a real one.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
