@@ -44,7 +44,8 @@ def test_a_restart_from_an_older_append_only_file(make_stack, seed):
 
 
 def test_the_append_only_file_lost_its_last_bytes(make_stack, seed):
-    """In the middle of a transaction or of a number: Redis drops the rest itself."""
+    """In the middle of a transaction or of a number.  Redis 7.0 alone drops the rest from memory and
+    leaves the begun transaction in its file, where the next restart executes the half of it."""
     stack = make_stack(sidecars=2, partitions=4, **SLOW_FLUSH)
     traffic = begin(stack, seed)
     dice = random.Random(seed)
@@ -53,6 +54,7 @@ def test_the_append_only_file_lost_its_last_bytes(make_stack, seed):
         stack.redis.kill()
         tail = stack.redis.tail_file()
         os.truncate(tail, max(0, tail.stat().st_size - dice.randrange(1, most)))
+        stack.redis.mend_files()
         stack.redis.start()
         traffic.wait_for(50)
     finish(stack, traffic, may_lose_tail=True)

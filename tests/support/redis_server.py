@@ -110,6 +110,12 @@ class RedisServer:
         self.put_files(copy)
         self.start()
 
+    def mend_files(self):
+        """What is to be done before a start after the host died: see docs/operations.md."""
+        manifest = next((self.directory / AOF).glob("*.manifest"))
+        subprocess.run(["redis-check-aof", "--fix", manifest], input=b"y\n", check=True,
+                       capture_output=True)
+
     def tail_file(self):
         """The part of the append-only file that grows."""
         return max((self.directory / AOF).glob("*.incr.aof"),
