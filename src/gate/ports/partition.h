@@ -134,7 +134,8 @@ struct cg_partition_op {
 		struct {
 			uint64_t upto_epoch; /* inclusive; 0, 0: nothing is to go yet */
 			uint64_t upto_n;
-			uint64_t flushed_epoch; /* the cursor: what follows it waits for the ledger */
+			uint64_t
+			    flushed_epoch; /* the cursor: what follows it waits for the ledger */
 			uint64_t flushed_n;
 			int64_t margin_ms;
 		} trim;
