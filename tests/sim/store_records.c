@@ -79,7 +79,7 @@ static int64_t charge_for(int64_t rate, int64_t ms)
 static void add_call(const struct mem_item *item, struct store_wallet *wallet)
 {
 	const char *deal = item->value->data + 2;
-	int state = item->value->data[1];
+	int state = (unsigned char)item->value->data[1];
 	int64_t rate = (int64_t)read_uint(deal, 8);
 	int64_t fee = (int64_t)read_uint(deal + 8, 8);
 	int64_t minimum = (int64_t)read_uint(deal + 16, 4);
