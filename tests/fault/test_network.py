@@ -12,6 +12,7 @@ import pytest
 from scenario import begin, finish
 from support.client import until_answered
 from support.contract import pb
+from support.invariants import check_invariants
 from support.waiting import wait_until
 
 # Where each of them may be cut: inside the first bytes of an answer, and far behind.
@@ -133,3 +134,4 @@ def test_a_commit_whose_answer_is_lost(make_stack):
         assert answer.replayed
     assert stack.sql("select entry_id from wallet_transactions where reference_id = 'c'") == [
         (answer.ledger_id,)]
+    check_invariants(stack)
