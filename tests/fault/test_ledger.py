@@ -187,6 +187,7 @@ def test_the_disk_of_the_ledger_is_full(make_stack, seed, postgres, small_disk):
         postgres.execute("drop tablespace small")
 
 
+@pytest.mark.long
 def test_a_slow_disk_under_the_ledger(make_stack, seed):
     """COMMITTED is answered later, and no less true."""
     server = PostgresServer(durable=True)
