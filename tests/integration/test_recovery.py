@@ -399,7 +399,7 @@ def test_a_ledger_that_went_back_is_caught_up_with_from_the_stream(own_stack, re
     journal.live_on(10)
     stack.wait_until_flushed(*journal.companies)
     stack.connection.close()
-    copy = stack.postgres.copy_files()
+    copy = stack.postgres.copy_data()
     before = dict(stack.sql("select partition, epoch from callgate.cursors"))
     if recovers:
         stack.redis.restart()
@@ -424,7 +424,7 @@ def test_a_ledger_that_lacks_what_was_trimmed_stops_the_partition(own_stack, rec
     company, = journal.companies
     stack.wait_until_flushed(company)
     stack.connection.close()
-    copy = stack.postgres.copy_files()
+    copy = stack.postgres.copy_data()
     if recovers:
         stack.redis.restart()
     journal.live_on(10)
@@ -432,7 +432,7 @@ def test_a_ledger_that_lacks_what_was_trimmed_stops_the_partition(own_stack, rec
     stream = "cg:{p%s}:ledger" % partition
     wait_until(lambda: stack.redis.client.xlen(stream) == 0, 30, "everything is trimmed")
     stack.connection.close()
-    newest = stack.postgres.copy_files()
+    newest = stack.postgres.copy_data()
     stack.postgres.start_from(copy)
     wait_until(lambda: logged(stack, WENT_BACK), 30, "the alarm")
     failure = stack.client.fails("authorize", company, "refused")

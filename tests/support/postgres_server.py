@@ -112,23 +112,6 @@ class PostgresServer:
     def open(self, database):
         self.execute(f"alter database {database} allow_connections true")
 
-    def copy_files(self):
-        """Its files as they are, for start_from(): a standby that hears nothing more.  It is
-        restarted for that."""
-        self.halt()
-        copy = self.directory / f"copy-{len(list(self.directory.glob('copy-*')))}"
-        subprocess.run(["cp", "-a", self.data, copy], check=True)
-        self.start()
-        return copy
-
-    def start_from(self, copy):
-        """An immediate end, then again on files of a while ago: what came since is lost."""
-        self.process.signal(signal.SIGQUIT)
-        self.process.wait()
-        shutil.rmtree(self.data)
-        subprocess.run(["cp", "-a", copy, self.data], check=True)
-        self.start()
-
     def kill(self):
         """kill -9 of the postmaster; its backends notice and end."""
         self.process.kill()
@@ -162,6 +145,12 @@ class PostgresServer:
         self.wait_until_gone()
         shutil.rmtree(self.data)
         copy.rename(self.data)
+
+    def start_from(self, copy):
+        """Dies, and starts on what copy_data() gave a while ago: what came since is lost."""
+        self.kill()
+        self.put_data(copy)
+        self.start_again()
 
     def wait_until_gone(self):
         """The last session of a killed server writes no more."""

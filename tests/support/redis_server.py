@@ -199,7 +199,7 @@ class RedisPair:
 
     def follow(self):
         """The replica replicates the master; answers when it has everything."""
-        self.replica.client.execute_command("REPLICAOF", "127.0.0.1", self.master.port)
+        self.replica.follow(self.master)
         wait_until(self.is_in_step, 20, "the replica has everything")
 
     def is_in_step(self):
@@ -214,7 +214,7 @@ class RedisPair:
     def promote(self):
         """The replica, as it is, becomes the master; the former one lives on."""
         self.master_number = 1 - self.master_number
-        self.master.client.execute_command("REPLICAOF", "NO", "ONE")
+        self.master.promote()
         self._point()
 
     def stop(self):
