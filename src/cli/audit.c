@@ -239,7 +239,7 @@ static enum cg_exit take_companies(struct audit *audit)
 {
 	const char *company = cg_args_text(&audit->cli->args, "company", NULL);
 	json_t *answer = NULL;
-	enum cg_exit code = cg_audit_ask(audit->cli, read_companies, &company, 1, &answer);
+	enum cg_exit code = cg_sql_ask_alone(audit->cli, read_companies, &company, 1, &answer);
 
 	if (code != CG_EXIT_DONE) {
 		return code;

@@ -148,9 +148,6 @@ enum cg_exit cg_audit_look_at(
 /* The first thing that is wrong with look->booked[at], or NULL; the caller's. */
 json_t *cg_audit_look_compare(const struct cg_audit_look *look, size_t at);
 
-/* A question of the ledger, in a transaction of its own. */
-enum cg_exit cg_audit_ask(struct cg_cli *cli, const char *statement, const char *const *params,
-    int count, json_t **ret_answer);
 struct cg_uuid cg_audit_uuid_of(const json_t *text);
 
 #endif /* CG_CLI_AUDIT_H */

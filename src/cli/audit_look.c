@@ -19,17 +19,6 @@
 static const char read_page[] =
     "select callgate.audit_page($1::integer, $2::uuid[], $3::date::timestamp at time zone 'UTC')";
 
-enum cg_exit cg_audit_ask(struct cg_cli *cli, const char *statement, const char *const *params,
-    int count, json_t **ret_answer)
-{
-	enum cg_exit code = cg_sql_begin(cli);
-
-	if (code == CG_EXIT_DONE) {
-		code = cg_sql_ask(cli, statement, params, count, ret_answer);
-	}
-	return code == CG_EXIT_DONE ? cg_sql_commit(cli) : code;
-}
-
 struct cg_uuid cg_audit_uuid_of(const json_t *text)
 {
 	struct cg_uuid uuid = {{0}};
@@ -85,7 +74,7 @@ static enum cg_exit read_ledger(
 	(void)snprintf(partition, sizeof partition, "%u", (unsigned)look->partition);
 	put_companies(companies, count, list);
 	enum cg_exit code =
-	    cg_audit_ask(look->cli, read_page, params, CG_COUNT_OF(params), &look->page);
+	    cg_sql_ask_alone(look->cli, read_page, params, CG_COUNT_OF(params), &look->page);
 	if (code != CG_EXIT_DONE) {
 		return code;
 	}

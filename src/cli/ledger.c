@@ -33,13 +33,6 @@ enum cg_exit cg_ledger_read_call(
     struct cg_cli *cli, const char *company, const char *call_id, json_t **ret_entries)
 {
 	const char *params[] = {company, call_id};
-	enum cg_exit code = cg_sql_begin(cli);
 
-	if (code == CG_EXIT_DONE) {
-		code = cg_sql_ask(cli, read_call, params, 2, ret_entries);
-	}
-	if (code == CG_EXIT_DONE) {
-		code = cg_sql_commit(cli);
-	}
-	return code;
+	return cg_sql_ask_alone(cli, read_call, params, 2, ret_entries);
 }

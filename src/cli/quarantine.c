@@ -60,17 +60,6 @@ static const struct cg_column columns[] = {
     {.header = NULL},
 };
 
-static enum cg_exit ask(struct cg_cli *cli, const char *statement, const char *const *params,
-    int count, json_t **ret_answer)
-{
-	enum cg_exit code = cg_sql_begin(cli);
-
-	if (code == CG_EXIT_DONE) {
-		code = cg_sql_ask(cli, statement, params, count, ret_answer);
-	}
-	return code == CG_EXIT_DONE ? cg_sql_commit(cli) : code;
-}
-
 static bool has_text(const json_t *value)
 {
 	return json_is_string(value) && json_string_length(value) > 0;
@@ -132,7 +121,7 @@ static enum cg_exit list(struct cg_cli *cli)
 {
 	const char *params[] = {cg_args_text(&cli->args, "company", NULL)};
 	json_t *answer = NULL;
-	enum cg_exit code = ask(cli, read_list, params, 1, &answer);
+	enum cg_exit code = cg_sql_ask_alone(cli, read_list, params, 1, &answer);
 
 	if (code != CG_EXIT_DONE) {
 		return code;
@@ -180,7 +169,7 @@ static void say_outcome(const struct cg_cli *cli, const json_t *told)
 static enum cg_exit retry_one(struct cg_cli *cli, const char *company, json_t *told)
 {
 	json_t *answer = NULL;
-	enum cg_exit code = ask(cli, retry_wallet, &company, 1, &answer);
+	enum cg_exit code = cg_sql_ask_alone(cli, retry_wallet, &company, 1, &answer);
 
 	if (code == CG_EXIT_DONE) {
 		if (strcmp(json_string_value(json_object_get(answer, "outcome")), "refused") == 0) {
@@ -195,7 +184,7 @@ static enum cg_exit retry_one(struct cg_cli *cli, const char *company, json_t *t
 static enum cg_exit retry_all(struct cg_cli *cli, json_t *told)
 {
 	json_t *companies = NULL;
-	enum cg_exit code = ask(cli, read_waiting, NULL, 0, &companies);
+	enum cg_exit code = cg_sql_ask_alone(cli, read_waiting, NULL, 0, &companies);
 	enum cg_exit worst = code;
 
 	for (size_t i = 0; i < json_array_size(companies); i++) {
@@ -240,7 +229,8 @@ static enum cg_exit dismiss(struct cg_cli *cli)
 	const char *params[] = {
 	    cg_args_text(&cli->args, "ENTRY_ID", NULL), cg_args_text(&cli->args, "reason", NULL)};
 	json_t *answer = NULL;
-	enum cg_exit code = ask(cli, dismiss_entry, params, CG_COUNT_OF(params), &answer);
+	enum cg_exit code =
+	    cg_sql_ask_alone(cli, dismiss_entry, params, CG_COUNT_OF(params), &answer);
 	const char *outcome = code == CG_EXIT_DONE ? json_string_value(answer) : "";
 
 	if (code != CG_EXIT_DONE) {

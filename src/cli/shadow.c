@@ -76,13 +76,7 @@ static enum cg_exit shadow(struct cg_cli *cli)
 	enum cg_exit code = check_span(cli, params[0], params[1]);
 
 	if (code == CG_EXIT_DONE) {
-		code = cg_sql_begin(cli);
-	}
-	if (code == CG_EXIT_DONE) {
-		code = cg_sql_ask(cli, read_report, params, CG_COUNT_OF(params), &answer);
-	}
-	if (code == CG_EXIT_DONE) {
-		code = cg_sql_commit(cli);
+		code = cg_sql_ask_alone(cli, read_report, params, CG_COUNT_OF(params), &answer);
 	}
 	if (code == CG_EXIT_DONE && cli->args.json) {
 		cg_output_answer(cli, NULL, "", answer);

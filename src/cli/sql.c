@@ -260,6 +260,17 @@ enum cg_exit cg_sql_commit(struct cg_cli *cli)
 	return code;
 }
 
+enum cg_exit cg_sql_ask_alone(struct cg_cli *cli, const char *statement, const char *const *params,
+    int count, json_t **ret_answer)
+{
+	enum cg_exit code = cg_sql_begin(cli);
+
+	if (code == CG_EXIT_DONE) {
+		code = cg_sql_ask(cli, statement, params, count, ret_answer);
+	}
+	return code == CG_EXIT_DONE ? cg_sql_commit(cli) : code;
+}
+
 void cg_sql_rollback(struct cg_cli *cli)
 {
 	PQclear(PQexec(cli->sql->connection, "rollback"));

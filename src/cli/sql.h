@@ -42,6 +42,10 @@ enum cg_exit cg_sql_ask(struct cg_cli *cli, const char *statement, const char *c
  */
 enum cg_exit cg_sql_commit(struct cg_cli *cli);
 
+/* The three together: one statement in a transaction of its own. */
+enum cg_exit cg_sql_ask_alone(struct cg_cli *cli, const char *statement, const char *const *params,
+    int count, json_t **ret_answer);
+
 /* Ends a transaction that only read, or failed. */
 void cg_sql_rollback(struct cg_cli *cli);
 

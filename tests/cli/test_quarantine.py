@@ -217,6 +217,8 @@ def test_retries_race_with_the_flush(stack):
     def retry():
         while not over.is_set():
             run = Run(["quarantine", "retry", "--company", company, "--json"], stack.environment())
+            if run.code == 4:  # it did not get its turn in time: the same again
+                continue
             retries.append((run.code, json.loads(run.out)["wallets"][0]["outcome"]))
 
     threads = [threading.Thread(target=retry) for _ in range(2)]
