@@ -10,7 +10,7 @@ import uuid
 import grpc
 import pytest
 
-from cli_support import COMPANY, DONE, NOT_FOUND, REFUSED, USAGE, Run
+from cli_support import COMPANY, DONE, NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, Run
 from support.contract import pb
 from support.invariants import check_invariants
 from support.waiting import wait_until
@@ -217,7 +217,7 @@ def test_retries_race_with_the_flush(stack):
     def retry():
         while not over.is_set():
             run = Run(["quarantine", "retry", "--company", company, "--json"], stack.environment())
-            if run.code == 4:  # it did not get its turn in time: the same again
+            if run.code == UNAVAILABLE:  # it did not get its turn in time: the same again
                 continue
             retries.append((run.code, json.loads(run.out)["wallets"][0]["outcome"]))
 
