@@ -111,7 +111,7 @@ static void finish(struct cg_flush_lane *lane)
 	uint64_t now_ms = cg_loop_now_ms(lane->ledger->loop);
 
 	note_passed(part, now_ms);
-	if (now_ms < part->trim_at_ms || !is_current(lane)) {
+	if (now_ms < part->trim_at_ms || !is_current(lane) || part->cursor.last_epoch == 0) {
 		release(lane, part->is_clean ? IDLE_LOOK_MS : 0);
 		return;
 	}
