@@ -22,6 +22,9 @@
  */
 #define CG_ROUNDS_MAX 6
 
+/* What repeats while something is away is logged this often, with how much was left out. */
+#define CG_LOG_INTERVAL_MS 1000
+
 /* Listings at once: each takes up to some 400 KiB from the heap. */
 #define CG_LISTINGS_MAX 64
 
@@ -130,6 +133,8 @@ struct cg_gate {
 		bool is_walking;
 	} news;
 	struct cg_log_limit plan_log;
+	struct cg_log_limit terms_log;
+	struct cg_log_limit receipts_log;
 };
 
 /* answer.c: the end of every request. */

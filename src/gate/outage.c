@@ -28,9 +28,6 @@
 #define BUCKETS          1024
 #define BUCKETS_PER_TICK 32
 
-/* Admissions and refusals are logged this often, with how many there were. */
-#define LOG_INTERVAL_MS 1000
-
 struct outage_call {
 	struct cg_list link; /* in its company's bucket */
 	struct cg_uuid company;
@@ -150,7 +147,7 @@ static void log_some(struct cg_gate *gate, struct cg_log_limit *limit, const cha
 {
 	uint64_t held_back = 0;
 
-	if (cg_log_limit_admits(limit, cg_round__now(gate), LOG_INTERVAL_MS, &held_back) != 0) {
+	if (cg_log_limit_admits(limit, cg_round__now(gate), CG_LOG_INTERVAL_MS, &held_back) != 0) {
 		cg_log(CG_LOG_WARN, what, "count", cg_log_int((int64_t)held_back + 1), "running",
 		    cg_log_int(cg_slab_taken_count(&gate->outage.calls)), NULL);
 	}

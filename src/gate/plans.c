@@ -16,6 +16,18 @@
 static const struct cg_call_limits no_limits = {
     .reserve_ms = 60000, .longest_ms = 3600000, .lease_ms = 120000, .guard_ms = 5000};
 
+/* At every tick for as long as the ledger is away. */
+static void note_failure(struct cg_gate *gate, enum cg_status status)
+{
+	uint64_t held_back = 0;
+
+	if (cg_log_limit_admits(
+	        &gate->terms_log, cg_round__now(gate), CG_LOG_INTERVAL_MS, &held_back)) {
+		cg_log(CG_LOG_WARN, "terms not read", "status", cg_status_name(status), "held_back",
+		    cg_log_int((int64_t)held_back), NULL);
+	}
+}
+
 static void on_terms_read(struct cg_ledger_op *op)
 {
 	struct cg_gate *gate = CG_CONTAINER_OF(op, struct cg_gate, terms_op);
@@ -25,7 +37,7 @@ static void on_terms_read(struct cg_ledger_op *op)
 		/* The next tick tries again. */
 		gate->are_terms_due = true;
 		gate->cache.is_closed = gate->cache.is_closed || op->status == CG_CLOSING;
-		cg_log(CG_LOG_WARN, "terms not read", "status", cg_status_name(op->status), NULL);
+		note_failure(gate, op->status);
 		return;
 	}
 	if (!cg_tariff_is_sorted(op->out.terms)) {
@@ -121,7 +133,8 @@ static void on_unknown_plan(struct cg_gate *gate, const struct cg_wallet *wallet
 	uint64_t held_back = 0;
 
 	gate->are_terms_due = true; /* It may have been made since the last reading. */
-	if (cg_log_limit_admits(&gate->plan_log, cg_round__now(gate), 1000, &held_back)) {
+	if (cg_log_limit_admits(
+	        &gate->plan_log, cg_round__now(gate), CG_LOG_INTERVAL_MS, &held_back)) {
 		cg_log(CG_LOG_WARN, "a wallet's plan is not among the terms", "plan",
 		    wallet->plan_id, "held_back", cg_log_int((int64_t)held_back), NULL);
 	}

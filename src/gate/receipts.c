@@ -32,6 +32,18 @@ void cg_receipts__deinit(struct cg_gate *gate)
 	cg_slab_deinit(&gate->receipts);
 }
 
+static void note_failure(struct cg_gate *gate, const struct cg_request *req)
+{
+	uint64_t held_back = 0;
+
+	if (cg_log_limit_admits(
+	        &gate->receipts_log, cg_round__now(gate), CG_LOG_INTERVAL_MS, &held_back)) {
+		cg_log(CG_LOG_WARN, "a receipt is still to be applied", "status",
+		    cg_status_name(req->status), "type", cg_entry_type_name(req->in.credit.type),
+		    "held_back", cg_log_int((int64_t)held_back), NULL);
+	}
+}
+
 static void on_applied(struct cg_request *req)
 {
 	struct receipt *receipt = CG_CONTAINER_OF(req, struct receipt, req);
@@ -39,9 +51,7 @@ static void on_applied(struct cg_request *req)
 
 	/* A failure of the world is met again: the receipt is announced until it has its entry. */
 	if (req->status != CG_OK && req->status != CG_CLOSING) {
-		cg_log(CG_LOG_WARN, "a receipt is still to be applied", "status",
-		    cg_status_name(req->status), "type", cg_entry_type_name(req->in.credit.type),
-		    NULL);
+		note_failure(gate, req);
 	}
 	cg_list_remove(&receipt->busy);
 	cg_slab_give(&gate->receipts, receipt);
