@@ -12,15 +12,12 @@ SPDX-License-Identifier: Apache-2.0
 import argparse
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+from private_stack import add_arguments, conclude, private_stack, say
 
 CAUGHT_UP_SECONDS = 1  # of load: the lag that the flush may have at any time
 PHASES = ("before", "away", "after")
@@ -49,14 +46,8 @@ def arguments():
     parser.add_argument("--companies", type=int, default=1000)
     parser.add_argument("--in-flight", type=int, default=256)
     parser.add_argument("--catch-up", type=float, default=120, help="given up after so long")
-    parser.add_argument("--build", type=Path, help="default build/release-werror, build/release")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
+    add_arguments(parser)
     return parser.parse_args()
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 class Generator:
@@ -90,9 +81,9 @@ class Generator:
 
 
 class Away:
-    def __init__(self, options, stack, postgres):
+    def __init__(self, options, stack):
         from support.waiting import wait_until
-        self.options, self.stack, self.postgres = options, stack, postgres
+        self.options, self.stack, self.postgres = options, stack, stack.postgres
         self.wait_until = wait_until
         self.figures = {}
 
@@ -228,34 +219,13 @@ def show(figures):
         if not name.startswith(tuple(f"{phase}_{what}_" for phase in PHASES
                                      for what in ("authorize", "settle"))):
             print(f"{name:26} {value:16,.1f}")
-    print()
-    for name, value, target in targets(figures):
-        print(f"{'met   ' if value <= target else 'MISSED'}  {value:12.2f}  <= {target:<6g}  {name}")
 
 
 def main():
     options = arguments()
-    if options.build:
-        os.environ["CALLGATE_RELEASE_BUILD"] = str(options.build.resolve())
-    from support.processes import release_directory
-    build = release_directory()
-    os.environ["CALLGATE_TEST_BUILD"] = str(build)
-    from support.postgres_server import PostgresServer
-    from support.stack import Stack
-    with contextlib.ExitStack() as ending:
-        postgres = PostgresServer(durable=True)
-        ending.callback(postgres.stop)
-        postgres.start()
-        postgres.make_template()
-        stack = Stack(postgres, directory=build)
-        ending.callback(stack.stop)
-        figures = Away(options, stack.start(), postgres).run()
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        show(figures)
-    missed = any(value > target for _, value, target in targets(figures))
-    return 1 if options.check and missed else 0
+    with private_stack(options, durable=True) as stack:
+        figures = Away(options, stack).run()
+    return conclude(options, figures, show, targets(figures))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+from private_stack import add_arguments, conclude, private_stack, say
 
 PLAN = "million"
 DESTINATION = "+14155550100"
@@ -34,14 +33,8 @@ def arguments():
     parser.add_argument("--idle-seconds", type=float, default=30)
     parser.add_argument("--dry", type=int, default=200, help="wallets that run out")
     parser.add_argument("--dry-seconds", type=float, default=20, help="over how long they do")
-    parser.add_argument("--build", type=Path, help="default build/release-werror, build/release")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
+    add_arguments(parser)
     return parser.parse_args()
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def cpu_seconds(pid):
@@ -235,34 +228,13 @@ def targets(figures):
 def show(figures):
     for name, value in figures.items():
         print(f"{name:26} {value:18,.1f}")
-    print()
-    for name, value, target in targets(figures):
-        print(f"{'met   ' if value <= target else 'MISSED'}  {value:12.2f}  <= {target:<6g}  {name}")
 
 
 def main():
     options = arguments()
-    if options.build:
-        os.environ["CALLGATE_RELEASE_BUILD"] = str(options.build.resolve())
-    from support.processes import release_directory
-    build = release_directory()
-    os.environ["CALLGATE_TEST_BUILD"] = str(build)
-    from support.postgres_server import PostgresServer
-    from support.stack import Stack
-    with contextlib.ExitStack() as ending:
-        postgres = PostgresServer()
-        ending.callback(postgres.stop)
-        postgres.start()
-        postgres.make_template()
-        stack = Stack(postgres, directory=build)
-        ending.callback(stack.stop)
-        figures = Million(options, stack.start()).run()
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        show(figures)
-    missed = any(value > target for _, value, target in targets(figures))
-    return 1 if options.check and missed else 0
+    with private_stack(options) as stack:
+        figures = Million(options, stack).run()
+    return conclude(options, figures, show, targets(figures))
 
 
 if __name__ == "__main__":
