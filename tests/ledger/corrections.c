@@ -8,8 +8,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -327,11 +325,7 @@ int main(void)
 	    cmocka_unit_test(test_shadow_calls_are_noted_beside_the_money),
 	};
 
-	url = getenv("CG_TEST_DATABASE_URL");
-	sidecar_url = getenv("CG_TEST_SIDECAR_URL");
-	if (url == NULL || sidecar_url == NULL) {
-		(void)fprintf(
-		    stderr, "CG_TEST_DATABASE_URL or CG_TEST_SIDECAR_URL names no database\n");
+	if (!driver_find_urls(&url, &sidecar_url)) {
 		return 2;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,21 @@ static void on_receipt_due(
 	d->receipts_due++;
 }
 
+bool driver_find_urls(const char **ret_owner_url, const char **ret_sidecar_url)
+{
+	const char *owner_url = getenv("CG_TEST_DATABASE_URL");
+	const char *sidecar_url = getenv("CG_TEST_SIDECAR_URL");
+
+	if (owner_url == NULL || sidecar_url == NULL) {
+		(void)fprintf(
+		    stderr, "CG_TEST_DATABASE_URL or CG_TEST_SIDECAR_URL names no database\n");
+		return false;
+	}
+	*ret_owner_url = owner_url;
+	*ret_sidecar_url = sidecar_url;
+	return true;
+}
+
 void driver_start(
     struct driver *d, const char *database_url, const char *owner_url, uint32_t partition_count)
 {

@@ -30,6 +30,9 @@ struct driver {
 	uint32_t wanted;
 };
 
+/* What test_room.py says in the environment, else a word on stderr; `sidecar`: as that role. */
+bool driver_find_urls(const char **ret_owner_url, const char **ret_sidecar_url);
+
 /* `owner_url`: the same database for driver_number(). */
 void driver_start(
     struct driver *d, const char *database_url, const char *owner_url, uint32_t partition_count);

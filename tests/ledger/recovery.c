@@ -8,7 +8,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -336,11 +335,7 @@ int main(void)
 	    cmocka_unit_test(test_a_history_that_was_dropped_elsewhere_is_dropped),
 	};
 
-	url = getenv("CG_TEST_DATABASE_URL");
-	sidecar_url = getenv("CG_TEST_SIDECAR_URL");
-	if (url == NULL || sidecar_url == NULL) {
-		(void)fprintf(
-		    stderr, "CG_TEST_DATABASE_URL or CG_TEST_SIDECAR_URL names no database\n");
+	if (!driver_find_urls(&url, &sidecar_url)) {
 		return 2;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
