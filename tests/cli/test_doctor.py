@@ -6,7 +6,6 @@ SPDX-License-Identifier: Apache-2.0
 import contextlib
 import re
 import signal
-import struct
 import uuid
 
 import psycopg
@@ -14,8 +13,8 @@ import pytest
 
 from cli_support import DONE, WARNED, WRONG, Run
 from support.postgres_server import PostgresServer
-from support.processes import ROOT, Process
-from support.redis_server import RedisServer, shifted_clock_library
+from support.processes import ROOT
+from support.redis_server import RedisServer
 from support.rewriting import RewritingProxy
 from support.stack import Stack
 from support.waiting import wait_until
@@ -24,30 +23,10 @@ from support.wire import Partition
 MANUAL = (ROOT / "docs" / "cli.md").read_text()
 
 
-class DurablePostgres(PostgresServer):
-    """Set as it should be, small, and with a clock that a test can move."""
-
-    def __init__(self):
-        super().__init__()
-        self.offset = self.directory / "clock-offset"
-        self.set_clock(0)
-        self.process = Process("postgres", [
-            *self.process.command[self.process.command.index("KILL") + 1:][:5], "-c", "listen_addresses=",
-            "-c", "max_connections=40", "-c", "superuser_reserved_connections=3",
-        ], self.directory.with_suffix(".log"), user="postgres",
-            env={"LD_PRELOAD": str(shifted_clock_library()), "CALLGATE_TEST_CLOCK": str(self.offset)})
-
-    def set_clock(self, ahead_ms):
-        with open(self.offset, "r+b" if self.offset.exists() else "wb") as file:
-            file.write(struct.pack("<q", ahead_ms))
-
-
 @pytest.fixture(scope="module")
 def durable():
-    shifted_clock_library().parent.chmod(0o755)
-    shifted_clock_library().chmod(0o755)
-    server = DurablePostgres()
-    server.offset.chmod(0o644)
+    """Set as it should be, small, and with a clock that a test can move."""
+    server = PostgresServer(durable=True, movable_clock=True, max_connections=40)
     try:
         server.start()
         server.make_template()
@@ -369,13 +348,13 @@ def test_another_deployment(good):
 
 @pytest.mark.parametrize("ahead_ms, state", [(1_200, "warning"), (3_000, "error"), (-3_000, "error")])
 def test_a_ledgers_clock(good, ahead_ms, state):
-    good.postgres.set_clock(ahead_ms)
+    good.postgres.clock.set(ahead_ms)
     try:
         told, _ = examine(good)
         states = {check["name"]: check["state"] for check in told["checks"]}
         assert [states[name] for name in ("clock-store", "clock-ledger", "clock-between")] == ["ok", state, state]
     finally:
-        good.postgres.set_clock(0)
+        good.postgres.clock.set(0)
 
 
 def test_a_store_that_nobody_serves(durable):

@@ -3,7 +3,6 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
-import struct
 
 import grpc
 import pytest
@@ -13,7 +12,7 @@ from support.contract import pb
 from support.invariants import check_invariants
 from support.load import Load, check_load
 from support.processes import release_directory
-from support.redis_server import shifted_clock_library
+from support.shifted_clock import ShiftedClock
 from support.stack import Sidecar
 from support.waiting import wait_until
 
@@ -104,25 +103,23 @@ def test_a_store_that_jumps_while_postgres_is_away(postgres, stack):
 def shifted_sidecar(stack, ms):
     """An optimized build, since a preloaded library and ASan do not go together."""
     sidecar = Sidecar(stack, 9, release_directory(), stack.settings)
-    offset = stack.directory / "sidecar-clock"
-    offset.write_bytes(struct.pack("<q", ms))
-    sidecar.process.env |= {"LD_PRELOAD": str(shifted_clock_library()),
-                            "CALLGATE_TEST_CLOCK": str(offset)}
+    clock = ShiftedClock(stack.directory / "sidecar-clock")
+    clock.set(ms)
+    sidecar.process.env |= clock.environment
     stack.sidecars.append(sidecar)
-    return sidecar.start(), offset
+    return sidecar.start(), clock
 
 
 @pytest.mark.parametrize("ms", [3_600_000, -3_600_000])
 def test_a_sidecar_whose_own_clock_is_wrong_goes_on(postgres, stack, ms):
     company = stack.client.funded(10_000_000)
-    sidecar, offset = shifted_sidecar(stack, ms)
+    sidecar, clock = shifted_sidecar(stack, ms)
     differs = "this sidecar's clock differs from the store's"
     wait_until(lambda: differs in sidecar.process.text(), 10, "it says so")
     assert sidecar.client.authorize(company, "c", start=True).decision == pb.DECISION_ALLOWED
     postgres.shut(stack.database)
     try:
-        with open(offset, "r+b") as file:  # in place: it is mapped
-            file.write(struct.pack("<q", 2 * ms))
+        clock.set(2 * ms)
         settled = sidecar.client.settle(company, "c", 60_000)
         assert settled.cost_micros > 0
         wait_for_a_dozen_looks(stack)

@@ -14,6 +14,7 @@ import uuid
 import psycopg
 
 from support.processes import Process, as_user, is_root, program
+from support.shifted_clock import ShiftedClock
 from support.waiting import wait_until
 
 BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
@@ -38,18 +39,21 @@ class PostgresServer:
 
     TEMPLATE = "callgate_template"
 
-    def __init__(self, durable=False):
-        """`durable`: it syncs what it commits, as anybody's does; tests go without."""
+    def __init__(self, durable=False, movable_clock=False, max_connections=200):
+        """`durable`: it syncs what it commits, as anybody's does; tests go without.
+        `movable_clock`: a test may set its clock."""
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-postgres-", dir="/tmp"))
         if is_root():
             shutil.chown(self.directory, "postgres")
         self.data = self.directory / "data"
         self.socket = self.directory / ".s.PGSQL.5432"
+        self.clock = ShiftedClock(self.directory / "clock-offset") if movable_clock else None
         self.process = Process("postgres", [
             BIN / "postgres", "-D", self.data, "-k", self.directory, "-c", "listen_addresses=",
-            "-c", "max_connections=200", "-c", "shared_buffers=64MB",
+            "-c", f"max_connections={max_connections}", "-c", "shared_buffers=64MB",
             *([] if durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]),
-        ], self.directory.with_suffix(".log"), user="postgres")
+        ], self.directory.with_suffix(".log"), user="postgres",
+            env=self.clock and self.clock.environment)
 
     def start(self):
         if not self.data.exists():

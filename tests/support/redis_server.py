@@ -3,12 +3,10 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
-import functools
 import os
 import pathlib
 import shutil
 import socket
-import struct
 import subprocess
 import tempfile
 import uuid
@@ -16,19 +14,10 @@ import uuid
 import redis
 
 from support.processes import Process
+from support.shifted_clock import ShiftedClock
 from support.waiting import wait_until
 
 AOF = "appendonlydir"
-
-
-@functools.cache
-def shifted_clock_library():
-    """tests/support/shifted_clock.c, built without sanitizers: it goes into a foreign program."""
-    library = pathlib.Path(tempfile.mkdtemp(prefix="cg-clock-", dir="/tmp")) / "shifted_clock.so"
-    source = pathlib.Path(__file__).with_name("shifted_clock.c")
-    subprocess.run(["gcc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", library,
-                    source], check=True)
-    return library
 
 
 def free_port():
@@ -46,12 +35,7 @@ class RedisServer:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="cg-redis-", dir="/tmp"))
         self.socket = self.directory / "redis.sock"
         self.url = f"unix://{self.socket}"
-        environment = {}
-        self.offset = self.directory / "clock-offset"
-        if movable_clock:
-            self.offset.write_bytes(struct.pack("<q", 0))
-            environment = {"LD_PRELOAD": str(shifted_clock_library()),
-                           "CALLGATE_TEST_CLOCK": str(self.offset)}
+        self.clock = ShiftedClock(self.directory / "clock-offset") if movable_clock else None
         self.port = free_port() if listens else 0
         if listens:
             settings["repl_diskless_sync_delay"] = 0
@@ -62,7 +46,7 @@ class RedisServer:
             "--unixsocket", self.socket, "--dir", self.directory,
             "--appendonly", "yes", "--appendfsync", appendfsync, "--save", "",
             "--maxmemory-policy", "noeviction", "--daemonize", "no", *more,
-        ], self.directory / "redis.log", env=environment)
+        ], self.directory / "redis.log", env=self.clock and self.clock.environment)
         self.client = redis.Redis(unix_socket_path=str(self.socket))
 
     def start(self):
@@ -78,10 +62,7 @@ class RedisServer:
 
     def set_clock_ahead(self, ms):
         """By so much more than before."""
-        with open(self.offset, "r+b") as file:  # in place: the server has it mapped
-            before, = struct.unpack("<q", file.read(8))
-            file.seek(0)
-            file.write(struct.pack("<q", before + ms))
+        self.clock.advance(ms)
 
     def kill(self):
         self.process.kill()
