@@ -12,6 +12,7 @@
 #include "daemon/daemon.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "events/events.h"
@@ -19,6 +20,7 @@
 #include "ledger/ledger.h"
 #include "loop/loop.h"
 #include "rpc/server.h"
+#include "rpc/shutdown.h"
 #include "store/store.h"
 
 #define TICK_MS      100
@@ -27,6 +29,8 @@
 #define ANSWERING_SHARE 16
 /* Readings under way for watchers that catch up; src/events/ has fewer. */
 #define CATCHING_UP_MAX 64
+/* By then every request is answered and the ledger flushed: nobody waits for what gRPC keeps. */
+#define GRPC_SHUTDOWN_MS 1000
 
 struct daemon {
 	struct cg_clock_port clock;
@@ -294,4 +298,15 @@ enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *er
 	}
 	destroy_rooms(&d);
 	return status;
+}
+
+void cg_daemon_exit(int exit_status)
+{
+	bool is_over = cg_rpc_shutdown(GRPC_SHUTDOWN_MS);
+
+	cg_log(CG_LOG_INFO, "ended", "grpc", is_over ? "ended" : "left behind", NULL);
+	if (!is_over) {
+		_exit(exit_status);
+	}
+	exit(exit_status);
 }

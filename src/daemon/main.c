@@ -48,6 +48,5 @@ int main(int argc, char **argv)
 		cg_log(CG_LOG_ERROR, "could not start", "reason", err.text, NULL);
 		return EXIT_FAILURE;
 	}
-	cg_log(CG_LOG_INFO, "ended", NULL);
-	return EXIT_SUCCESS;
+	cg_daemon_exit(EXIT_SUCCESS);
 }

@@ -181,7 +181,6 @@ static void on_stopped(void *owner)
 	cg_timer_close(server->closing);
 	grpc_server_credentials_release(server->credentials);
 	free(server);
-	grpc_shutdown();
 	on_closed(closed_owner);
 }
 

@@ -58,7 +58,8 @@ void cg_rpc_server_drain(struct cg_rpc_server *server);
 /*
  * Stops accepting, lets accepted requests be answered until `grace_ms`, cancels the rest,
  * drains the queues, joins the thread; then on_closed, once, and the server is gone.  It
- * waits for every request that the gate has: gate and events must be alive until then.
+ * waits for every request that the gate has: gate and events must be alive until then.  What
+ * gRPC keeps for itself is given back by cg_rpc_shutdown().
  */
 void cg_rpc_server_close(
     struct cg_rpc_server *server, uint32_t grace_ms, void (*on_closed)(void *owner), void *owner);

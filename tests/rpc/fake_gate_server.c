@@ -23,6 +23,9 @@
 #include "fake_events.h"
 #include "fake_gate.h"
 #include "rpc/server.h"
+#include "rpc/shutdown.h"
+
+#define GRPC_SHUTDOWN_MS 1000
 
 struct program {
 	struct cg_loop *loop;
@@ -159,5 +162,8 @@ int main(int argc, char **argv)
 	fake_events_destroy(p.events);
 	fake_gate_destroy(p.gate);
 	cg_loop_destroy(p.loop);
+	if (!cg_rpc_shutdown(GRPC_SHUTDOWN_MS)) {
+		_exit(0);
+	}
 	return 0;
 }
