@@ -328,14 +328,22 @@ def test_descriptors_that_run_out_come_back(pb, server):
 def test_the_loop_itself_waits_for_grpc(server):
     proc = f"/proc/{server.process.pid}"
 
-    def one_epoll_watches_another():
-        epolls = {fd for fd in os.listdir(f"{proc}/fd")
-                  if os.readlink(f"{proc}/fd/{fd}") == "anon_inode:[eventpoll]"}
-        watched = set()
-        for fd in epolls:
+    def read_lines(fd):
+        """What the kernel says of a descriptor, if it is an epoll of theirs; it may be closed by now."""
+        try:
+            if os.readlink(f"{proc}/fd/{fd}") != "anon_inode:[eventpoll]":
+                return None
             with open(f"{proc}/fdinfo/{fd}", encoding="ascii") as lines:
-                watched |= {line.split()[1] for line in lines if line.startswith("tfd:")}
-        return epolls & watched
+                return list(lines)
+        except FileNotFoundError:
+            return None
+
+    def one_epoll_watches_another():
+        epolls = {fd: lines for fd in os.listdir(f"{proc}/fd")
+                  if (lines := read_lines(fd)) is not None}
+        watched = {line.split()[1] for lines in epolls.values() for line in lines
+                   if line.startswith("tfd:")}
+        return epolls.keys() & watched
 
     wait_until(one_epoll_watches_another)
     assert "was not found" not in server.stderr()
