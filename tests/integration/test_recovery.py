@@ -408,8 +408,13 @@ def test_a_ledger_that_went_back_is_caught_up_with_from_the_stream(own_stack, re
     stack.connection.close()
     stack.postgres.start_from(copy)
     journal.live_on(5)
-    after = dict(stack.sql("select partition, epoch from callgate.cursors"))
-    assert all(after[n] >= before[n] + (2 if recovers else 0) for n in before), (before, after)
+
+    def all_have_gone_on():
+        after = dict(stack.sql("select partition, epoch from callgate.cursors"))
+        assert all(after[n] >= before[n] + (2 if recovers else 0) for n in before), (before, after)
+        return True
+    # Partitions are recovered one by one, also those that nobody asks anything of.
+    wait_until(all_have_gone_on, 30, "every partition is served again")
     assert live <= {call.call_id for call in stack.client.live_calls()}
     assert not logged(stack, DROPPED) and not logged(stack, WENT_BACK)
     journal.check()
