@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -168,6 +169,9 @@ static enum cg_exit dispatch(struct cg_cli *cli, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct cg_cli cli = {.client = NULL};
+
+	/* The client's gRPC may complain when it ends, of its own timers: no word of the command's. */
+	(void)setenv("GRPC_VERBOSITY", "NONE", 0);
 	enum cg_exit code = dispatch(&cli, argc - 1, argv + 1);
 
 	/* An answer that could not be written has not been given. */

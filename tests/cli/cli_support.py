@@ -108,12 +108,12 @@ class ScriptedGate:
                 (("grpc-status-details-bin", packed(status, message, detail)),))
         context.abort(status, message)
 
-    def run(self, *arguments, **answers):
+    def run(self, *arguments, environment=None, **answers):
         """Runs the command; answers(Credit=pb.CreditResponse(...))."""
         self.answers = {"GetWallet": pb.GetWalletResponse(wallet=pb.Wallet(currency="usd")),
                         **answers}
         self.asked = []
-        return Run(arguments, {"CALLGATE_ADDRESS": self.address})
+        return Run(arguments, {"CALLGATE_ADDRESS": self.address, **(environment or {})})
 
     def watch(self, *arguments, stream):
         """The command, left running, on a stream."""

@@ -333,3 +333,10 @@ def test_explain_without_its_ledger_tells_the_rest_and_ends_4(gate):
     assert "Charge      0.120000 USD" in told.out and "It could not be read." in told.out
     as_json = gate.run(*line, "--json", GetCall=pb.GetCallResponse(call=CALL))
     assert as_json.code == UNAVAILABLE and as_json.json["ledger"] is None
+
+
+def test_what_grpc_has_to_say_is_not_said(gate):
+    """As it may when the command ends; here of a setting that there is none of."""
+    run = gate.run("balance", *OF, GetBalance=pb.GetBalanceResponse(currency="usd"),
+                   environment={"GRPC_TRACE": "nonsense"})
+    assert run.code == DONE and run.err == "", run
