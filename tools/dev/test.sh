@@ -1,22 +1,32 @@
 # shellcheck shell=bash
-# Every layer of tests, in the order of what they cost.  Each one records its tests; the last
-# line is their sum.
+# Every layer of tests.  Each one records its tests; the last line is their sum.
 #
 # SPDX-License-Identifier: Apache-2.0
 
 CG_RESULTS=
+
+# After the builds they run in lanes side by side.  The first two mostly wait: for servers, clocks
+# and sockets.  The last one computes, and gives way to the others, whose tests look at the time.
+CG_LANES=(
+	"integration"
+	"fault cli rpc ledger"
+	"unit unit-release lint model sim fuzz rooms"
+)
+
+# In the order of the summary.
+CG_LAYERS=(build rooms unit unit-release model ledger rpc cli integration fault sim fuzz lint)
 
 # record pass|fail LAYER NAME
 record() {
 	printf '%s\t%s\t%s\n' "$@" >>"$CG_RESULTS/all"
 }
 
-# layer NAME COMMAND...: a layer whose command failed, or that recorded nothing, failed.
+# layer NAME COMMAND...: a layer whose command failed, or that recorded nothing, failed.  What it
+# says is shown when it has ended, in one piece.
 layer() {
 	local name="$1" began=$SECONDS status=0
 	shift
-	say "layer $name"
-	"$@" || status=$?
+	"$@" >"$CG_RESULTS/$name.said" 2>&1 || status=$?
 	local passed failed
 	passed="$(count_of pass "$name")"
 	failed="$(count_of fail "$name")"
@@ -28,7 +38,57 @@ layer() {
 		failed=1
 	fi
 	printf '%-24s %5d passed, %d failed, %d s\n' "$name" "$passed" "$failed" \
-		"$((SECONDS - began))" | tee -a "$CG_RESULTS/summary"
+		"$((SECONDS - began))" >"$CG_RESULTS/$name.sum"
+	{
+		flock 9
+		say "layer $name"
+		cat "$CG_RESULTS/$name.said" "$CG_RESULTS/$name.sum"
+	} 9>"$CG_RESULTS/lock"
+}
+
+# lane LAYER...: one after the other.
+lane() {
+	local name
+	for name in "$@"; do
+		layer "$name" run_layer "$name"
+	done
+}
+
+run_layer() {
+	case "$1" in
+	unit) layer_ctest dev-werror unit ;;
+	unit-release) layer_ctest release-werror unit-release ;;
+	sim) layer_sim "$CG_SIM_SEEDS" ;;
+	fuzz) layer_fuzz "$CG_FUZZ_SECONDS" ;;
+	lint) run_lint ;;
+	*) layer_pytest "$1" "tests/$1" ;;
+	esac
+}
+
+# Each lane has a process group of its own, so that it can be ended as a whole.
+start_lane() {
+	local niceness="$1"
+	shift
+	set -m
+	(
+		[ "$niceness" = 0 ] || renice -n $(($(nice) + niceness)) -p "$BASHPID" >/dev/null
+		lane "$@"
+	) </dev/null &
+	set +m
+	at_exit "if kill -0 -- -$! 2>/dev/null; then kill -- -$!; fi"
+}
+
+run_lanes() {
+	local niceness=0 number name layers
+	for number in "${!CG_LANES[@]}"; do
+		read -ra layers <<<"${CG_LANES[number]}"
+		[ "$number" -lt $((${#CG_LANES[@]} - 1)) ] || niceness=10
+		start_lane "$niceness" "${layers[@]}"
+	done
+	wait
+	for name in "${CG_LAYERS[@]}"; do
+		[ -f "$CG_RESULTS/$name.sum" ] || record fail "$name" "it did not run to its end"
+	done
 }
 
 count_of() {
@@ -119,16 +179,11 @@ sim_one() {
 	fi
 }
 
-layer_lint() {
-	run_lint
-}
-
-
 run_tests() {
-	local long='' fuzz_seconds=20 sim_seeds=200
+	local long='' CG_FUZZ_SECONDS=20 CG_SIM_SEEDS=200
 	case "${1-}" in
 	'') ;;
-	--long) long=1 fuzz_seconds=90 sim_seeds=2000 ;;
+	--long) long=1 CG_FUZZ_SECONDS=90 CG_SIM_SEEDS=2000 ;;
 	*) die "test takes --long or nothing" ;;
 	esac
 	install_packages
@@ -145,23 +200,14 @@ run_tests() {
 
 	layer build layer_build
 	if [ -x "$CG_BIN/callgated" ] && [ -x "$CALLGATE_RELEASE_BUILD/bin/callgated" ]; then
-		layer rooms layer_pytest rooms tests/rooms
-		layer unit layer_ctest dev-werror unit
-		layer unit-release layer_ctest release-werror unit-release
-		local folder
-		for folder in model ledger rpc cli integration fault; do
-			layer "$folder" layer_pytest "$folder" "tests/$folder"
-		done
-		layer sim layer_sim "$sim_seeds"
-		layer fuzz layer_fuzz "$fuzz_seconds"
-		layer lint layer_lint
+		run_lanes
 	fi
 	finish
 }
 
 # The last line, alone, is what CI reads.
 finish() {
-	local passed failed
+	local passed failed name
 	passed="$(count_of pass '')"
 	failed="$(count_of fail '')"
 	if [ "$failed" != 0 ]; then
@@ -169,7 +215,9 @@ finish() {
 		awk -F '\t' '$1 == "fail" { print "  " $2 ": " $3 }' "$CG_RESULTS/all"
 	fi
 	printf '\n'
-	cat "$CG_RESULTS/summary"
+	for name in "${CG_LAYERS[@]}"; do
+		[ ! -f "$CG_RESULTS/$name.sum" ] || cat "$CG_RESULTS/$name.sum"
+	done
 	printf '%d passed, %d failed\n' "$passed" "$failed"
 	[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
 }
