@@ -18,7 +18,7 @@
 
 #include "fake_caller.h"
 
-#define TICK_MS 100
+#define TICK_MS UINT64_C(100)
 
 static int pipe_ends[2];
 
