@@ -5,12 +5,13 @@
 
 CG_RESULTS=
 
-# After the builds they run in lanes side by side.  The first two mostly wait: for servers, clocks
-# and sockets.  The last one computes, and gives way to the others, whose tests look at the time.
+# After the builds and the unit tests, which need both the processors and the clock, layers run in
+# lanes side by side.  The first two mostly wait: for servers, clocks and sockets.  The last one
+# computes, and gives way to the others, whose tests look at the time.
 CG_LANES=(
 	"integration"
 	"fault cli rpc ledger"
-	"unit unit-release lint model sim fuzz rooms"
+	"lint model sim fuzz rooms"
 )
 
 # In the order of the summary.
@@ -200,6 +201,7 @@ run_tests() {
 
 	layer build layer_build
 	if [ -x "$CG_BIN/callgated" ] && [ -x "$CALLGATE_RELEASE_BUILD/bin/callgated" ]; then
+		lane unit unit-release
 		run_lanes
 	fi
 	finish
