@@ -18,10 +18,10 @@
 #include "clock.h"
 #include "faults.h"
 #include "prices.h"
+#include "profiles.h"
 #include "redis.h"
 
-#define DEEDS_MAX     220
-#define EVERY_MS      500 /* a new one, on average */
+#define DEEDS_MAX     400
 #define TRIES_TO_CALL 4   /* of Authorize and Start, before the call is not made */
 
 static struct deed deeds[DEEDS_MAX];
@@ -110,6 +110,7 @@ static void take_final_answer(struct deed *deed, const struct ask_answer *answer
 }
 
 static void say_final(void *arg);
+static void live_again(void *arg);
 
 static void on_final(struct deed *deed, const struct ask_answer *answer)
 {
@@ -122,7 +123,10 @@ static void on_final(struct deed *deed, const struct ask_answer *answer)
 	if (!answer->is_first || deed->wait != NULL) {
 		return;
 	}
-	if (answer->status == CG_OK && deed->says_again && !is_repeating) {
+	if (answer->status == CG_OK && deed->lives_again && !is_repeating) {
+		deed->lives_again = false;
+		wait(deed, 9000 + sim_below(14000), live_again);
+	} else if (answer->status == CG_OK && deed->says_again && !is_repeating) {
 		deed->says_again = false;
 		wait(deed, 2000 + sim_below(14000), say_final);
 	} else if (answer->status == CG_OK) {
@@ -142,6 +146,25 @@ static void say_final(void *arg)
 
 	deed->wait = NULL;
 	ask_send(deed, final_method(deed), deed->commits || is_repeating, on_final);
+}
+
+/* The store may know nothing of it any more, and let it begin: it is settled as it was. */
+static void on_alive_again(struct deed *deed, const struct ask_answer *answer)
+{
+	if (answer->is_first && deed->wait == NULL) {
+		say_final(deed);
+	}
+}
+
+/* A call that is long over is authorized once more, as by a queue that lost its place. */
+static void live_again(void *arg)
+{
+	struct deed *deed = arg;
+
+	deed->wait = NULL;
+	deed->plan = CALL_USUAL;
+	deed->tries = 0;
+	ask_send(deed, CG_METHOD_AUTHORIZE, false, on_alive_again);
 }
 
 /* Calls. */
@@ -359,6 +382,7 @@ static void begin_call(struct deed *deed)
 	deed->plan = plans[sim_below(CG_COUNT_OF(plans))];
 	deed->talk_ms = 100 + sim_below(sim_permille(800) ? 6000 : 14000);
 	deed->forgets = sim_permille(150);
+	deed->lives_again = !deed->forgets && sim_permille(sim.profile->lives_again);
 	if (deed->plan == CALL_LATE) {
 		deed->duration_ms = (int64_t)sim_below(5000);
 		settle(deed);
@@ -412,7 +436,7 @@ static void on_next_deed(void *arg)
 			say_final(deed);
 		}
 	}
-	next_deed = sim_after(1 + sim_below(2 * EVERY_MS), on_next_deed, NULL);
+	next_deed = sim_after(1 + sim_below(2 * sim.profile->deeds_every_ms), on_next_deed, NULL);
 }
 
 void callers_begin(void)

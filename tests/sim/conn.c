@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "network.h"
 #include "redis.h"
+#include "sidecar.h"
 
 #define RECONNECT_MS 20
 
@@ -210,7 +211,7 @@ bool cg_conn_write(struct cg_conn *conn, struct cg_view bytes)
 		delay_ms += 100 + sim_below(3000);
 		sim_trace("net: a request to the store takes %d ms", (int)delay_ms);
 	}
-	delay_ms += network_stalled_ms(&network_store_stall);
+	delay_ms += network_stalled_ms(NETWORK_TO_STORE, sidecar_of_loop(conn->loop));
 	(void)sim_after(in_order(&stream->request_at_ms, delay_ms), on_request, message);
 	return true;
 }

@@ -10,25 +10,29 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "profiles.h"
 #include "runner.h"
 #include "sim.h"
+#include "table.h"
 
 #define RECORDED_MAX 1000
 #define SHOWN        2 /* failed seeds whose trace is shown */
 
 static const char usage[] =
-    "usage: callgate-simulate [--seeds N] [--from M] [--without RULE]\n"
-    "       callgate-simulate --seed N [--without RULE]      with its whole trace\n"
-    "       callgate-simulate --recorded FILE                the seeds in it, one a line\n"
-    "       callgate-simulate --table [--seeds N] [--enough K] [--witnesses FILE]\n"
-    "                         for each rule: how many of N seeds fail without it; K failed\n"
-    "                         ones of a rule are enough; those of FILE (rule, seed) first\n"
-    "       callgate-simulate --rules                        their names\n";
+    "usage: callgate-simulate [--seeds N] [--from M] [--profile NAME] [--without RULE]\n"
+    "       callgate-simulate --seed N [--profile NAME] [--without RULE]    with its whole trace\n"
+    "       callgate-simulate --recorded FILE      the seeds in it, one a line\n"
+    "       callgate-simulate --table [--seeds N] [--enough K]\n"
+    "                         for each rule, in the profile that is made for it: how many of N\n"
+    "                         seeds fail without it; K failed ones of a rule are enough\n"
+    "       callgate-simulate --rules              their names, and the profile of each\n"
+    "       callgate-simulate --profiles           their names\n";
 
 struct options {
 	uint64_t seed, seeds, from, enough;
-	const char *recorded, *witnesses;
-	bool is_table, lists_rules;
+	const char *recorded;
+	const struct profile *profile;
+	bool is_table, lists_rules, lists_profiles;
 };
 
 static uint64_t number_of(const char *text)
@@ -53,6 +57,18 @@ static void take_away(const char *name)
 	sim_rule_take_away(rule);
 }
 
+static const struct profile *profile_at(const char *name)
+{
+	const struct profile *profile = name == NULL ? NULL : profile_named(name);
+
+	if (profile == NULL) {
+		(void)fprintf(
+		    stderr, "no such profile: %s (see --profiles)\n", name == NULL ? "" : name);
+		exit(2);
+	}
+	return profile;
+}
+
 static void read_options(struct options *o, char **argv)
 {
 	*o = (struct options){.from = 1};
@@ -62,6 +78,10 @@ static void read_options(struct options *o, char **argv)
 			o->is_table = true;
 		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--rules"))) {
 			o->lists_rules = true;
+		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--profiles"))) {
+			o->lists_profiles = true;
+		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--profile"))) {
+			o->profile = profile_at(*++at);
 		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--seed"))) {
 			o->seed = number_of(*++at);
 		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--seeds"))) {
@@ -72,8 +92,6 @@ static void read_options(struct options *o, char **argv)
 			o->enough = number_of(*++at);
 		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--recorded")) && at[1] != NULL) {
 			o->recorded = *++at;
-		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--witnesses")) && at[1] != NULL) {
-			o->witnesses = *++at;
 		} else if (cg_view_equal(name, CG_VIEW_LITERAL("--without"))) {
 			take_away(*++at);
 		} else {
@@ -86,20 +104,13 @@ static void read_options(struct options *o, char **argv)
 	}
 }
 
-static uint32_t cores(void)
-{
-	long count = sysconf(_SC_NPROCESSORS_ONLN);
-
-	return count < 1 ? 1 : (uint32_t)count;
-}
-
-static int replay(uint64_t seed)
+static int replay(uint64_t seed, const struct profile *profile)
 {
 	/* What the sidecars say for operators, between the lines of the trace. */
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	cg_log_set_level(CG_LOG_INFO);
 	cg_log_set_descriptor(1);
-	struct world_end end = world_run(seed, true);
+	struct world_end end = world_run(seed, profile, true);
 
 	if (end.violations > 0) {
 		sim_trace_print();
@@ -111,18 +122,17 @@ static int replay(uint64_t seed)
 }
 
 /* Once more, for the trace: it goes as it went. */
-static void show(uint64_t seed)
+static void show(uint64_t seed, const struct profile *profile)
 {
 	(void)fflush(stdout);
 	(void)alarm(60); /* as its worker had */
-	if (world_run(seed, false).violations > 0) {
+	if (world_run(seed, profile, false).violations > 0) {
 		sim_trace_print();
 	}
 }
 
 static int run_seeds(struct runner *r)
 {
-	r->jobs = cores();
 	runner_run(r);
 	for (uint64_t i = 0; i < r->failed_kept; i++) {
 		(void)printf("failed: seed %" PRIu64 " (replay: --seed %" PRIu64 ")\n",
@@ -134,7 +144,7 @@ static int run_seeds(struct runner *r)
 	    r->sum.virtual_ms / 3600000);
 	(void)printf("%" PRIu64 " passed, %" PRIu64 " failed\n", r->ran - r->failed, r->failed);
 	for (uint64_t i = 0; i < r->failed_kept && i < SHOWN; i++) {
-		show(r->failed_seeds[i]);
+		show(r->failed_seeds[i], r->profile);
 	}
 	return r->failed > 0 ? 1 : 0;
 }
@@ -142,7 +152,7 @@ static int run_seeds(struct runner *r)
 static int run_recorded(const char *path)
 {
 	static uint64_t seeds[RECORDED_MAX];
-	struct runner r = {.seeds = seeds};
+	struct runner r = {.seeds = seeds, .profile = profile_usual};
 	FILE *file = fopen(path, "r");
 	char line[256];
 
@@ -160,56 +170,16 @@ static int run_recorded(const char *path)
 	return run_seeds(&r);
 }
 
-/* Seeds that are known to miss the rule, "<rule> <seed>" a line, and then all others. */
-static uint64_t list_seeds(
-    const char *path, const char *rule, uint64_t count, uint64_t list[RECORDED_MAX])
+static void list_names(bool of_rules)
 {
-	FILE *file = path == NULL ? NULL : fopen(path, "r");
-	uint64_t listed = 0;
-	char line[256];
-
-	while (
-	    file != NULL && fgets(line, sizeof line, file) != NULL && listed < RECORDED_MAX / 2) {
-		size_t len = strcspn(line, " ");
-		if (len == strlen(rule) && memcmp(line, rule, len) == 0) {
-			list[listed++] = strtoull(line + len, NULL, 10);
-		}
+	for (unsigned i = 0; of_rules && i < SIM_RULE_COUNT; i++) {
+		enum sim_rule rule = (enum sim_rule)i;
+		(void)printf("%-18s %-16s %s\n", sim_rule_name(rule), profile_of_rule(rule)->name,
+		    sim_rule_says(rule));
 	}
-	if (file != NULL) {
-		(void)fclose(file);
+	for (const struct profile *p = profile_usual; !of_rules && p != NULL; p = profile_after(p)) {
+		(void)printf("%s\n", p->name);
 	}
-	for (uint64_t seed = 1; seed <= count && listed < RECORDED_MAX; seed++) {
-		list[listed++] = seed;
-	}
-	return listed;
-}
-
-static int print_table(uint64_t seeds, uint64_t enough, const char *witnesses)
-{
-	static uint64_t list[RECORDED_MAX];
-	int silent_rules = 0, never_missed = 0;
-
-	(void)printf("%-18s %9s %6s  %s\n", "without", "fail", "first", "the rule says");
-	for (unsigned i = 0; i < SIM_RULE_COUNT; i++) {
-		struct runner r = {
-		    .seeds = list, .enough = enough, .is_silent = true, .jobs = cores()};
-		char fails[32];
-		r.count = list_seeds(witnesses, sim_rule_name((enum sim_rule)i), seeds, list);
-		sim_rule_take_away((enum sim_rule)i);
-		runner_run(&r);
-		(void)snprintf(fails, sizeof fails, "%" PRIu64 "/%" PRIu64, r.failed, r.ran);
-		(void)printf("%-18s %9s %6" PRIu64 "  %s\n", sim_rule_name((enum sim_rule)i), fails,
-		    r.failed_kept > 0 ? r.failed_seeds[0] : 0, sim_rule_says((enum sim_rule)i));
-		(void)fflush(stdout);
-		/* With a file of witnesses: a rule that has none there was never seen to be missed. */
-		bool is_expected = witnesses == NULL || r.count > seeds;
-		never_missed += r.failed == 0 ? 1 : 0;
-		silent_rules += r.failed == 0 && is_expected ? 1 : 0;
-	}
-	sim_rules_restore();
-	(void)printf("%u rules, %d of them not missed, %d of those unexpectedly\n",
-	    (unsigned)SIM_RULE_COUNT, never_missed, silent_rules);
-	return silent_rules > 0 ? 1 : 0;
 }
 
 int main(int argc, char **argv)
@@ -219,22 +189,23 @@ int main(int argc, char **argv)
 	(void)argc;
 	read_options(&o, argv);
 	cg_log_set_level((enum cg_log_level)(CG_LOG_ERROR + 1));
-	if (o.lists_rules) {
-		for (unsigned i = 0; i < SIM_RULE_COUNT; i++) {
-			(void)printf("%-18s %s\n", sim_rule_name((enum sim_rule)i),
-			    sim_rule_says((enum sim_rule)i));
-		}
+	if (o.lists_rules || o.lists_profiles) {
+		list_names(o.lists_rules);
 		return 0;
 	}
 	if (o.is_table) {
-		return print_table(o.seeds > 0 ? o.seeds : 100, o.enough, o.witnesses);
+		return table_print(o.seeds > 0 ? o.seeds : 100, o.enough);
+	}
+	if (o.profile == NULL) {
+		o.profile = profile_usual;
 	}
 	if (o.recorded != NULL) {
 		return run_recorded(o.recorded);
 	}
 	if (o.seed > 0) {
-		return replay(o.seed);
+		return replay(o.seed, o.profile);
 	}
-	struct runner r = {.from = o.from, .count = o.seeds > 0 ? o.seeds : 200};
+	struct runner r = {
+	    .profile = o.profile, .from = o.from, .count = o.seeds > 0 ? o.seeds : 200};
 	return run_seeds(&r);
 }

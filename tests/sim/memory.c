@@ -91,27 +91,31 @@ void mem_copy(struct mem *to, const struct mem *from)
 	}
 }
 
-/* Where the key is, or would stand. */
-static size_t place_of_key(const struct mem *mem, struct cg_view key, bool *ret_is_there)
+/* Where the name is among so many elements of this size that begin with theirs, or would stand. */
+static size_t place_of(
+    struct cg_view name, const void *elements, size_t count, size_t size, bool *ret_is_there)
 {
-	size_t low = 0;
-	size_t high = mem->count;
+	size_t low = 0, high = count;
 
-	while (low < high) {
+	*ret_is_there = false;
+	while (low < high && !*ret_is_there) {
 		size_t middle = (low + high) / 2;
-		int order = cg_view_compare(mem_view(mem->keys[middle].name), key);
-		if (order == 0) {
-			*ret_is_there = true;
-			return middle;
-		}
+		const struct mem_blob *const *at =
+		    (const void *)((const char *)elements + middle * size);
+		int order = cg_view_compare(mem_view(*at), name);
 		if (order < 0) {
 			low = middle + 1;
 		} else {
 			high = middle;
+			*ret_is_there = order == 0;
 		}
 	}
-	*ret_is_there = false;
-	return low;
+	return high;
+}
+
+static size_t place_of_key(const struct mem *mem, struct cg_view key, bool *ret_is_there)
+{
+	return place_of(key, mem->keys, mem->count, sizeof *mem->keys, ret_is_there);
 }
 
 const struct mem_object *mem_find(const struct mem *mem, struct cg_view key)
@@ -190,24 +194,7 @@ void mem_tidy(struct mem *mem, struct cg_view key)
 static size_t place_of_item(
     const struct mem_object *object, struct cg_view name, bool *ret_is_there)
 {
-	size_t low = 0;
-	size_t high = object->count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		int order = cg_view_compare(mem_view(object->items[middle].name), name);
-		if (order == 0) {
-			*ret_is_there = true;
-			return middle;
-		}
-		if (order < 0) {
-			low = middle + 1;
-		} else {
-			high = middle;
-		}
-	}
-	*ret_is_there = false;
-	return low;
+	return place_of(name, object->items, object->count, sizeof *object->items, ret_is_there);
 }
 
 const struct mem_item *mem_item_find(const struct mem_object *object, struct cg_view name)

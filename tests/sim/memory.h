@@ -28,7 +28,7 @@ struct mem_blob {
 
 /* A field, a member with its score, or a record. */
 struct mem_item {
-	struct mem_blob *name; /* of a record its field */
+	struct mem_blob *name; /* first, for whoever looks for it; of a record its field */
 	struct mem_blob *value;
 	double score;
 	uint64_t epoch, n; /* of a record */
@@ -43,7 +43,7 @@ struct mem_object {
 };
 
 struct mem_key {
-	struct mem_blob *name;
+	struct mem_blob *name; /* first, likewise */
 	struct mem_object *object;
 };
 

@@ -14,15 +14,30 @@ static inline uint64_t network_delay_ms(void)
 	return sim_permille(800) ? sim_below(2) : sim_below(15);
 }
 
-/* Until then half of what is said to the store, or to the ledger, takes so much longer. */
-struct network_stall {
-	uint64_t until_ms, extra_ms;
+enum network_way {
+	NETWORK_TO_STORE,
+	NETWORK_TO_LEDGER,
+	NETWORK_FLUSHES,
+	NETWORK_FROM_LEDGER,
+	NETWORK_WAYS
 };
-extern struct network_stall network_store_stall, network_ledger_stall;
 
-static inline uint64_t network_stalled_ms(const struct network_stall *stall)
+/* Until then so many of a thousand messages take longer: by `least_ms`, and up to `extra_ms` more. */
+struct network_stall {
+	uint64_t until_ms, least_ms, extra_ms;
+	unsigned permille;
+	uint32_t side; /* of this sidecar's; SIM_SIDECARS: of all */
+};
+extern struct network_stall network_stalls[NETWORK_WAYS];
+
+static inline uint64_t network_stalled_ms(enum network_way way, uint32_t side)
 {
-	return sim.now_ms < stall->until_ms && sim_fault(500) ? 1 + sim_below(stall->extra_ms) : 0;
+	const struct network_stall *stall = &network_stalls[way];
+	bool is_of_it = stall->side == SIM_SIDECARS || stall->side == side;
+
+	return sim.now_ms < stall->until_ms && is_of_it && sim_fault(stall->permille)
+	    ? stall->least_ms + 1 + sim_below(stall->extra_ms)
+	    : 0;
 }
 
 /* Whether the store stands behind a proxy that outlives it, in this seed. */

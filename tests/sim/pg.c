@@ -15,6 +15,7 @@
 #include "network.h"
 #include "pg_links.h"
 #include "postgres.h"
+#include "sidecar.h"
 
 #define RECONNECT_MS 60
 
@@ -26,7 +27,7 @@ enum state {
 
 struct cg_pg {
 	struct cg_list link;
-	struct cg_loop *loop;
+	uint32_t side; /* the sidecar's whose it is */
 	struct cg_pg_events events;
 	struct cg_timer *timer;
 	enum state state;
@@ -155,7 +156,11 @@ static void on_arrival(void *arg)
 	if (!request->is_refused) {
 		request->result = pg_execute(&request->statement);
 	}
-	(void)sim_after(network_delay_ms(), on_answer, request);
+	uint64_t delay_ms = network_delay_ms();
+	if (request->conn != NULL) {
+		delay_ms += network_stalled_ms(NETWORK_FROM_LEDGER, request->conn->side);
+	}
+	(void)sim_after(delay_ms, on_answer, request);
 }
 
 static struct request *request_of(
@@ -192,7 +197,8 @@ void cg_pg__run(struct cg_pg *conn, const char *statement, struct cg_params *par
 	if (sim_fault(4)) {
 		delay_ms += 100 + sim_below(4000);
 	}
-	delay_ms += network_stalled_ms(&network_ledger_stall);
+	bool is_flush = strstr(statement, "callgate.flush(") != NULL;
+	delay_ms += network_stalled_ms(is_flush ? NETWORK_FLUSHES : NETWORK_TO_LEDGER, conn->side);
 	(void)sim_after(delay_ms, on_arrival, conn->request);
 }
 
@@ -205,7 +211,7 @@ struct cg_pg *cg_pg__create(struct cg_loop *loop, const char *url, const char *w
 	(void)what;
 	(void)connect_timeout_ms;
 	CG_ASSERT(conn != NULL);
-	conn->loop = loop;
+	conn->side = sidecar_of_loop(loop);
 	conn->events = *events;
 	conn->timer = cg_timer_create(loop, on_timer, conn);
 	cg_list_init(&conn->link);

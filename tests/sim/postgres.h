@@ -22,7 +22,6 @@ struct pg_cursor {
 	/* callgate.served */
 	uint64_t served_from, served_last_epoch, served_last_n;
 	uint64_t fence;                            /* the epoch that flushes must be of: `epoch` */
-	uint64_t looked_last_epoch, looked_last_n; /* the last id before a recovery's fence */
 };
 
 struct pg_wallet {
@@ -93,6 +92,8 @@ struct pg {
 	struct cg_entry_id
 	    *orphans; /* not taken back by a standby: who looks for them finds both */
 	size_t orphan_count, orphan_room;
+	/* Where a recovery last saw each cursor before its fence: for a rule to be taken away. */
+	struct cg_entry_id looked[SIM_PARTITIONS];
 	uint64_t failovers, failed_over_at_ms, last_lag_ms;
 	struct cg_uuid deployment;
 };

@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 #include "prices.h"
+#include "store_records.h"
 
 static PGresult *one_text(const char *text)
 {
@@ -50,8 +51,6 @@ static PGresult *epoch_begin(const struct pg_statement *s)
 	bool takes = cursor->is_there && cursor->epoch == as_read && epoch > as_read;
 
 	if (takes) {
-		cursor->looked_last_epoch = cursor->last_epoch;
-		cursor->looked_last_n = cursor->last_n;
 		cursor->epoch = epoch;
 		cursor->fence = sim_rule_holds(SIM_RULE_FENCE_LEDGER) ? epoch : cursor->fence;
 		sim_trace("ledger: p%d takes epoch %" PRIu64, (int)pg_int(s, 0), epoch);
@@ -127,14 +126,20 @@ static PGresult *cursor_read(const struct pg_statement *s)
 	uint32_t partition = (uint32_t)pg_int(s, 0);
 	struct pg_cursor *cursor = &pg.now.cursors[partition];
 	PGresult *result = pg_result(5);
+	struct store_head head;
 
 	if (!cursor->is_there) {
 		return result;
 	}
 	put_cursor(result, 0, partition);
-	if (!sim_rule_holds(SIM_RULE_READ_AFTER) && cursor->epoch > cursor->served) {
-		pg_put_int(result, 0, 2, (int64_t)cursor->looked_last_epoch);
-		pg_put_int(result, 0, 3, (int64_t)cursor->looked_last_n);
+	bool is_fenced = store_head_read(partition, &head) && !head.is_serving &&
+	    head.epoch == cursor->epoch;
+	if (!is_fenced) {
+		pg.looked[partition] =
+		    (struct cg_entry_id){.epoch = cursor->last_epoch, .n = cursor->last_n};
+	} else if (!sim_rule_holds(SIM_RULE_READ_AFTER)) {
+		pg_put_int(result, 0, 2, (int64_t)pg.looked[partition].epoch);
+		pg_put_int(result, 0, 3, (int64_t)pg.looked[partition].n);
 	}
 	return result;
 }

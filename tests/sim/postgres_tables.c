@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "postgres.h"
+#include "profiles.h"
 
 struct pg pg;
 
@@ -263,13 +264,13 @@ bool pg_fail_far_back(uint32_t partition, uint64_t trimmed_epoch, uint64_t trimm
 
 void pg_fail_over(uint64_t down_ms)
 {
-	uint64_t lag_ms = sim_below(SIM_STANDBY_LAG_MS);
+	uint64_t lag_ms = sim_below(sim.profile->lag_ms);
 	uint64_t since_ms = sim.now_ms - pg.failed_over_at_ms;
 	size_t last = pg.commit_count - 1;
 
 	/* What went back goes back further only as far as both together stay within the bound. */
 	if (pg.failovers > 0 && lag_ms > since_ms &&
-	    since_ms + pg.last_lag_ms > SIM_STANDBY_LAG_MS) {
+	    since_ms + pg.last_lag_ms > sim.profile->lag_ms) {
 		lag_ms = since_ms;
 	}
 

@@ -31,17 +31,18 @@ struct worker {
 
 static struct worker workers[JOBS_MAX];
 
-static void work(int orders, int words, bool is_silent)
+static void work(int orders, int words, const struct runner *r)
 {
 	uint64_t seed = 0;
 
-	if (is_silent) {
+	if (r->is_silent) {
 		int nowhere = open("/dev/null", O_WRONLY);
 		(void)dup2(nowhere, 2);
 	}
 	while (read(orders, &seed, sizeof seed) == (ssize_t)sizeof seed) {
 		(void)alarm(SEED_SECONDS);
-		struct word word = {.seed = seed, .is_over = true, .end = world_run(seed, false)};
+		struct word word = {
+		    .seed = seed, .is_over = true, .end = world_run(seed, r->profile, false)};
 		if (write(words, &word, sizeof word) != (ssize_t)sizeof word) {
 			break;
 		}
@@ -49,7 +50,7 @@ static void work(int orders, int words, bool is_silent)
 	exit(0);
 }
 
-static void begin_worker(struct worker *worker, bool is_silent)
+static void begin_worker(struct worker *worker, const struct runner *r)
 {
 	int orders[2], words[2];
 
@@ -65,7 +66,7 @@ static void begin_worker(struct worker *worker, bool is_silent)
 		}
 		(void)close(orders[1]);
 		(void)close(words[0]);
-		work(orders[0], words[1], is_silent);
+		work(orders[0], words[1], r);
 	}
 	(void)close(orders[0]);
 	(void)close(words[1]);
@@ -133,7 +134,7 @@ static void hear(struct runner *r, struct worker *worker, uint64_t *next)
 		r->ran++;
 		note_failure(r, worker->at);
 		end_worker(worker);
-		begin_worker(worker, r->is_silent);
+		begin_worker(worker, r);
 	}
 	give_order(r, worker, next);
 }
@@ -156,14 +157,23 @@ static bool are_busy(uint32_t jobs)
 	return false;
 }
 
+/* One for each core. */
+static uint32_t jobs_of(const struct runner *r)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	uint64_t jobs = cores < 1 ? 1 : cores > JOBS_MAX ? JOBS_MAX : (uint64_t)cores;
+
+	return (uint32_t)(jobs < r->count ? jobs : r->count);
+}
+
 void runner_run(struct runner *r)
 {
 	double began = seconds_now();
-	uint32_t jobs = r->jobs < JOBS_MAX ? r->jobs : JOBS_MAX;
+	uint32_t jobs = jobs_of(r);
 	uint64_t next = 0;
 
 	for (uint32_t i = 0; i < jobs; i++) {
-		begin_worker(&workers[i], r->is_silent);
+		begin_worker(&workers[i], r);
 		give_order(r, &workers[i], &next);
 	}
 	while (are_busy(jobs)) {

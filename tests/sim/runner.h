@@ -13,11 +13,11 @@
 #include "world.h"
 
 struct runner {
+	const struct profile *profile;
 	const uint64_t *seeds; /* NULL: from `from` on */
 	uint64_t from, count;
 	uint64_t enough; /* failed seeds after which no more are begun; 0: all are run */
 	bool is_silent;  /* what asserts say is not shown */
-	uint32_t jobs;
 
 	/* What came of it. */
 	uint64_t ran, failed;

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "events/events.h"
 #include "ledger/ledger_internal.h"
+#include "profiles.h"
 #include "rules.h"
 #include "seams.h"
 #include "store/store_internal.h"
@@ -89,7 +90,7 @@ static void create_ledger(struct sidecar *s)
 	    .requests_max = 256,
 	    .flush_interval_ms = 20,
 	    .flush_batch_max = 50,
-	    .trim_margin_ms = sim_rule_holds(SIM_RULE_TRIM_MARGIN) ? SIM_MARGIN_MS : 0,
+	    .trim_margin_ms = sim_rule_holds(SIM_RULE_TRIM_MARGIN) ? (int64_t)sim.profile->margin_ms : 0,
 	    .terms_poll_ms = 5000,
 	    .receipt_after_ms = 3000,
 	    .connect_timeout_ms = 2000,
@@ -173,6 +174,17 @@ void sidecar_crash(uint32_t number)
 bool sidecar_is_alive(uint32_t number)
 {
 	return sidecars[number].is_alive;
+}
+
+uint32_t sidecar_of_loop(const struct cg_loop *loop)
+{
+	uint32_t number = 0;
+
+	while (sidecars[number].loop != loop) {
+		number++;
+		CG_ASSERT(number < SIM_SIDECARS);
+	}
+	return number;
 }
 
 uint64_t sidecar_age_ms(uint32_t number)

@@ -10,10 +10,14 @@
 #include "gate/gate.h"
 #include "sim.h"
 
+struct cg_loop;
+
 void sidecar_start(uint32_t number);
 void sidecar_crash(uint32_t number);
 bool sidecar_is_alive(uint32_t number);
 uint64_t sidecar_age_ms(uint32_t number);
+/* Whose loop it is. */
+uint32_t sidecar_of_loop(const struct cg_loop *loop);
 
 /* A caller's request; its deadline is made of `timeout_ms`. */
 void sidecar_submit(uint32_t number, struct cg_request *request, uint64_t timeout_ms);

@@ -18,12 +18,11 @@
 #define SIM_COMPANIES  4
 #define SIM_SIDECARS   2
 
-/* The trim margin of the sidecars, and how far back a standby may be: less, by what it takes. */
-#define SIM_MARGIN_MS      6000
-#define SIM_STANDBY_LAG_MS 4000
+struct profile;
 
 struct sim {
 	uint64_t seed;
+	const struct profile *profile; /* what its world is like */
 	struct cg_random random;
 	uint64_t now_ms;
 	bool has_faults;     /* false while everything heals at the end */

@@ -30,9 +30,10 @@ static void make_companies(void)
 	}
 }
 
-static void begin(uint64_t seed, bool is_traced)
+static void begin(uint64_t seed, const struct profile *profile, bool is_traced)
 {
-	sim = (struct sim){.seed = seed, .is_traced = is_traced, .has_faults = true};
+	sim = (struct sim){
+	    .seed = seed, .profile = profile, .is_traced = is_traced, .has_faults = true};
 	/* Hashed: neighbours would be one sequence, begun at neighbouring places. */
 	cg_random_init(&sim.random, seed ^ UINT64_C(0xD1342543DE82EF95));
 	cg_random_init(&sim.random, cg_random_next(&sim.random));
@@ -118,7 +119,8 @@ static bool ends_with_old_backup(void)
 {
 	struct store_head head;
 
-	if (sim.seed % 8 != 0 || !store_head_read(0, &head) || head.trimmed_epoch == 0 ||
+	bool is_wanted = sim.profile->is_to_go_back || sim.seed % 8 == 0;
+	if (!is_wanted || !store_head_read(0, &head) || head.trimmed_epoch == 0 ||
 	    !pg_fail_far_back(0, head.trimmed_epoch, head.trimmed_n)) {
 		return false;
 	}
@@ -151,9 +153,9 @@ static void end(void)
 	sim_clock_reset();
 }
 
-struct world_end world_run(uint64_t seed, bool is_traced)
+struct world_end world_run(uint64_t seed, const struct profile *profile, bool is_traced)
 {
-	begin(seed, is_traced);
+	begin(seed, profile, is_traced);
 	faults_begin();
 	run_checked(BUSY_MS);
 	if (!ends_with_old_backup()) {

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "profiles.h"
+
 /* What a seed came to. */
 struct world_end {
 	uint32_t violations;
@@ -16,6 +18,6 @@ struct world_end {
 };
 
 /* `is_traced`: every line of its trace as it comes. */
-struct world_end world_run(uint64_t seed, bool is_traced);
+struct world_end world_run(uint64_t seed, const struct profile *profile, bool is_traced);
 
 #endif /* CG_SIM_WORLD_H */
