@@ -38,7 +38,7 @@ local function shown(value)
 		return string.format('%.17g', value)
 	elseif type(value) == 'string' then
 		return '"' .. string.gsub(value, '[^%w%-+:.]', function(c)
-			return string.format('\\%d', string.byte(c))
+			return string.format('\\%03d', string.byte(c))
 		end) .. '"'
 	end
 	return tostring(value)
@@ -124,10 +124,10 @@ def both(redis, tmp_path):
 
 def compare(both, steps):
     real, simulated = both(steps)
-    assert len(real) == len(steps)
-    differences = [f'{step}: {a} is {b} in the simulation'
-                   for step, a, b in zip(steps, real, simulated) if a != b]
-    assert len(real) == len(simulated) and not differences, '\n'.join(differences[:10])
+    assert len(real) == len(steps) == len(simulated)
+    differences = [f'{step}: {a} is {b} in the simulation' for step, a, b in zip(steps, real, simulated)
+                   if comparable(step, a) != comparable(step, b)]
+    assert not differences, '\n'.join(differences[:10])
     return real
 
 
@@ -218,24 +218,23 @@ def commands(rng, count):
             for _ in range(count)]
 
 
-def only_known_of_xinfo(answers, steps):
-    """The library reads the last id alone; what else there is depends on the version of Redis."""
-    for i, step in enumerate(steps):
-        if step[1] == 'XINFO' and answers[i].startswith('['):
-            answers[i] = re.search(r'"last-generated-id","[^"]*"', answers[i])[0]
-    return answers
+def comparable(step, answer):
+    """Without what Redis leaves open: the order of a hash's fields, and what else its version tells of a
+    stream, of which the library reads the last id alone."""
+    if step[1] == 'XINFO' and answer.startswith('['):
+        return re.search(r'"last-generated-id","[^"]*"', answer)[0]
+    if step[1] in ('HGETALL', 'HSCAN') and answer.startswith('['):
+        texts = re.findall(r'"[^"]*"', answer)
+        head, fields = (texts[:1], texts[1:]) if step[1] == 'HSCAN' else ([], texts)
+        return head, sorted(zip(fields[::2], fields[1::2]))
+    return answer
 
 
-@pytest.mark.parametrize('seed', range(30))
+@pytest.mark.parametrize('seed', range(10))
 def test_commands_answer_as_redis_does(both, seed):
     rng = random.Random(seed)
     for _ in range(20):
-        steps = commands(rng, 60)
-        real, simulated = both(steps)
-        real, simulated = only_known_of_xinfo(real, steps), only_known_of_xinfo(simulated, steps)
-        differences = [f'{step}: {a} is {b} in the simulation'
-                       for step, a, b in zip(steps, real, simulated) if a != b]
-        assert len(real) == len(simulated) == len(steps) and not differences, '\n'.join(differences[:10])
+        compare(both, commands(rng, 60))
 
 
 def test_every_command_of_the_library_is_compared():
@@ -251,8 +250,8 @@ def test_clock_and_identity_have_the_same_form(both):
     real, simulated = both([('call', 'TIME'), ('call', 'INFO', 'server'), ('call', 'INFO', 'replication')])
     for answers in real, simulated:
         assert re.fullmatch(r'\["\d{10}","\d{1,6}"\]', answers[0])
-        assert re.search(r'run_id:[0-9a-f]{40}\\13', answers[1])
-        assert re.search(r'master_replid:[0-9a-f]{40}\\13', answers[2])
+        assert re.search(r'run\\095id:[0-9a-f]{40}\\013', answers[1])
+        assert re.search(r'master\\095replid:[0-9a-f]{40}\\013', answers[2])
 
 
 def formats_of_the_library():
@@ -292,7 +291,7 @@ def values_of(rng, layout):
 
 
 def unquoted(shown):
-    return re.sub(rb'\\(\d{1,3})', lambda m: bytes([int(m[1])]), shown.encode()[1:-1])
+    return re.sub(rb'\\(\d{3})', lambda m: bytes([int(m[1])]), shown.encode()[1:-1])
 
 
 @pytest.mark.parametrize('layout', formats_of_the_library())

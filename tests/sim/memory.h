@@ -40,6 +40,7 @@ struct mem_object {
 	struct mem_item *items; /* by name; members too; records by id */
 	size_t count, capacity;
 	uint64_t last_epoch, last_n; /* of a stream: the last id it gave */
+	bool has_group;              /* likewise: that one group, whatever its name */
 };
 
 struct mem_key {

@@ -41,13 +41,24 @@ static void check_writes(const struct call *call)
 	}
 }
 
+static void check_count(const struct call *call, bool is_right)
+{
+	if (!is_right) {
+		luaL_error(call->lua, "ERR Wrong number of args calling Redis command from script");
+	}
+}
+
+static void refuse_kind(const struct call *call)
+{
+	luaL_error(call->lua, "WRONGTYPE Operation against a key holding the wrong kind of value");
+}
+
 static struct mem_object *changed(const struct call *call, enum mem_kind kind)
 {
 	check_writes(call);
 	struct mem_object *object = mem_change(call->server->mem, argument(call, 2), kind);
 	if (object == NULL) {
-		luaL_error(
-		    call->lua, "WRONGTYPE Operation against a key holding the wrong kind of value");
+		refuse_kind(call);
 	}
 	return object;
 }
@@ -57,8 +68,7 @@ static const struct mem_object *found(const struct call *call, enum mem_kind kin
 	const struct mem_object *object = mem_find(call->server->mem, argument(call, 2));
 
 	if (object != NULL && object->kind != kind) {
-		luaL_error(
-		    call->lua, "WRONGTYPE Operation against a key holding the wrong kind of value");
+		refuse_kind(call);
 	}
 	return object;
 }
@@ -121,6 +131,7 @@ static int call_hmget(const struct call *call)
 
 static int call_hset(const struct call *call)
 {
+	check_count(call, call->count >= 4 && call->count % 2 == 0);
 	struct mem_object *hash = changed(call, MEM_HASH);
 	int added = 0;
 
@@ -206,17 +217,19 @@ static int call_delete(const struct call *call)
 	return 1;
 }
 
+/* One member. */
 static int call_zadd(const struct call *call)
 {
-	struct mem_object *zset = changed(call, MEM_ZSET);
 	struct cg_view none = {NULL, 0};
-	int added = 0;
+	char *end = NULL;
+	double score = strtod(argument(call, 3).data, &end);
 
-	for (int i = 3; i + 1 <= call->count; i += 2) {
-		double score = strtod(argument(call, i).data, NULL);
-		added += mem_item_put(zset, argument(call, i + 1), none, score) ? 1 : 0;
+	check_count(call, call->count == 4);
+	if (*end != '\0') {
+		return luaL_error(call->lua, "ERR value is not a valid float");
 	}
-	lua_pushinteger(call->lua, added);
+	struct mem_object *zset = changed(call, MEM_ZSET);
+	lua_pushinteger(call->lua, mem_item_put(zset, argument(call, 4), none, score) ? 1 : 0);
 	return 1;
 }
 
@@ -242,6 +255,20 @@ static void push_score(const struct call *call, double score)
 	}
 	(void)snprintf(text, sizeof text, "%.17g", score);
 	lua_pushstring(call->lua, text);
+}
+
+static int call_zscore(const struct call *call)
+{
+	const struct mem_object *zset = found(call, MEM_ZSET);
+	const struct mem_item *item =
+	    zset == NULL ? NULL : mem_item_find(zset, argument(call, 3));
+
+	if (item == NULL) {
+		lua_pushboolean(call->lua, 0);
+	} else {
+		push_score(call, item->score);
+	}
+	return 1;
 }
 
 static int call_zrange(const struct call *call)
@@ -283,14 +310,15 @@ static void push_id(const struct call *call, uint64_t epoch, uint64_t n)
 /* "<epoch>-*": the next n of this epoch, where it is not below the last id. */
 static int call_xadd(const struct call *call)
 {
-	struct mem_object *stream = changed(call, MEM_STREAM);
+	const char *id = argument(call, 3).data;
 	char *end = NULL;
-	uint64_t epoch = strtoull(argument(call, 3).data, &end, 10);
+	uint64_t epoch = strtoull(id, &end, 10);
 
-	if (strcmp(end, "-*") != 0) {
+	if (end == id || strcmp(end, "-*") != 0) {
 		return luaL_error(
 		    call->lua, "ERR Invalid stream ID specified as stream command argument");
 	}
+	struct mem_object *stream = changed(call, MEM_STREAM);
 	if (epoch < stream->last_epoch) {
 		return luaL_error(call->lua,
 		    "ERR The ID specified in XADD is equal or smaller than "
@@ -366,13 +394,18 @@ static int call_xrange(const struct call *call, bool is_reversed)
 
 static int call_xtrim(const struct call *call)
 {
-	struct mem_object *stream = changed(call, MEM_STREAM);
 	uint64_t epoch = 0, n = 0;
 	size_t count = 0;
 
+	check_writes(call);
 	if (!is(argument(call, 3), "MINID") || !is(argument(call, 4), "=")) {
 		return luaL_error(call->lua, "ERR syntax error");
 	}
+	if (found(call, MEM_STREAM) == NULL) {
+		lua_pushinteger(call->lua, 0);
+		return 1;
+	}
+	struct mem_object *stream = changed(call, MEM_STREAM);
 	parse_bound(argument(call, 5).data, false, &epoch, &n);
 	while (count < stream->count && !is_at_or_after(&stream->items[count], epoch, n)) {
 		count++;
@@ -382,11 +415,23 @@ static int call_xtrim(const struct call *call)
 	return 1;
 }
 
+static int push_ok(const struct call *call)
+{
+	lua_newtable(call->lua);
+	lua_pushliteral(call->lua, "OK");
+	lua_setfield(call->lua, -2, "ok");
+	return 1;
+}
+
 static int call_xsetid(const struct call *call)
 {
-	struct mem_object *stream = changed(call, MEM_STREAM);
 	uint64_t epoch = 0, n = 0;
 
+	check_writes(call);
+	if (found(call, MEM_STREAM) == NULL) {
+		return luaL_error(call->lua, "ERR no such key");
+	}
+	struct mem_object *stream = changed(call, MEM_STREAM);
 	parse_bound(argument(call, 3).data, false, &epoch, &n);
 	if (stream->count > 0 && is_at_or_after(&stream->items[stream->count - 1], epoch, n + 1)) {
 		return luaL_error(call->lua,
@@ -395,10 +440,7 @@ static int call_xsetid(const struct call *call)
 	}
 	stream->last_epoch = epoch;
 	stream->last_n = n;
-	lua_newtable(call->lua);
-	lua_pushliteral(call->lua, "OK");
-	lua_setfield(call->lua, -2, "ok");
-	return 1;
+	return push_ok(call);
 }
 
 static int call_xinfo(const struct call *call)
@@ -408,6 +450,9 @@ static int call_xinfo(const struct call *call)
 
 	if (stream == NULL) {
 		return luaL_error(call->lua, "ERR no such key");
+	}
+	if (stream->kind != MEM_STREAM) {
+		refuse_kind(call);
 	}
 	lua_newtable(call->lua);
 	lua_pushliteral(call->lua, "length");
@@ -421,16 +466,28 @@ static int call_xinfo(const struct call *call)
 	return 1;
 }
 
-/* Only as far as it makes an empty stream: a group leaves nothing behind. */
+/* XGROUP CREATE <key> <group> $ MKSTREAM, XGROUP DESTROY <key> <group>: how an empty stream is made. */
 static int call_xgroup(const struct call *call)
 {
+	bool creates = is(argument(call, 2), "CREATE");
+	const struct mem_object *there = mem_find(call->server->mem, argument(call, 3));
+
 	check_writes(call);
-	if (is(argument(call, 2), "CREATE")) {
-		(void)mem_change(call->server->mem, argument(call, 3), MEM_STREAM);
+	if (there != NULL && there->kind != MEM_STREAM) {
+		refuse_kind(call);
 	}
-	lua_newtable(call->lua);
-	lua_pushliteral(call->lua, "OK");
-	lua_setfield(call->lua, -2, "ok");
+	if (there == NULL && !creates) {
+		return luaL_error(call->lua, "ERR The XGROUP subcommand requires the key to exist");
+	}
+	bool had_group = there != NULL && there->has_group;
+	if (creates && had_group) {
+		return luaL_error(call->lua, "BUSYGROUP Consumer Group name already exists");
+	}
+	mem_change(call->server->mem, argument(call, 3), MEM_STREAM)->has_group = creates;
+	if (creates) {
+		return push_ok(call);
+	}
+	lua_pushinteger(call->lua, had_group ? 1 : 0);
 	return 1;
 }
 
@@ -454,6 +511,8 @@ static int dispatch(const struct call *call, struct cg_view name)
 		return call_zadd(call);
 	} else if (is(name, "ZREM")) {
 		return call_remove_items(call, MEM_ZSET);
+	} else if (is(name, "ZSCORE")) {
+		return call_zscore(call);
 	} else if (is(name, "ZRANGE")) {
 		return call_zrange(call);
 	}
