@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "network.h"
 #include "prices.h"
+#include "profiles.h"
 #include "redis.h"
 #include "sidecar.h"
 
@@ -184,7 +185,7 @@ void ask_send(struct deed *deed, enum cg_method method, bool commits,
     void (*on_answer)(struct deed *deed, const struct ask_answer *answer))
 {
 	send_one(deed, method, commits, true, on_answer);
-	if (sim_fault(60)) {
+	if (sim_fault(sim.profile->doubled)) {
 		send_one(deed, method, commits, false, on_answer);
 	}
 }

@@ -22,7 +22,7 @@
 #include "redis.h"
 
 #define DEEDS_MAX     400
-#define TRIES_TO_CALL 4   /* of Authorize and Start, before the call is not made */
+#define TRIES_TO_CALL 4 /* of Authorize and Start, before the call is not made */
 
 static struct deed deeds[DEEDS_MAX];
 static uint32_t deed_count;

@@ -53,7 +53,7 @@ struct deed {
 	bool has_ended; /* nothing more is meant to happen */
 	uint32_t pending;
 	uint32_t tries;
-	bool says_again; /* its last word once more, long after it was answered */
+	bool says_again;  /* its last word once more, long after it was answered */
 	bool lives_again; /* is authorized once more when it is long over */
 	uint32_t authorizes_pending;
 	uint64_t authorize_answered_ms;

@@ -177,7 +177,8 @@ static void list_names(bool of_rules)
 		(void)printf("%-18s %-16s %s\n", sim_rule_name(rule), profile_of_rule(rule)->name,
 		    sim_rule_says(rule));
 	}
-	for (const struct profile *p = profile_usual; !of_rules && p != NULL; p = profile_after(p)) {
+	for (const struct profile *p = profile_usual; !of_rules && p != NULL;
+	     p = profile_after(p)) {
 		(void)printf("%s\n", p->name);
 	}
 }

@@ -21,7 +21,7 @@ struct pg_cursor {
 	int64_t turn_until_ms;
 	/* callgate.served */
 	uint64_t served_from, served_last_epoch, served_last_n;
-	uint64_t fence;                            /* the epoch that flushes must be of: `epoch` */
+	uint64_t fence; /* the epoch that flushes must be of: `epoch` */
 };
 
 struct pg_wallet {

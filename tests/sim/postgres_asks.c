@@ -132,8 +132,8 @@ static PGresult *cursor_read(const struct pg_statement *s)
 		return result;
 	}
 	put_cursor(result, 0, partition);
-	bool is_fenced = store_head_read(partition, &head) && !head.is_serving &&
-	    head.epoch == cursor->epoch;
+	bool is_fenced =
+	    store_head_read(partition, &head) && !head.is_serving && head.epoch == cursor->epoch;
 	if (!is_fenced) {
 		pg.looked[partition] =
 		    (struct cg_entry_id){.epoch = cursor->last_epoch, .n = cursor->last_n};

@@ -17,15 +17,16 @@
 
 struct profile {
 	const char *name;
-	enum strike favoured;          /* STRIKE_COUNT: none */
-	unsigned favour;               /* in a thousand strikes; 1000: there are no others */
-	uint64_t strikes_every_ms;     /* on average */
-	uint64_t deeds_every_ms;       /* likewise */
-	unsigned lives_again;          /* of a thousand calls: authorized anew when long over */
-	bool is_to_go_back;            /* the end is a ledger from an old backup, in every seed */
-	uint64_t margin_ms;            /* how long entries stay in the stream */
-	uint64_t lag_ms;               /* of a standby, at most: less, by what it takes */
-	enum sim_rule rules[6];        /* that are missed in it; up to SIM_RULE_COUNT */
+	enum strike favoured;      /* STRIKE_COUNT: none */
+	unsigned favour;           /* in a thousand strikes; 1000: there are no others */
+	uint64_t strikes_every_ms; /* on average */
+	uint64_t deeds_every_ms;   /* likewise */
+	unsigned doubled;          /* of a thousand requests: sent a second time, to whomever */
+	unsigned lives_again;      /* of a thousand calls: authorized anew when long over */
+	bool is_to_go_back;        /* the end is a ledger from an old backup, in every seed */
+	uint64_t margin_ms;        /* how long entries stay in the stream */
+	uint64_t lag_ms;           /* of a standby, at most: less, by what it takes */
+	enum sim_rule rules[6];    /* that are missed in it; up to SIM_RULE_COUNT */
 };
 
 /* Where everything may happen. */

@@ -260,8 +260,7 @@ static void push_score(const struct call *call, double score)
 static int call_zscore(const struct call *call)
 {
 	const struct mem_object *zset = found(call, MEM_ZSET);
-	const struct mem_item *item =
-	    zset == NULL ? NULL : mem_item_find(zset, argument(call, 3));
+	const struct mem_item *item = zset == NULL ? NULL : mem_item_find(zset, argument(call, 3));
 
 	if (item == NULL) {
 		lua_pushboolean(call->lua, 0);

@@ -90,7 +90,8 @@ static void create_ledger(struct sidecar *s)
 	    .requests_max = 256,
 	    .flush_interval_ms = 20,
 	    .flush_batch_max = 50,
-	    .trim_margin_ms = sim_rule_holds(SIM_RULE_TRIM_MARGIN) ? (int64_t)sim.profile->margin_ms : 0,
+	    .trim_margin_ms =
+	        sim_rule_holds(SIM_RULE_TRIM_MARGIN) ? (int64_t)sim.profile->margin_ms : 0,
 	    .terms_poll_ms = 5000,
 	    .receipt_after_ms = 3000,
 	    .connect_timeout_ms = 2000,

@@ -254,9 +254,8 @@ static void hold_up_flushes(uint64_t for_ms)
 static void stall(void)
 {
 	stall_way(sim_permille(400) ? NETWORK_TO_STORE : NETWORK_TO_LEDGER, 30 + sim_below(200),
-	    (struct network_stall){.permille = 500,
-	        .extra_ms = 200 + sim_below(2500),
-	        .side = SIM_SIDECARS});
+	    (struct network_stall){
+	        .permille = 500, .extra_ms = 200 + sim_below(2500), .side = SIM_SIDECARS});
 }
 
 static void restart_or_promote(void)
@@ -290,30 +289,48 @@ static void slow_store(void)
  */
 static void late_words(void)
 {
+	flushall();
 	stall_way(NETWORK_TO_STORE, 100 + sim_below(600),
-	    (struct network_stall){
-	        .permille = 700, .least_ms = 400, .extra_ms = 1 + sim_below(2500), .side = one_side()});
+	    (struct network_stall){.permille = 700,
+	        .least_ms = 400,
+	        .extra_ms = 1 + sim_below(2500),
+	        .side = one_side()});
 	(void)follow(300 + sim_below(700), flushall);
 }
 
-/* Likewise, where the answer of the ledger is what takes long. */
+/* Likewise, where the answer of the ledger is what takes long: of wallets, too. */
 static void late_reading(void)
 {
-	stall_way(NETWORK_FROM_LEDGER, 100 + sim_below(400),
-	    (struct network_stall){
-	        .permille = 700, .least_ms = 200, .extra_ms = 1 + sim_below(1300), .side = one_side()});
-	(void)follow(100 + sim_below(500), flushall);
+	flushall();
+	stall_way(NETWORK_FROM_LEDGER, 100 + sim_below(300),
+	    (struct network_stall){.permille = 600,
+	        .least_ms = 200,
+	        .extra_ms = 1 + sim_below(1100),
+	        .side = one_side()});
+	(void)follow(150 + sim_below(500), flushall);
+}
+
+static void lose_some(void)
+{
+	if (may_lose() && sim_permille(500)) {
+		redis_restart(1 + sim_below(12), 1 + sim_below(20));
+		note_loss();
+		network_cut_store(false);
+	} else {
+		promote_without(1 + sim_below(12));
+	}
 }
 
 /* Entries that the cursor has not passed yet are lost while their flush is under way. */
 static void late_flush(void)
 {
-	static void (*const losses[])(void) = {restart_store, promote, promote_nearly};
-
-	stall_way(NETWORK_FLUSHES, 20 + sim_below(150),
+	stall_way(NETWORK_FLUSHES, 50 + sim_below(150),
 	    (struct network_stall){
-	        .permille = 800, .extra_ms = 1 + sim_below(300), .side = SIM_SIDECARS});
-	(void)follow(20 + sim_below(150), losses[sim_below(CG_COUNT_OF(losses))]);
+	        .permille = 800, .extra_ms = 1 + sim_below(400), .side = SIM_SIDECARS});
+	stall_way(NETWORK_TO_LEDGER, 500,
+	    (struct network_stall){
+	        .permille = 600, .extra_ms = 1 + sim_below(150), .side = SIM_SIDECARS});
+	(void)follow(50 + sim_below(150), lose_some);
 }
 
 /* Two masters one after the other. */

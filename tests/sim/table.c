@@ -30,8 +30,8 @@ static bool print_rule(enum sim_rule rule, uint64_t seeds, uint64_t enough)
 	bool is_proof = is_missed && passes_with_rule(profile, r.failed_seeds[0]);
 	sim_rules_restore();
 	(void)snprintf(fails, sizeof fails, "%" PRIu64 "/%" PRIu64, r.failed, r.ran);
-	(void)printf("%-16s %-16s %8s %6" PRIu64 "  %s%s\n", sim_rule_name(rule), profile->name, fails,
-	    is_missed ? r.failed_seeds[0] : 0, sim_rule_says(rule),
+	(void)printf("%-16s %-16s %8s %6" PRIu64 "  %s%s\n", sim_rule_name(rule), profile->name,
+	    fails, is_missed ? r.failed_seeds[0] : 0, sim_rule_says(rule),
 	    !is_missed      ? ": NOT MISSED"
 	        : !is_proof ? ": THE SEED FAILS WITH IT, TOO"
 	                    : "");
@@ -43,8 +43,8 @@ int table_print(uint64_t seeds, uint64_t enough)
 {
 	unsigned missed = 0;
 
-	(void)printf("%-16s %-16s %8s %6s  %s\n", "without", "profile", "fail", "first",
-	    "the rule says");
+	(void)printf(
+	    "%-16s %-16s %8s %6s  %s\n", "without", "profile", "fail", "first", "the rule says");
 	for (unsigned i = 0; i < SIM_RULE_COUNT; i++) {
 		missed += print_rule((enum sim_rule)i, seeds, enough) ? 1 : 0;
 	}
