@@ -11,9 +11,9 @@
 
 static const struct profile profiles[] = {
     {"usual", STRIKE_COUNT, 0, 2500, 500, 60, 30, false, 6000, 4000, {NO_MORE}},
-    {"late-words", STRIKE_LATE_WORDS, OFTEN, 3500, 120, 400, 0, false, 6000, 4000,
+    {"late-words", STRIKE_LATE_WORDS, OFTEN, 3500, 100, 400, 0, false, 6000, 4000,
         {SIM_RULE_EPOCH, NO_MORE}},
-    {"late-reading", STRIKE_LATE_READING, OFTEN, 3500, 120, 400, 0, false, 6000, 4000,
+    {"late-reading", STRIKE_LATE_READING, OFTEN, 3500, 100, 400, 0, false, 6000, 4000,
         {SIM_RULE_KNOWN_EPOCH, NO_MORE}},
     {"bounce", STRIKE_BOUNCE, OFTEN, 2500, 250, 60, 0, false, 6000, 4000,
         {SIM_RULE_REPLID, NO_MORE}},
@@ -25,7 +25,7 @@ static const struct profile profiles[] = {
         {SIM_RULE_SERVED, NO_MORE}},
     {"fork-dropped", STRIKE_FORK_DROPPED, OFTEN, 3000, 150, 60, 0, false, 6000, 4000,
         {SIM_RULE_SERVED_FROM, NO_MORE}},
-    {"late-flush", STRIKE_LATE_FLUSH, OFTEN, 2500, 150, 60, 0, false, 6000, 4000,
+    {"late-flush", STRIKE_LATE_FLUSH, OFTEN, 3000, 80, 60, 0, false, 6000, 4000,
         {SIM_RULE_READ_AFTER, SIM_RULE_FLUSH_EPOCH, SIM_RULE_FENCE_LEDGER, NO_MORE}},
     {"old-backup", STRIKE_CUT_LEDGER, ALONE, 8000, 400, 60, 0, true, 6000, 4000,
         {SIM_RULE_TELL_TRIMMED, NO_MORE}},

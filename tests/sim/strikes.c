@@ -283,35 +283,57 @@ static void slow_store(void)
 	        .side = SIM_SIDECARS});
 }
 
+/* Nobody knows anything: every wallet and every key is to be asked of the ledger. */
+static void begin_anew(void)
+{
+	for (uint32_t i = 0; i < SIM_SIDECARS; i++) {
+		crash(i, 1 + sim_below(60));
+	}
+	flushall();
+}
+
 /*
  * What one sidecar has asked of the ledger is on its way to the store while the other one does
  * the same, and is done with it; and then the store knows of neither.
  */
-static void late_words(void)
+static void hold_up_words(void)
 {
-	flushall();
-	stall_way(NETWORK_TO_STORE, 100 + sim_below(600),
+	stall_way(NETWORK_TO_STORE, 50 + sim_below(400),
 	    (struct network_stall){.permille = 700,
 	        .least_ms = 400,
-	        .extra_ms = 1 + sim_below(2500),
+	        .extra_ms = 1 + sim_below(1500),
 	        .side = one_side()});
-	(void)follow(300 + sim_below(700), flushall);
+	(void)follow(250 + sim_below(500), flushall);
 }
 
-/* Likewise, where the answer of the ledger is what takes long: of wallets, too. */
+static void late_words(void)
+{
+	begin_anew();
+	(void)follow(150 + sim_below(300), hold_up_words);
+}
+
+/* Likewise, where the answer of the ledger is what takes long. */
+static void hold_up_answers(void)
+{
+	stall_way(NETWORK_FROM_LEDGER, 50 + sim_below(100),
+	    (struct network_stall){.permille = 900,
+	        .least_ms = 400,
+	        .extra_ms = 1 + sim_below(800),
+	        .side = one_side()});
+	(void)follow(120 + sim_below(200), flushall);
+}
+
 static void late_reading(void)
 {
-	flushall();
-	stall_way(NETWORK_FROM_LEDGER, 100 + sim_below(300),
-	    (struct network_stall){.permille = 600,
-	        .least_ms = 200,
-	        .extra_ms = 1 + sim_below(1100),
-	        .side = one_side()});
-	(void)follow(150 + sim_below(500), flushall);
+	begin_anew();
+	(void)follow(100 + sim_below(300), hold_up_answers);
 }
 
 static void lose_some(void)
 {
+	stall_way(NETWORK_TO_LEDGER, 300,
+	    (struct network_stall){
+	        .permille = 600, .extra_ms = 1 + sim_below(150), .side = SIM_SIDECARS});
 	if (may_lose() && sim_permille(500)) {
 		redis_restart(1 + sim_below(12), 1 + sim_below(20));
 		note_loss();
@@ -324,13 +346,12 @@ static void lose_some(void)
 /* Entries that the cursor has not passed yet are lost while their flush is under way. */
 static void late_flush(void)
 {
-	stall_way(NETWORK_FLUSHES, 50 + sim_below(150),
-	    (struct network_stall){
-	        .permille = 800, .extra_ms = 1 + sim_below(400), .side = SIM_SIDECARS});
-	stall_way(NETWORK_TO_LEDGER, 500,
-	    (struct network_stall){
-	        .permille = 600, .extra_ms = 1 + sim_below(150), .side = SIM_SIDECARS});
-	(void)follow(50 + sim_below(150), lose_some);
+	stall_way(NETWORK_FLUSHES, 400,
+	    (struct network_stall){.permille = 1000,
+	        .least_ms = 50,
+	        .extra_ms = 1 + sim_below(350),
+	        .side = SIM_SIDECARS});
+	(void)follow(150 + sim_below(200), lose_some);
 }
 
 /* Two masters one after the other. */
