@@ -36,32 +36,31 @@ struct deed_ack {
 
 struct deed {
 	enum deed_kind kind;
-	uint32_t number, company;
-	char id[32];
-	int64_t amount; /* of a credit, a charge */
 	enum cg_entry_type type;
-	bool commits; /* asks for COMMITTED */
+	uint32_t number, company;
+	int64_t amount; /* of a credit, a charge */
 	/* Of a call. */
-	enum call_plan plan;
 	uint64_t talk_ms;
 	uint64_t talk_began_ms, talk_ended_ms; /* on the simulation's clock; 0: not */
 	int64_t started_at_ms;                 /* the same on the store's, as the edge believes */
-	bool is_talking, may_be_running, is_settling;
-	int64_t duration_ms; /* once it is settled: of every Settle of it */
-	bool forgets;        /* gives up settling after one try, until it is reminded at the end */
+	int64_t duration_ms;                   /* once it is settled: of every Settle of it */
 	/* Under way. */
-	bool has_ended; /* nothing more is meant to happen */
+	uint64_t authorize_answered_ms;
+	struct sim_event *wait;
+	struct deed_ack accepted, committed; /* told */
+	enum call_plan plan;
+	uint32_t authorizes_pending;
 	uint32_t pending;
 	uint32_t tries;
+	char id[32];
+	bool commits; /* asks for COMMITTED */
+	bool is_talking, may_be_running, is_settling;
+	bool forgets;     /* gives up settling after one try, until it is reminded at the end */
 	bool says_again;  /* its last word once more, long after it was answered */
 	bool lives_again; /* is authorized once more when it is long over */
-	uint32_t authorizes_pending;
-	uint64_t authorize_answered_ms;
 	bool
 	    is_unguarded; /* some Authorize went to a sidecar that had no idea of the store's clock */
-	struct sim_event *wait;
-	/* Told. */
-	struct deed_ack accepted, committed;
+	bool has_ended;   /* nothing more is meant to happen */
 	bool repeated_well; /* at the end, when it was repeated */
 };
 

@@ -91,7 +91,7 @@ struct sim_event *sim_after(uint64_t delay_ms, void (*fire)(void *arg), void *ar
 	    .at_ms = sim.now_ms + delay_ms, .number = next_number++, .fire = fire, .arg = arg};
 	if (heap_count == heap_capacity) {
 		heap_capacity = heap_capacity == 0 ? 256 : 2 * heap_capacity;
-		heap = realloc(heap, heap_capacity * sizeof *heap);
+		heap = realloc(heap, heap_capacity * sizeof(void *));
 		CG_ASSERT(heap != NULL);
 	}
 	put_at(heap_count++, event);
@@ -117,6 +117,21 @@ void sim_cancel(struct sim_event *event)
 	free(event);
 }
 
+static bool run_hooks_of(struct cg_loop *loop)
+{
+	bool has_run = false;
+
+	for (struct cg_list *h = loop->hooks.next; h != &loop->hooks; h = h->next) {
+		struct cg_hook *hook = CG_CONTAINER_OF(h, struct cg_hook, link);
+		if (hook->is_wanted) {
+			hook->is_wanted = false;
+			has_run = true;
+			hook->on_turn(hook->owner);
+		}
+	}
+	return has_run;
+}
+
 /* One turn of each loop ends here: hooks run until none asks for more. */
 static void run_hooks(void)
 {
@@ -125,15 +140,8 @@ static void run_hooks(void)
 	while (again) {
 		again = false;
 		for (struct cg_list *l = loops.next; l != &loops; l = l->next) {
-			struct cg_loop *loop = CG_CONTAINER_OF(l, struct cg_loop, link);
-			for (struct cg_list *h = loop->hooks.next; h != &loop->hooks; h = h->next) {
-				struct cg_hook *hook = CG_CONTAINER_OF(h, struct cg_hook, link);
-				if (hook->is_wanted) {
-					hook->is_wanted = false;
-					again = true;
-					hook->on_turn(hook->owner);
-				}
-			}
+			bool has_run = run_hooks_of(CG_CONTAINER_OF(l, struct cg_loop, link));
+			again = again || has_run;
 		}
 	}
 }

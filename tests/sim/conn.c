@@ -50,7 +50,9 @@ static struct message *message_of(struct cg_stream *stream, const void *data, si
 	message->stream = stream;
 	message->bytes = malloc(len + 1);
 	CG_ASSERT(message->bytes != NULL);
-	memcpy(message->bytes, data, len);
+	if (len > 0) {
+		memcpy(message->bytes, data, len);
+	}
 	message->len = len;
 	stream->pending++;
 	return message;

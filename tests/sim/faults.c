@@ -43,8 +43,9 @@ void faults_begin(void)
 void faults_look(void)
 {
 	/* A request under way may still go by a receipt that the standby lacks. */
-	if (pg.is_behind && sim.now_ms > pg.up_at_ms + 3000 && invariants_are_drained()) {
-		pg.is_behind = false;
+	if (postgres.is_behind && sim.now_ms > postgres.up_at_ms + 3000 &&
+	    invariants_are_drained()) {
+		postgres.is_behind = false;
 	}
 	if (sim.has_faults) {
 		strikes_look();

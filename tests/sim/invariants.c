@@ -55,8 +55,8 @@ static void check_record(uint32_t company, const struct store_wallet *wallet)
 /* posted = balance + what was not flushed yet; versions likewise, without gaps. */
 static void check_wallet_now(uint32_t company, const struct store_head *head)
 {
-	const struct pg_wallet *booked = &pg.now.wallets[company];
-	const struct pg_cursor *cursor = &pg.now.cursors[store_partition_of(company)];
+	const struct pg_wallet *booked = &postgres.now.wallets[company];
+	const struct pg_cursor *cursor = &postgres.now.cursors[store_partition_of(company)];
 	const struct mem_object *stream = store_ledger_stream(store_partition_of(company));
 	struct store_wallet wallet;
 	int64_t balance = booked->balance;
@@ -85,7 +85,7 @@ static void check_wallet_now(uint32_t company, const struct store_head *head)
 void invariants_check_now(void)
 {
 	for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
-		const struct pg_cursor *cursor = &pg.now.cursors[p];
+		const struct pg_cursor *cursor = &postgres.now.cursors[p];
 		struct store_head head;
 		bool is_of_one_history = store_head_read(p, &head) && head.is_serving &&
 		    cursor->is_there && head.epoch == cursor->epoch &&
@@ -102,8 +102,8 @@ static void check_books(uint32_t company)
 	int64_t balance = 0;
 	uint64_t version = 0, chain = 0;
 
-	for (size_t i = 0; i < pg.now.row_count; i++) {
-		const struct pg_row *row = &pg.rows[i];
+	for (size_t i = 0; i < postgres.now.row_count; i++) {
+		const struct pg_row *row = &postgres.rows[i];
 		if (row->company != company) {
 			continue;
 		}
@@ -122,8 +122,8 @@ static void check_books(uint32_t company)
 			    row->type, row->reference);
 		}
 	}
-	if (balance != pg.now.wallets[company].balance ||
-	    version != pg.now.wallets[company].version) {
+	if (balance != postgres.now.wallets[company].balance ||
+	    version != postgres.now.wallets[company].version) {
 		sim_violated(
 		    "company %" PRIu32 ": its balance is not the sum of its rows", company);
 	}
@@ -199,14 +199,15 @@ static void check_company_at_end(uint32_t company)
 	struct store_head head;
 
 	check_books(company);
-	if (pg.now.wallets[company].balance != sum) {
+	if (postgres.now.wallets[company].balance != sum) {
 		sim_violated("company %" PRIu32 " has %" PRId64
 		             " in the ledger, its deeds make %" PRId64,
-		    company, pg.now.wallets[company].balance, sum);
+		    company, postgres.now.wallets[company].balance, sum);
 	}
 	if (store_head_read(store_partition_of(company), &head) &&
 	    store_wallet_read(company, &wallet) && wallet.generation >= head.floor) {
-		if (wallet.posted != sum || wallet.version != pg.now.wallets[company].version) {
+		if (wallet.posted != sum ||
+		    wallet.version != postgres.now.wallets[company].version) {
 			sim_violated("company %" PRIu32 " has %" PRId64
 			             " in the store, its deeds make %" PRId64,
 			    company, wallet.posted, sum);
@@ -220,9 +221,9 @@ static void check_company_at_end(uint32_t company)
 
 void invariants_check_end(void)
 {
-	if (pg.orphan_count > 0 && redis_lost_at_ms() == 0) {
+	if (postgres.orphan_count > 0 && redis_lost_at_ms() == 0) {
 		sim_violated(
-		    "%zu entries are orphans of a store that lost nothing", pg.orphan_count);
+		    "%zu entries are orphans of a store that lost nothing", postgres.orphan_count);
 	}
 	invariants_check_now();
 	invariants_check_acknowledged();
@@ -235,7 +236,7 @@ bool invariants_are_drained(void)
 {
 	for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
 		const struct mem_object *stream = store_ledger_stream(p);
-		const struct pg_cursor *cursor = &pg.now.cursors[p];
+		const struct pg_cursor *cursor = &postgres.now.cursors[p];
 		if (stream == NULL) {
 			return false;
 		}
@@ -246,7 +247,7 @@ bool invariants_are_drained(void)
 			}
 		}
 	}
-	for (size_t i = 0; i < pg.now.receipt_count; i++) {
+	for (size_t i = 0; i < postgres.now.receipt_count; i++) {
 		if (!pg_receipt_is_applied(i)) {
 			return false;
 		}

@@ -39,7 +39,7 @@ struct cg_pg {
 
 /* A statement on its way, or its answer. */
 struct request {
-	struct cg_pg *conn; /* NULL: nobody waits for it any more */
+	struct cg_pg *pg; /* NULL: nobody waits for it any more */
 	struct pg_statement statement;
 	char *memory;
 	PGresult *result;
@@ -49,93 +49,93 @@ struct request {
 
 static struct cg_list links = {&links, &links};
 
-static bool leave(struct cg_pg *conn)
+static bool leave(struct cg_pg *pg)
 {
-	bool is_closed = conn->is_closed;
+	bool is_closed = pg->is_closed;
 
-	conn->depth--;
-	if (is_closed && conn->depth == 0) {
-		free(conn);
+	pg->depth--;
+	if (is_closed && pg->depth == 0) {
+		free(pg);
 	}
 	return is_closed;
 }
 
 static void free_request(struct request *request)
 {
-	if (request->conn != NULL) {
-		request->conn->request = NULL;
+	if (request->pg != NULL) {
+		request->pg->request = NULL;
 	}
 	PQclear(request->result);
 	free(request->memory);
 	free(request);
 }
 
-static void give_up_request(struct cg_pg *conn)
+static void give_up_request(struct cg_pg *pg)
 {
-	if (conn->request != NULL) {
-		conn->request->conn = NULL;
-		conn->request = NULL;
+	if (pg->request != NULL) {
+		pg->request->pg = NULL;
+		pg->request = NULL;
 	}
 }
 
 /* Whatever it was doing is over; it comes back by itself. */
-static void fail(struct cg_pg *conn)
+static void fail(struct cg_pg *pg)
 {
-	bool was_busy = conn->state == STATE_BUSY;
+	bool was_busy = pg->state == STATE_BUSY;
 
-	give_up_request(conn);
-	conn->is_down = conn->state == STATE_AWAY;
-	conn->state = STATE_AWAY;
-	cg_timer_start(conn->timer, 1 + sim_below(RECONNECT_MS));
-	conn->depth++;
+	give_up_request(pg);
+	pg->is_down = pg->state == STATE_AWAY;
+	pg->state = STATE_AWAY;
+	cg_timer_start(pg->timer, 1 + sim_below(RECONNECT_MS));
+	pg->depth++;
 	if (was_busy) {
-		conn->events.on_result(conn->events.owner, CG_LOST, NULL);
+		pg->events.on_result(pg->events.owner, CG_LOST, NULL);
 	}
-	if (!conn->is_closed) {
-		conn->events.on_away(conn->events.owner);
+	if (!pg->is_closed) {
+		pg->events.on_away(pg->events.owner);
 	}
-	(void)leave(conn);
+	(void)leave(pg);
 }
 
 static void on_timer(void *owner)
 {
-	struct cg_pg *conn = owner;
+	struct cg_pg *pg = owner;
 
 	if (!pg_is_up()) {
-		fail(conn);
+		fail(pg);
 		return;
 	}
-	conn->state = STATE_READY;
-	conn->is_down = false;
-	conn->depth++;
-	conn->events.on_open(conn->events.owner);
-	(void)leave(conn);
+	pg->state = STATE_READY;
+	pg->is_down = false;
+	pg->depth++;
+	pg->events.on_open(pg->events.owner);
+	(void)leave(pg);
 }
 
 static void on_answer(void *arg)
 {
 	struct request *request = arg;
-	struct cg_pg *conn = request->conn;
+	struct cg_pg *pg = request->pg;
 
-	if (conn == NULL) {
+	if (pg == NULL) {
 		free_request(request);
 		return;
 	}
 	if (request->answer_is_lost) {
 		sim_trace("net: an answer of the ledger is lost");
 		free_request(request);
-		fail(conn);
+		fail(pg);
 		return;
 	}
 	PGresult *result = request->result;
 	enum cg_status status = request->is_refused ? cg_pg__status(cg_pg__class("40001")) : CG_OK;
 	request->result = NULL;
 	free_request(request);
-	conn->state = STATE_READY;
-	conn->depth++;
-	conn->events.on_result(conn->events.owner, status, result);
+	pg->state = STATE_READY;
+	pg->depth++;
+	pg->events.on_result(pg->events.owner, status, result);
 	PQclear(result);
-	(void)leave(conn);
+	(void)leave(pg);
 }
 
 static void on_arrival(void *arg)
@@ -143,12 +143,12 @@ static void on_arrival(void *arg)
 	struct request *request = arg;
 
 	/* A statement that nobody waits for any more may be executed all the same. */
-	bool may_run = pg_is_up() && (request->conn != NULL || sim_permille(500));
+	bool may_run = pg_is_up() && (request->pg != NULL || sim_permille(500));
 	if (!may_run) {
-		struct cg_pg *conn = request->conn;
+		struct cg_pg *pg = request->pg;
 		free_request(request);
-		if (conn != NULL) {
-			fail(conn);
+		if (pg != NULL) {
+			fail(pg);
 		}
 		return;
 	}
@@ -157,19 +157,19 @@ static void on_arrival(void *arg)
 		request->result = pg_execute(&request->statement);
 	}
 	uint64_t delay_ms = network_delay_ms();
-	if (request->conn != NULL) {
-		delay_ms += network_stalled_ms(NETWORK_FROM_LEDGER, request->conn->side);
+	if (request->pg != NULL) {
+		delay_ms += network_stalled_ms(NETWORK_FROM_LEDGER, request->pg->side);
 	}
 	(void)sim_after(delay_ms, on_answer, request);
 }
 
 static struct request *request_of(
-    struct cg_pg *conn, const char *text, const struct cg_params *params)
+    struct cg_pg *pg, const char *text, const struct cg_params *params)
 {
 	struct request *request = calloc(1, sizeof *request);
 
 	CG_ASSERT(request != NULL && params->count <= 24);
-	request->conn = conn;
+	request->pg = pg;
 	request->memory = malloc(params->len + 1);
 	CG_ASSERT(request->memory != NULL);
 	if (params->len > 0) {
@@ -185,82 +185,82 @@ static struct request *request_of(
 	return request;
 }
 
-void cg_pg__run(struct cg_pg *conn, const char *statement, struct cg_params *params)
+void cg_pg__run(struct cg_pg *pg, const char *statement, struct cg_params *params)
 {
 	uint64_t delay_ms = network_delay_ms();
 
-	CG_ASSERT(conn->state == STATE_READY);
+	CG_ASSERT(pg->state == STATE_READY);
 	cg_params__seal(params);
-	conn->state = STATE_BUSY;
-	conn->request = request_of(conn, statement, params);
-	conn->request->answer_is_lost = sim_fault(4);
+	pg->state = STATE_BUSY;
+	pg->request = request_of(pg, statement, params);
+	pg->request->answer_is_lost = sim_fault(4);
 	if (sim_fault(4)) {
 		delay_ms += 100 + sim_below(4000);
 	}
 	bool is_flush = strstr(statement, "callgate.flush(") != NULL;
-	delay_ms += network_stalled_ms(is_flush ? NETWORK_FLUSHES : NETWORK_TO_LEDGER, conn->side);
-	(void)sim_after(delay_ms, on_arrival, conn->request);
+	delay_ms += network_stalled_ms(is_flush ? NETWORK_FLUSHES : NETWORK_TO_LEDGER, pg->side);
+	(void)sim_after(delay_ms, on_arrival, pg->request);
 }
 
 struct cg_pg *cg_pg__create(struct cg_loop *loop, const char *url, const char *what,
     uint32_t connect_timeout_ms, const struct cg_pg_events *events)
 {
-	struct cg_pg *conn = calloc(1, sizeof *conn);
+	struct cg_pg *pg = calloc(1, sizeof *pg);
 
 	(void)url;
 	(void)what;
 	(void)connect_timeout_ms;
-	CG_ASSERT(conn != NULL);
-	conn->side = sidecar_of_loop(loop);
-	conn->events = *events;
-	conn->timer = cg_timer_create(loop, on_timer, conn);
-	cg_list_init(&conn->link);
-	cg_list_append(&links, &conn->link);
-	return conn;
+	CG_ASSERT(pg != NULL);
+	pg->side = sidecar_of_loop(loop);
+	pg->events = *events;
+	pg->timer = cg_timer_create(loop, on_timer, pg);
+	cg_list_init(&pg->link);
+	cg_list_append(&links, &pg->link);
+	return pg;
 }
 
-void cg_pg__start(struct cg_pg *conn)
+void cg_pg__start(struct cg_pg *pg)
 {
-	cg_timer_start(conn->timer, sim_below(10));
+	cg_timer_start(pg->timer, sim_below(10));
 }
 
-bool cg_pg__is_ready(const struct cg_pg *conn)
+bool cg_pg__is_ready(const struct cg_pg *pg)
 {
-	return conn->state == STATE_READY;
+	return pg->state == STATE_READY;
 }
 
-bool cg_pg__is_open(const struct cg_pg *conn)
+bool cg_pg__is_open(const struct cg_pg *pg)
 {
-	return conn->state != STATE_AWAY;
+	return pg->state != STATE_AWAY;
 }
 
-bool cg_pg__is_down(const struct cg_pg *conn)
+bool cg_pg__is_down(const struct cg_pg *pg)
 {
-	return conn->is_down;
+	return pg->is_down;
 }
 
-void cg_pg__sever(struct cg_pg *conn)
+void cg_pg__sever(struct cg_pg *pg)
 {
-	if (cg_pg__is_open(conn)) {
-		fail(conn);
+	if (cg_pg__is_open(pg)) {
+		fail(pg);
 	}
 }
 
-void cg_pg__close(struct cg_pg *conn)
+void cg_pg__close(struct cg_pg *pg)
 {
-	give_up_request(conn);
-	cg_timer_close(conn->timer);
-	cg_list_remove(&conn->link);
-	conn->is_closed = true;
-	conn->depth++;
-	(void)leave(conn);
+	give_up_request(pg);
+	cg_timer_close(pg->timer);
+	cg_list_remove(&pg->link);
+	pg->is_closed = true;
+	pg->depth++;
+	(void)leave(pg);
 }
 
 void pg_links_cut(void)
 {
 	for (struct cg_list *l = links.next, *next; l != &links; l = next) {
-		struct cg_pg *conn = CG_CONTAINER_OF(l, struct cg_pg, link);
+		struct cg_pg *pg = CG_CONTAINER_OF(l, struct cg_pg, link);
 		next = l->next;
-		cg_pg__sever(conn);
+		cg_pg__sever(pg);
 	}
 }

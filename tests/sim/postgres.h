@@ -98,7 +98,7 @@ struct pg {
 	struct cg_uuid deployment;
 };
 
-extern struct pg pg;
+extern struct pg postgres;
 
 void pg_begin(void);
 void pg_end(void);

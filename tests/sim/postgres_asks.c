@@ -24,14 +24,14 @@ static PGresult *deployment_read(const struct pg_statement *s)
 	PGresult *result = pg_result(2);
 
 	(void)s;
-	pg_put_uuid(result, 0, 0, &pg.deployment);
+	pg_put_uuid(result, 0, 0, &postgres.deployment);
 	pg_put_int(result, 0, 1, SIM_PARTITIONS);
 	return result;
 }
 
 static PGresult *turn_take(const struct pg_statement *s)
 {
-	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
+	struct pg_cursor *cursor = &postgres.now.cursors[pg_int(s, 0)];
 	uint64_t taken = (uint64_t)pg_int(s, 2); /* by who asks; 0: nothing */
 	bool is_free = cursor->turn_until_ms < pg_now_ms() || (taken > 0 && cursor->epoch == taken);
 
@@ -45,7 +45,7 @@ static PGresult *turn_take(const struct pg_statement *s)
 /* The fence; and what was served last, which nobody changes any more. */
 static PGresult *epoch_begin(const struct pg_statement *s)
 {
-	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
+	struct pg_cursor *cursor = &postgres.now.cursors[pg_int(s, 0)];
 	uint64_t as_read = (uint64_t)pg_int(s, 1);
 	uint64_t epoch = (uint64_t)pg_int(s, 2);
 	bool takes = cursor->is_there && cursor->epoch == as_read && epoch > as_read;
@@ -65,7 +65,7 @@ static PGresult *epoch_begin(const struct pg_statement *s)
 
 static PGresult *turn_keep(const struct pg_statement *s)
 {
-	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
+	struct pg_cursor *cursor = &postgres.now.cursors[pg_int(s, 0)];
 	bool holds = cursor->is_there && cursor->epoch == (uint64_t)pg_int(s, 1);
 
 	if (holds) {
@@ -76,7 +76,7 @@ static PGresult *turn_keep(const struct pg_statement *s)
 
 static PGresult *epoch_served(const struct pg_statement *s)
 {
-	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
+	struct pg_cursor *cursor = &postgres.now.cursors[pg_int(s, 0)];
 	uint64_t epoch = (uint64_t)pg_int(s, 1);
 	bool holds = cursor->is_there && cursor->epoch == epoch;
 
@@ -95,7 +95,7 @@ static PGresult *epoch_served(const struct pg_statement *s)
 /* With turn_keep() in one statement. */
 static PGresult *orphans_put(const struct pg_statement *s)
 {
-	struct pg_cursor *cursor = &pg.now.cursors[pg_int(s, 0)];
+	struct pg_cursor *cursor = &postgres.now.cursors[pg_int(s, 0)];
 	bool keeps = cursor->is_there && cursor->epoch == (uint64_t)pg_int(s, 1);
 
 	if (keeps) {
@@ -111,7 +111,7 @@ static PGresult *orphans_put(const struct pg_statement *s)
 
 static void put_cursor(PGresult *result, int row, uint32_t partition)
 {
-	const struct pg_cursor *cursor = &pg.now.cursors[partition];
+	const struct pg_cursor *cursor = &postgres.now.cursors[partition];
 
 	pg_put_int(result, row, 0, partition);
 	pg_put_int(result, row, 1, (int64_t)cursor->epoch);
@@ -124,7 +124,7 @@ static void put_cursor(PGresult *result, int row, uint32_t partition)
 static PGresult *cursor_read(const struct pg_statement *s)
 {
 	uint32_t partition = (uint32_t)pg_int(s, 0);
-	struct pg_cursor *cursor = &pg.now.cursors[partition];
+	struct pg_cursor *cursor = &postgres.now.cursors[partition];
 	PGresult *result = pg_result(5);
 	struct store_head head;
 
@@ -135,11 +135,11 @@ static PGresult *cursor_read(const struct pg_statement *s)
 	bool is_fenced =
 	    store_head_read(partition, &head) && !head.is_serving && head.epoch == cursor->epoch;
 	if (!is_fenced) {
-		pg.looked[partition] =
+		postgres.looked[partition] =
 		    (struct cg_entry_id){.epoch = cursor->last_epoch, .n = cursor->last_n};
 	} else if (!sim_rule_holds(SIM_RULE_READ_AFTER)) {
-		pg_put_int(result, 0, 2, (int64_t)pg.looked[partition].epoch);
-		pg_put_int(result, 0, 3, (int64_t)pg.looked[partition].n);
+		pg_put_int(result, 0, 2, (int64_t)postgres.looked[partition].epoch);
+		pg_put_int(result, 0, 3, (int64_t)postgres.looked[partition].n);
 	}
 	return result;
 }
@@ -150,8 +150,8 @@ static int put_cursor_and_aside(
 {
 	int first = row;
 
-	for (size_t i = 0; i < pg.now.aside_count; i++) {
-		const struct pg_row *aside = &pg.aside[i];
+	for (size_t i = 0; i < postgres.now.aside_count; i++) {
+		const struct pg_row *aside = &postgres.aside[i];
 		char entry_id[48], named[CG_ENTRY_ID_TEXT_BYTES];
 		(void)snprintf(entry_id, sizeof entry_id, "%" PRIu32 "-%" PRIu64 "-%" PRIu64,
 		    aside->partition, aside->epoch, aside->n);
@@ -178,7 +178,7 @@ static PGresult *cursors_read(const struct pg_statement *s)
 	int row = 0;
 
 	for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
-		if (!pg.now.cursors[p].is_there) {
+		if (!postgres.now.cursors[p].is_there) {
 			continue;
 		}
 		if (names_entries) {
@@ -225,8 +225,8 @@ static PGresult *receipt_write(const struct pg_statement *s)
 		return one_text(row->amount == receipt.amount ? "posted" : "key_reused");
 	}
 	size_t noted = pg_receipt_find(receipt.company, receipt.type, receipt.reference);
-	if (noted < pg.now.receipt_count) {
-		bool is_same = pg.receipts[noted].amount == receipt.amount;
+	if (noted < postgres.now.receipt_count) {
+		bool is_same = postgres.receipts[noted].amount == receipt.amount;
 		return one_text(is_same ? "replayed" : "key_reused");
 	}
 	if (sim_rule_holds(SIM_RULE_RECEIPT_FIRST)) {
@@ -240,8 +240,8 @@ static PGresult *receipts_due(const struct pg_statement *s)
 	PGresult *result = pg_result(7);
 	int row = 0;
 
-	for (size_t i = 0; i < pg.now.receipt_count && row < pg_int(s, 2); i++) {
-		const struct pg_receipt *receipt = &pg.receipts[i];
+	for (size_t i = 0; i < postgres.now.receipt_count && row < pg_int(s, 2); i++) {
+		const struct pg_receipt *receipt = &postgres.receipts[i];
 		if ((int64_t)(i + 1) <= pg_int(s, 1) || pg_receipt_is_applied(i) ||
 		    receipt->at_ms >= pg_now_ms() - pg_int(s, 0) ||
 		    !sim_rule_holds(SIM_RULE_RECEIPTS_SWEPT)) {
@@ -263,10 +263,10 @@ static PGresult *wallet_read(const struct pg_statement *s)
 	uint32_t company = pg_company(s, 0);
 	PGresult *result = pg_result(12);
 
-	if (company >= SIM_COMPANIES || !pg.now.wallets[company].is_there) {
+	if (company >= SIM_COMPANIES || !postgres.now.wallets[company].is_there) {
 		return result;
 	}
-	const struct pg_wallet *wallet = &pg.now.wallets[company];
+	const struct pg_wallet *wallet = &postgres.now.wallets[company];
 	const struct pg_row *aside = pg_aside_last(company);
 	pg_put_uuid(result, 0, 0, &sim.companies[company]);
 	pg_put_text(result, 0, 1, "usd");

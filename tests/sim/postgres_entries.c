@@ -53,8 +53,8 @@ const struct pg_row *pg_row_under(uint32_t company, const char *type, const char
 	if (key != NULL) {
 		return pg_row_of(key);
 	}
-	for (size_t i = 0; i < pg.now.aside_count; i++) {
-		const struct pg_row *aside = &pg.aside[i];
+	for (size_t i = 0; i < postgres.now.aside_count; i++) {
+		const struct pg_row *aside = &postgres.aside[i];
 		if (aside->company == company && strcmp(aside->type, type) == 0 &&
 		    strcmp(aside->reference, reference) == 0) {
 			return aside;
@@ -132,8 +132,8 @@ static bool is_after(const struct pg_row *row, uint64_t epoch, uint64_t n)
 static const struct pg_row *next_above(uint32_t partition, uint64_t epoch, uint64_t n)
 {
 	const struct pg_row *next = NULL;
-	const struct pg_row *tables[] = {pg.rows, pg.aside};
-	size_t counts[] = {pg.now.row_count, pg.now.aside_count};
+	const struct pg_row *tables[] = {postgres.rows, postgres.aside};
+	size_t counts[] = {postgres.now.row_count, postgres.now.aside_count};
 
 	for (int t = 0; t < 2; t++) {
 		for (size_t i = 0; i < counts[t]; i++) {
@@ -150,7 +150,7 @@ static const struct pg_row *next_above(uint32_t partition, uint64_t epoch, uint6
 static void put_tail_row(PGresult *result, int at, const struct pg_row *row)
 {
 	static const struct pg_row none;
-	const struct pg_wallet *wallet = &pg.now.wallets[row->company];
+	const struct pg_wallet *wallet = &postgres.now.wallets[row->company];
 	const struct pg_row *aside = pg_aside_last(row->company);
 	const struct pg_row *told = row;
 	const char *call_id = row->reference;
@@ -178,7 +178,7 @@ static void put_tail_row(PGresult *result, int at, const struct pg_row *row)
 PGresult *pg_tail_read(const struct pg_statement *s)
 {
 	uint32_t partition = (uint32_t)pg_int(s, 0);
-	struct pg_cursor *cursor = &pg.now.cursors[partition];
+	struct pg_cursor *cursor = &postgres.now.cursors[partition];
 	uint64_t epoch = (uint64_t)pg_int(s, 3);
 	uint64_t n = (uint64_t)pg_int(s, 4);
 	bool keeps = cursor->is_there && cursor->epoch == (uint64_t)pg_int(s, 1);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "postgres.h"
+#include "redis.h"
 
 /* The numbers of the parameters, from 0. */
 enum parameter {
@@ -82,7 +83,7 @@ static void apply_receipt(const struct pg_row *row)
 {
 	size_t receipt = pg_receipt_find(row->company, row->type, row->reference);
 
-	if (strcmp(row->type, "usage") != 0 && receipt < pg.now.receipt_count &&
+	if (strcmp(row->type, "usage") != 0 && receipt < postgres.now.receipt_count &&
 	    !pg_receipt_is_applied(receipt)) {
 		*pg_applied_add() = (struct pg_applied){.receipt = receipt,
 		    .partition = row->partition,
@@ -121,7 +122,7 @@ static void book_duplicate(struct pg_row *row)
 		(void)snprintf(receipt.type, sizeof receipt.type, "adjustment");
 		(void)snprintf(receipt.reference, sizeof receipt.reference, "undo:%s", entry_id);
 		if (pg_receipt_find(receipt.company, receipt.type, receipt.reference) ==
-		    pg.now.receipt_count) {
+		    postgres.now.receipt_count) {
 			*pg_receipt_add() = receipt;
 		}
 	}
@@ -132,7 +133,7 @@ static void book_duplicate(struct pg_row *row)
 
 static void book(struct pg_row *row, int64_t *duplicates)
 {
-	struct pg_wallet *wallet = &pg.now.wallets[row->company];
+	struct pg_wallet *wallet = &postgres.now.wallets[row->company];
 
 	if (pg_key_find(row->company, row->type, row->reference) != NULL) {
 		book_duplicate(row);
@@ -148,7 +149,7 @@ static void book(struct pg_row *row, int64_t *duplicates)
 
 static bool follows(const struct pg_row *row)
 {
-	const struct pg_wallet *wallet = &pg.now.wallets[row->company];
+	const struct pg_wallet *wallet = &postgres.now.wallets[row->company];
 
 	return row->company < SIM_COMPANIES && wallet->is_there &&
 	    row->version == wallet->version + 1 &&
@@ -179,7 +180,7 @@ static const char *refusal(const struct pg_statement *s, const struct pg_cursor 
 PGresult *pg_flush(const struct pg_statement *s)
 {
 	uint32_t partition = (uint32_t)pg_int(s, PARTITION);
-	struct pg_cursor *cursor = &pg.now.cursors[partition];
+	struct pg_cursor *cursor = &postgres.now.cursors[partition];
 	uint32_t count = pg_array_count(s, NS);
 	const char *refused = refusal(s, cursor);
 	int64_t quarantined = 0, duplicates = 0;
@@ -197,6 +198,9 @@ PGresult *pg_flush(const struct pg_statement *s)
 			sim_violated("flush: entries are not in the order of their ids");
 		}
 		apply_receipt(&row);
+		if (redis_entry_was_lost(partition, row.epoch, row.n)) {
+			postgres.not_before_ms = sim.now_ms; /* under way when the store lost it */
+		}
 		if (follows(&row) && pg_aside_last(row.company) == NULL) {
 			book(&row, &duplicates);
 		} else {

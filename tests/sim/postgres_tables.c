@@ -9,7 +9,7 @@
 #include "postgres.h"
 #include "profiles.h"
 
-struct pg pg;
+struct pg postgres;
 
 struct kept_text {
 	struct kept_text *next;
@@ -43,47 +43,52 @@ static void *grow(void *rows, size_t count, size_t *room, size_t size)
 
 struct pg_row *pg_row_add(void)
 {
-	pg.rows = grow(pg.rows, pg.now.row_count, &pg.row_room, sizeof *pg.rows);
-	return &pg.rows[pg.now.row_count++];
+	postgres.rows =
+	    grow(postgres.rows, postgres.now.row_count, &postgres.row_room, sizeof *postgres.rows);
+	return &postgres.rows[postgres.now.row_count++];
 }
 
 struct pg_key *pg_key_add(void)
 {
-	pg.keys = grow(pg.keys, pg.now.key_count, &pg.key_room, sizeof *pg.keys);
-	return &pg.keys[pg.now.key_count++];
+	postgres.keys =
+	    grow(postgres.keys, postgres.now.key_count, &postgres.key_room, sizeof *postgres.keys);
+	return &postgres.keys[postgres.now.key_count++];
 }
 
 struct pg_receipt *pg_receipt_add(void)
 {
-	pg.receipts =
-	    grow(pg.receipts, pg.now.receipt_count, &pg.receipt_room, sizeof *pg.receipts);
-	return &pg.receipts[pg.now.receipt_count++];
+	postgres.receipts = grow(postgres.receipts, postgres.now.receipt_count,
+	    &postgres.receipt_room, sizeof *postgres.receipts);
+	return &postgres.receipts[postgres.now.receipt_count++];
 }
 
 struct pg_applied *pg_applied_add(void)
 {
-	pg.applied = grow(pg.applied, pg.now.applied_count, &pg.applied_room, sizeof *pg.applied);
-	return &pg.applied[pg.now.applied_count++];
+	postgres.applied = grow(postgres.applied, postgres.now.applied_count,
+	    &postgres.applied_room, sizeof *postgres.applied);
+	return &postgres.applied[postgres.now.applied_count++];
 }
 
 struct pg_row *pg_aside_add(void)
 {
-	pg.aside = grow(pg.aside, pg.now.aside_count, &pg.aside_room, sizeof *pg.aside);
-	return &pg.aside[pg.now.aside_count++];
+	postgres.aside = grow(
+	    postgres.aside, postgres.now.aside_count, &postgres.aside_room, sizeof *postgres.aside);
+	return &postgres.aside[postgres.now.aside_count++];
 }
 
 void pg_orphan_add(struct cg_entry_id id)
 {
 	sim_trace("ledger: %" PRIu32 "-%" PRIu64 "-%" PRIu64 " is an orphan", id.partition,
 	    id.epoch, id.n);
-	pg.orphans = grow(pg.orphans, pg.orphan_count, &pg.orphan_room, sizeof *pg.orphans);
-	pg.orphans[pg.orphan_count++] = id;
+	postgres.orphans = grow(postgres.orphans, postgres.orphan_count, &postgres.orphan_room,
+	    sizeof *postgres.orphans);
+	postgres.orphans[postgres.orphan_count++] = id;
 }
 
 bool pg_is_orphan(const struct cg_entry_id *id)
 {
-	for (size_t i = 0; i < pg.orphan_count; i++) {
-		const struct cg_entry_id *orphan = &pg.orphans[i];
+	for (size_t i = 0; i < postgres.orphan_count; i++) {
+		const struct cg_entry_id *orphan = &postgres.orphans[i];
 		if (orphan->partition == id->partition && orphan->epoch == id->epoch &&
 		    orphan->n == id->n) {
 			return true;
@@ -94,8 +99,8 @@ bool pg_is_orphan(const struct cg_entry_id *id)
 
 const struct pg_key *pg_key_find(uint32_t company, const char *type, const char *reference)
 {
-	for (size_t i = 0; i < pg.now.key_count; i++) {
-		const struct pg_key *key = &pg.keys[i];
+	for (size_t i = 0; i < postgres.now.key_count; i++) {
+		const struct pg_key *key = &postgres.keys[i];
 		if (key->company == company && strcmp(key->reference, reference) == 0 &&
 		    strcmp(key->type, type) == 0) {
 			return key;
@@ -106,8 +111,8 @@ const struct pg_key *pg_key_find(uint32_t company, const char *type, const char 
 
 const struct pg_row *pg_row_of(const struct pg_key *key)
 {
-	for (size_t i = 0; i < pg.now.row_count; i++) {
-		const struct pg_row *row = &pg.rows[i];
+	for (size_t i = 0; i < postgres.now.row_count; i++) {
+		const struct pg_row *row = &postgres.rows[i];
 		if (row->partition == key->partition && row->epoch == key->epoch &&
 		    row->n == key->n) {
 			return row;
@@ -118,20 +123,20 @@ const struct pg_row *pg_row_of(const struct pg_key *key)
 
 size_t pg_receipt_find(uint32_t company, const char *type, const char *reference)
 {
-	for (size_t i = 0; i < pg.now.receipt_count; i++) {
-		const struct pg_receipt *receipt = &pg.receipts[i];
+	for (size_t i = 0; i < postgres.now.receipt_count; i++) {
+		const struct pg_receipt *receipt = &postgres.receipts[i];
 		if (receipt->company == company && strcmp(receipt->type, type) == 0 &&
 		    strcmp(receipt->reference, reference) == 0) {
 			return i;
 		}
 	}
-	return pg.now.receipt_count;
+	return postgres.now.receipt_count;
 }
 
 bool pg_receipt_is_applied(size_t receipt)
 {
-	for (size_t i = 0; i < pg.now.applied_count; i++) {
-		if (pg.applied[i].receipt == receipt) {
+	for (size_t i = 0; i < postgres.now.applied_count; i++) {
+		if (postgres.applied[i].receipt == receipt) {
 			return true;
 		}
 	}
@@ -142,10 +147,10 @@ const struct pg_row *pg_aside_last(uint32_t company)
 {
 	const struct pg_row *last = NULL;
 
-	for (size_t i = 0; i < pg.now.aside_count; i++) {
-		if (pg.aside[i].company == company &&
-		    (last == NULL || pg.aside[i].version >= last->version)) {
-			last = &pg.aside[i];
+	for (size_t i = 0; i < postgres.now.aside_count; i++) {
+		if (postgres.aside[i].company == company &&
+		    (last == NULL || postgres.aside[i].version >= last->version)) {
+			last = &postgres.aside[i];
 		}
 	}
 	return last;
@@ -176,42 +181,43 @@ uint64_t pg_hash(uint64_t before, const struct pg_row *row)
 
 static void commit(void)
 {
-	pg.commits = grow(pg.commits, pg.commit_count, &pg.commit_room, sizeof *pg.commits);
-	pg.now.at_ms = sim.now_ms;
-	pg.commits[pg.commit_count++] = pg.now;
+	postgres.commits = grow(postgres.commits, postgres.commit_count, &postgres.commit_room,
+	    sizeof *postgres.commits);
+	postgres.now.at_ms = sim.now_ms;
+	postgres.commits[postgres.commit_count++] = postgres.now;
 }
 
 void pg_begin(void)
 {
-	for (size_t i = 0; i < sizeof pg.deployment.bytes; i++) {
-		pg.deployment.bytes[i] = (uint8_t)(1 + sim_below(255));
+	for (size_t i = 0; i < sizeof postgres.deployment.bytes; i++) {
+		postgres.deployment.bytes[i] = (uint8_t)(1 + sim_below(255));
 	}
 	for (uint32_t i = 0; i < SIM_COMPANIES; i++) {
-		pg.now.wallets[i].is_there = true;
+		postgres.now.wallets[i].is_there = true;
 	}
 	commit();
 }
 
 void pg_end(void)
 {
-	free(pg.rows);
-	free(pg.keys);
-	free(pg.receipts);
-	free(pg.applied);
-	free(pg.aside);
-	free(pg.orphans);
-	free(pg.commits);
+	free(postgres.rows);
+	free(postgres.keys);
+	free(postgres.receipts);
+	free(postgres.applied);
+	free(postgres.aside);
+	free(postgres.orphans);
+	free(postgres.commits);
 	while (texts != NULL) {
 		struct kept_text *next = texts->next;
 		free(texts);
 		texts = next;
 	}
-	memset(&pg, 0, sizeof pg);
+	memset(&postgres, 0, sizeof postgres);
 }
 
 bool pg_is_up(void)
 {
-	return sim.now_ms >= pg.up_at_ms;
+	return sim.now_ms >= postgres.up_at_ms;
 }
 
 int64_t pg_now_ms(void)
@@ -219,21 +225,36 @@ int64_t pg_now_ms(void)
 	return INT64_C(1700000000000) + (int64_t)sim.now_ms;
 }
 
+/* Wallets change only with a row. */
+static bool have_cursors_changed(const struct pg_state *before)
+{
+	for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
+		const struct pg_cursor *a = &before->cursors[p];
+		const struct pg_cursor *b = &postgres.now.cursors[p];
+		if (a->is_there != b->is_there || a->epoch != b->epoch || a->fence != b->fence ||
+		    a->last_epoch != b->last_epoch || a->last_n != b->last_n ||
+		    a->served != b->served || a->served_from != b->served_from ||
+		    a->served_last_epoch != b->served_last_epoch ||
+		    a->served_last_n != b->served_last_n || a->turn_until_ms != b->turn_until_ms) {
+			return true;
+		}
+	}
+	return false;
+}
+
 PGresult *pg_execute(const struct pg_statement *statement)
 {
-	size_t tables = pg.now.row_count + pg.now.key_count + pg.now.receipt_count +
-	    pg.now.applied_count + pg.now.aside_count;
-	struct pg_state before = pg.now;
+	size_t tables = postgres.now.row_count + postgres.now.key_count +
+	    postgres.now.receipt_count + postgres.now.applied_count + postgres.now.aside_count;
+	struct pg_state before = postgres.now;
 	PGresult *result = strstr(statement->text, "callgate.flush(") != NULL ? pg_flush(statement)
 	                                                                      : pg_ask(statement);
 
-	size_t tables_now = pg.now.row_count + pg.now.key_count + pg.now.receipt_count +
-	    pg.now.applied_count + pg.now.aside_count;
+	size_t tables_now = postgres.now.row_count + postgres.now.key_count +
+	    postgres.now.receipt_count + postgres.now.applied_count + postgres.now.aside_count;
 	if (result == NULL) {
-		pg.now = before;
-	} else if (tables != tables_now ||
-	    memcmp(before.cursors, pg.now.cursors, sizeof before.cursors) != 0 ||
-	    memcmp(before.wallets, pg.now.wallets, sizeof before.wallets) != 0) {
+		postgres.now = before;
+	} else if (tables != tables_now || have_cursors_changed(&before)) {
 		commit();
 	}
 	return result;
@@ -242,20 +263,20 @@ PGresult *pg_execute(const struct pg_statement *statement)
 void pg_restart(uint64_t down_ms)
 {
 	sim_trace("ledger: restarts, down for %" PRIu64, down_ms);
-	pg.up_at_ms = sim.now_ms + down_ms;
+	postgres.up_at_ms = sim.now_ms + down_ms;
 }
 
 bool pg_fail_far_back(uint32_t partition, uint64_t trimmed_epoch, uint64_t trimmed_n)
 {
-	for (size_t i = pg.commit_count; i > 0; i--) {
-		const struct pg_cursor *cursor = &pg.commits[i - 1].cursors[partition];
-		if (cursor->is_there && cursor->epoch == pg.now.cursors[partition].epoch &&
+	for (size_t i = postgres.commit_count; i > 0; i--) {
+		const struct pg_cursor *cursor = &postgres.commits[i - 1].cursors[partition];
+		if (cursor->is_there && cursor->epoch == postgres.now.cursors[partition].epoch &&
 		    (cursor->last_epoch < trimmed_epoch ||
 		        (cursor->last_epoch == trimmed_epoch && cursor->last_n < trimmed_n))) {
 			sim_trace("ledger: goes back by %zu commits, behind what was trimmed",
-			    pg.commit_count - i);
-			pg.now = pg.commits[i - 1];
-			pg.commit_count = i;
+			    postgres.commit_count - i);
+			postgres.now = postgres.commits[i - 1];
+			postgres.commit_count = i;
 			return true;
 		}
 	}
@@ -265,26 +286,27 @@ bool pg_fail_far_back(uint32_t partition, uint64_t trimmed_epoch, uint64_t trimm
 void pg_fail_over(uint64_t down_ms)
 {
 	uint64_t lag_ms = sim_below(sim.profile->lag_ms);
-	uint64_t since_ms = sim.now_ms - pg.failed_over_at_ms;
-	size_t last = pg.commit_count - 1;
+	uint64_t since_ms = sim.now_ms - postgres.failed_over_at_ms;
+	size_t last = postgres.commit_count - 1;
 
 	/* What went back goes back further only as far as both together stay within the bound. */
-	if (pg.failovers > 0 && lag_ms > since_ms &&
-	    since_ms + pg.last_lag_ms > sim.profile->lag_ms) {
+	if (postgres.failovers > 0 && lag_ms > since_ms &&
+	    since_ms + postgres.last_lag_ms > sim.profile->lag_ms) {
 		lag_ms = since_ms;
 	}
 
-	while (last > 0 && pg.commits[last].at_ms + lag_ms > sim.now_ms &&
-	    pg.commits[last].at_ms > pg.not_before_ms) {
+	while (last > 0 && postgres.commits[last].at_ms + lag_ms > sim.now_ms &&
+	    postgres.commits[last].at_ms > postgres.not_before_ms) {
 		last--;
 	}
 	sim_trace("ledger: a standby takes over, %zu commits lost, down for %" PRIu64,
-	    pg.commit_count - 1 - last, down_ms);
-	pg.now = pg.commits[last];
-	pg.commit_count = last + 1;
-	pg.is_behind = true;
-	pg.last_lag_ms = lag_ms > since_ms && pg.failovers > 0 ? since_ms + pg.last_lag_ms : lag_ms;
-	pg.failed_over_at_ms = sim.now_ms;
-	pg.failovers++;
-	pg.up_at_ms = sim.now_ms + down_ms;
+	    postgres.commit_count - 1 - last, down_ms);
+	postgres.now = postgres.commits[last];
+	postgres.commit_count = last + 1;
+	postgres.is_behind = true;
+	postgres.last_lag_ms =
+	    lag_ms > since_ms && postgres.failovers > 0 ? since_ms + postgres.last_lag_ms : lag_ms;
+	postgres.failed_over_at_ms = sim.now_ms;
+	postgres.failovers++;
+	postgres.up_at_ms = sim.now_ms + down_ms;
 }

@@ -17,7 +17,7 @@ static const struct profile profiles[] = {
         {SIM_RULE_KNOWN_EPOCH, NO_MORE}},
     {"bounce", STRIKE_BOUNCE, OFTEN, 2500, 250, 60, 0, false, 6000, 4000,
         {SIM_RULE_REPLID, NO_MORE}},
-    {"lagging-standby", STRIKE_LAGGING_STANDBY, OFTEN, 2500, 150, 60, 0, false, 20000, 16000,
+    {"lagging-standby", STRIKE_LAGGING_STANDBY, OFTEN, 2500, 150, 60, 0, false, 20000, 10000,
         {SIM_RULE_KEYS_KEPT, NO_MORE}},
     {"slow-store", STRIKE_SLOW_STORE, ALONE, 2500, 250, 60, 0, false, 6000, 4000,
         {SIM_RULE_NOT_AFTER, NO_MORE}},

@@ -244,15 +244,14 @@ static void look_at_writes(void)
 static void forget_seen(void)
 {
 	for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
-		for (int i = 0; i < 2; i++) {
+		for (uint32_t i = 0; i < 2; i++) {
 			const struct mem_object *s = stream_of(p, i == 0 ? "ledger" : "events");
 			bool has = s != NULL && s->count > 0;
-			redis.seen[2 * p + (size_t)i][0] = has ? s->items[s->count - 1].epoch : 0;
-			redis.seen[2 * p + (size_t)i][1] = has ? s->items[s->count - 1].n : 0;
-			if (!has && s != NULL) {
-				redis.seen[2 * p + (size_t)i][0] = s->last_epoch;
-				redis.seen[2 * p + (size_t)i][1] = s->last_n;
-			}
+			uint64_t *seen = redis.seen[2 * p + i];
+			seen[0] = has   ? s->items[s->count - 1].epoch
+			    : s != NULL ? s->last_epoch
+			                : 0;
+			seen[1] = has ? s->items[s->count - 1].n : s != NULL ? s->last_n : 0;
 		}
 	}
 }
@@ -326,7 +325,7 @@ static struct cg_view call_function(const struct cg_view *words, size_t count)
 		    (int)reply.len - 2, reply.data);
 	}
 	if (is_called(words[1], "_drop") || is_called(words[1], "_repair")) {
-		pg.not_before_ms =
+		postgres.not_before_ms =
 		    sim.now_ms; /* what the store has forgotten is in the ledger alone */
 	}
 	if (redis.master.mem.writes != writes) {
@@ -343,7 +342,7 @@ struct cg_view redis_execute(struct cg_view command)
 	size_t count = 0;
 	const char *at = take_number(command.data, end, '*', &count);
 
-	CG_ASSERT(at != NULL && count <= KEYS_MAX);
+	CG_ASSERT(at != NULL && count >= 1 && count <= KEYS_MAX);
 	for (size_t i = 0; i < count; i++) {
 		at = take_bulk(at, end, &words[i]);
 		CG_ASSERT(at != NULL);

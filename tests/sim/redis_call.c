@@ -284,7 +284,7 @@ static int call_zrange(const struct call *call)
 	for (size_t i = 0; i < count; i++) {
 		sorted[i] = &zset->items[i];
 	}
-	qsort(sorted, count, sizeof *sorted, compare_scores);
+	qsort(sorted, count, sizeof(void *), compare_scores);
 	lua_newtable(call->lua);
 	for (size_t i = (size_t)first; i < count && (last < 0 || i <= (size_t)last); i++) {
 		push(call, mem_view(sorted[i]->name));

@@ -35,7 +35,7 @@ static void look_at_position(void *arg)
 {
 	struct cg_ledger_op *op = arg;
 	const struct cg_entry_id *id = &op->in.await.entry_id;
-	const struct pg_cursor *cursor = &pg.now.cursors[id->partition];
+	const struct pg_cursor *cursor = &postgres.now.cursors[id->partition];
 
 	if (cursor->last_epoch > id->epoch ||
 	    (cursor->last_epoch == id->epoch && cursor->last_n >= id->n)) {

@@ -89,13 +89,13 @@ static void crash_all(void)
 
 static bool may_lose(void)
 {
-	return !pg.is_behind;
+	return !postgres.is_behind;
 }
 
 /* The ledger alone has some of it now: no standby may be older than this. */
 static void note_loss(void)
 {
-	pg.not_before_ms = sim.now_ms;
+	postgres.not_before_ms = sim.now_ms;
 }
 
 static uint64_t some_tail(void)
