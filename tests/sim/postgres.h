@@ -94,7 +94,8 @@ struct pg {
 	size_t orphan_count, orphan_room;
 	/* Where a recovery last saw each cursor before its fence: for a rule to be taken away. */
 	struct cg_entry_id looked[SIM_PARTITIONS];
-	uint64_t failovers, failed_over_at_ms, last_lag_ms;
+	/* The first commit that a standby lacked; when all that it lacked was there again. */
+	uint64_t lost_from_ms, whole_at_ms;
 	struct cg_uuid deployment;
 };
 

@@ -283,30 +283,39 @@ bool pg_fail_far_back(uint32_t partition, uint64_t trimmed_epoch, uint64_t trimm
 	return false;
 }
 
+/*
+ * A standby may lag so far that it lacks, too, what was applied again after the one before took
+ * over.  Both together lag no further than one may: a sidecar that did not flush meanwhile has no
+ * means to see that the cursor went back, and trims by when it passed first.
+ */
+static uint64_t earliest_ms(void)
+{
+	bool lags_too_far = postgres.lost_from_ms + sim.profile->lag_ms < sim.now_ms;
+	uint64_t whole_ms = postgres.is_behind ? sim.now_ms : postgres.whole_at_ms;
+
+	return postgres.lost_from_ms > 0 && lags_too_far ? whole_ms : 0;
+}
+
 void pg_fail_over(uint64_t down_ms)
 {
 	uint64_t lag_ms = sim_below(sim.profile->lag_ms);
-	uint64_t since_ms = sim.now_ms - postgres.failed_over_at_ms;
+	uint64_t kept_ms = earliest_ms();
 	size_t last = postgres.commit_count - 1;
 
-	/* What went back goes back further only as far as both together stay within the bound. */
-	if (postgres.failovers > 0 && lag_ms > since_ms &&
-	    since_ms + postgres.last_lag_ms > sim.profile->lag_ms) {
-		lag_ms = since_ms;
-	}
-
+	kept_ms = kept_ms > postgres.not_before_ms ? kept_ms : postgres.not_before_ms;
 	while (last > 0 && postgres.commits[last].at_ms + lag_ms > sim.now_ms &&
-	    postgres.commits[last].at_ms > postgres.not_before_ms) {
+	    postgres.commits[last].at_ms > kept_ms) {
 		last--;
 	}
 	sim_trace("ledger: a standby takes over, %zu commits lost, down for %" PRIu64,
 	    postgres.commit_count - 1 - last, down_ms);
+	bool goes_on = postgres.lost_from_ms > 0 &&
+	    (postgres.is_behind || postgres.commits[last].at_ms < postgres.whole_at_ms);
+	if (!goes_on && last + 1 < postgres.commit_count) {
+		postgres.lost_from_ms = postgres.commits[last + 1].at_ms;
+	}
 	postgres.now = postgres.commits[last];
 	postgres.commit_count = last + 1;
 	postgres.is_behind = true;
-	postgres.last_lag_ms =
-	    lag_ms > since_ms && postgres.failovers > 0 ? since_ms + postgres.last_lag_ms : lag_ms;
-	postgres.failed_over_at_ms = sim.now_ms;
-	postgres.failovers++;
 	postgres.up_at_ms = sim.now_ms + down_ms;
 }
