@@ -35,7 +35,7 @@ bool scripting_failed(const struct scripting *scripting);
 
 /* struct_pack.c */
 void scripting_open_struct(lua_State *lua);
-/* redis_call.c: its upvalue is the server. */
+/* redis_call.c, redis_streams.c: its upvalue is the server. */
 int scripting_redis_call(lua_State *lua);
 
 #endif /* CG_SIM_SCRIPTING_H */
