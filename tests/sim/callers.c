@@ -204,7 +204,9 @@ static void hang_up(void *arg)
 	deed->wait = NULL;
 	deed->is_talking = false;
 	deed->talk_ended_ms = sim.now_ms;
-	if (sim_permille(300)) {
+	if (deed->plan == CALL_LEFT) {
+		wait(deed, 18000 + sim_below(20000), on_waited_for_settle);
+	} else if (sim_permille(300)) {
 		ask_send(deed, CG_METHOD_STOP, false, on_stopped);
 	} else {
 		wait(deed, sim_below(1500), on_waited_for_settle);
@@ -377,7 +379,8 @@ static void authorize(void *arg)
 static void begin_call(struct deed *deed)
 {
 	static const enum call_plan plans[] = {CALL_USUAL, CALL_USUAL, CALL_USUAL, CALL_USUAL,
-	    CALL_AT_ONCE, CALL_AT_ONCE, CALL_CANCELLED, CALL_RINGS_OUT, CALL_LATE, CALL_ADOPTED};
+	    CALL_AT_ONCE, CALL_AT_ONCE, CALL_CANCELLED, CALL_RINGS_OUT, CALL_LATE, CALL_ADOPTED,
+	    CALL_LEFT};
 
 	deed->plan = plans[sim_below(CG_COUNT_OF(plans))];
 	deed->talk_ms = 100 + sim_below(sim_permille(800) ? 6000 : 14000);

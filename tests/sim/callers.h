@@ -25,6 +25,7 @@ enum call_plan {
 	CALL_RINGS_OUT, /* authorized, and nothing more is heard of it */
 	CALL_LATE,      /* settled, and never authorized */
 	CALL_ADOPTED,   /* found running */
+	CALL_LEFT,      /* as usual, and settled only when it was given up for long */
 	CALL_PLAN_COUNT
 };
 

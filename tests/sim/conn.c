@@ -267,7 +267,9 @@ void network_cut_store(bool proxies_too)
 void network_forget_store(void)
 {
 	/* Messages under way were forgotten with the clock's events. */
-	for (struct cg_list *link; (link = cg_list_pop(&streams)) != NULL;) {
-		free(CG_CONTAINER_OF(link, struct cg_stream, link));
+	for (struct cg_list *l = streams.next, *next; l != &streams; l = next) {
+		next = l->next;
+		free(CG_CONTAINER_OF(l, struct cg_stream, link));
 	}
+	cg_list_init(&streams);
 }

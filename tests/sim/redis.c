@@ -50,7 +50,6 @@ static struct {
 	uint64_t up_at_ms;
 	uint64_t lost_at_ms;
 	int64_t clock_offset_ms;
-	char *library;
 	struct cg_view library_text;
 } redis;
 
@@ -119,7 +118,7 @@ static void advance_version(void)
 
 void redis_begin(void)
 {
-	redis.library_text = sim_rules_library(cg_wire_library(), &redis.library);
+	redis.library_text = sim_rules_library(cg_wire_library());
 	redis.server.now_us = now_us;
 	make_id(redis.master.run_id);
 	make_id(redis.master.replid);
@@ -149,7 +148,6 @@ void redis_end(void)
 	}
 	free(redis.lost);
 	free(redis.notes);
-	free(redis.library);
 	memset(&redis, 0, sizeof redis);
 }
 

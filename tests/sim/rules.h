@@ -66,7 +66,7 @@ enum sim_rule sim_rule_of(const char *name);
 const char *sim_rule_name(enum sim_rule rule);
 const char *sim_rule_says(enum sim_rule rule);
 
-/* The library's text with what was taken away left out; *ret_memory is the caller's to free, or NULL. */
-struct cg_view sim_rules_library(struct cg_view text, char **ret_memory);
+/* The library's text with what was taken away left out. */
+struct cg_view sim_rules_library(struct cg_view text);
 
 #endif /* CG_SIM_RULES_H */
