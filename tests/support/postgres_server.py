@@ -21,6 +21,11 @@ BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 SIDECAR_ROLE = "callgated"
 
 
+# What anybody's server has: it syncs what it commits, and has memory for what is hot.
+AS_IN_PRODUCTION = ["-c", "shared_buffers=512MB", "-c", "max_wal_size=4GB", "-c", "wal_compression=on"]
+WITHOUT_DISK = ["-c", "shared_buffers=64MB", "-c", "fsync=off", "-c", "full_page_writes=off"]
+
+
 def sessions_of(data):
     """Processes that work in this data directory."""
     found = []
@@ -50,8 +55,8 @@ class PostgresServer:
         self.clock = ShiftedClock(self.directory / "clock-offset") if movable_clock else None
         self.process = Process("postgres", [
             BIN / "postgres", "-D", self.data, "-k", self.directory, "-c", "listen_addresses=",
-            "-c", f"max_connections={max_connections}", "-c", "shared_buffers=64MB",
-            *([] if durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]),
+            "-c", f"max_connections={max_connections}",
+            *(AS_IN_PRODUCTION if durable else WITHOUT_DISK),
         ], self.directory.with_suffix(".log"), user="postgres",
             env=self.clock and self.clock.environment)
 
