@@ -44,9 +44,11 @@
 /*
  * gRPC answers what arrives while it shuts down with CANCELLED, which callers do not retry.
  * So a server that closes refuses first, with UNAVAILABLE, until nothing has come for this
- * long; callers that never stop asking are waited for no longer than the second.
+ * long, counted from the last answer, since whoever has it may ask again; a caller whose machine
+ * is busy takes tens of milliseconds for that.  Callers that never stop asking are waited for no
+ * longer than the second.
  */
-#define CG_QUIET_MS      20
+#define CG_QUIET_MS      50
 #define CG_LINGER_MAX_MS 500
 
 /* What one listing, and all of them together, may take from the heap. */
@@ -167,7 +169,7 @@ struct cg_rpc_server {
 	enum cg_server_state state;
 	bool serving;           /* as the daemon says */
 	bool draining;          /* new requests are refused */
-	uint64_t request_at_ms; /* when the last one came */
+	uint64_t request_at_ms; /* when the last one came, or was answered */
 
 	struct cg_rpc_line lines[CG_LINE_COUNT];
 	struct cg_rpc_slot *slots;

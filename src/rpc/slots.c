@@ -141,6 +141,7 @@ static void start_reply(struct cg_rpc_slot *slot, const grpc_op *ops, size_t op_
 	move(slot, CG_SLOT_REPLYING);
 	slot->op.done = on_replied;
 	slot->replied_at_ms = cg_loop_now_ms(server->loop);
+	server->request_at_ms = slot->replied_at_ms;
 	slot->is_cancelled = false;
 	cg_list_append(&server->replying, &slot->link);
 	cg_rpc_bridge_expect(server->bridge);

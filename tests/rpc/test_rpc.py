@@ -248,6 +248,22 @@ def test_a_draining_server_refuses_new_requests_and_answers_old_ones(pb, server)
         assert old.result().decision == pb.DECISION_ALLOWED
 
 
+def test_who_was_answered_last_is_refused_in_words(pb, start_server):
+    """However long ago he had asked: gRPC itself would say CANCELLED, which nobody retries."""
+    for number in range(5):
+        server = start_server()
+        with connect(server) as channel:
+            send = authorize(channel, pb)
+            slow = send.future(request(pb, call_id="slow-200-1"), timeout=10)
+            send(request(pb), timeout=5)  # behind it on the connection: the server has both
+            server.term()
+            assert slow.result().decision == pb.DECISION_ALLOWED
+            with pytest.raises(grpc.RpcError) as caught:
+                send(request(pb, call_id="next"), timeout=5)
+            assert caught.value.code() == Code.UNAVAILABLE, number
+            assert detail_of(pb, caught.value).reason == pb.ERROR_REASON_SHUTTING_DOWN
+
+
 def test_a_shutdown_under_load_answers_every_request_once(pb, start_server):
     for _ in range(3):
         server = start_server(calls_max=512)
