@@ -175,7 +175,7 @@ class Away:
         # What was under way when it was ended may be settled or not.
         self.wait_until(lambda: self.waiting() == 0, self.options.catch_up, "all is flushed")
         self.figures["booked"] = self.stack.value("select count(*) from usage_logs")
-        written = sum(self.between((end[0], -1), end) for end in self.written().values())
+        written = sum(self.between((end[0], -1), end) for end in self.written().values() if end[0])
         self.figures["missing"] = written - self.stack.value("select count(*) from wallet_transactions")
         self.figures["unbooked"] = max(
             self.figures["settled"] + self.figures["warm_up"] - self.figures["booked"], 0)
