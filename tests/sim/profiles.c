@@ -9,6 +9,7 @@
 #define OFTEN   700
 #define ALONE   1000
 
+/* As the struct has them: what is favoured, how much, strikes and deeds every so many ms, doubled, ... */
 static const struct profile profiles[] = {
     {"usual", STRIKE_COUNT, 0, 2500, 500, 60, 30, false, 6000, 4000, {NO_MORE}},
     {"late-words", STRIKE_LATE_WORDS, OFTEN, 3500, 100, 400, 0, false, 6000, 4000,
