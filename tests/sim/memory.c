@@ -266,5 +266,8 @@ void mem_records_drop(struct mem_object *stream, size_t count)
 		blob_drop(stream->items[i].value);
 	}
 	stream->count -= count;
-	memmove(stream->items, stream->items + count, stream->count * sizeof *stream->items);
+	if (stream->count > 0) {
+		memmove(
+		    stream->items, stream->items + count, stream->count * sizeof *stream->items);
+	}
 }
