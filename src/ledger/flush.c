@@ -72,45 +72,16 @@ static void on_trimmed(struct cg_partition_op *op)
 	release(lane, lane->part->is_clean ? IDLE_LOOK_MS : 0);
 }
 
-static void forget_passed(struct cg_part *part)
-{
-	memset(part->passed, 0, sizeof part->passed);
-	part->passed_at_ms = 0;
-	part->trimmable = (struct cg_entry_id){0};
-}
-
-/*
- * What may be trimmed is what the cursor passed a margin ago: the margin is how far a standby
- * that takes over may lag behind, and an entry that waited for the ledger for longer than that
- * is no less lost with it.  Remembered in steps of an eighth; where the cursor went back, what
- * was passed before is passed anew.
- */
-static void note_passed(struct cg_part *part, uint64_t now_ms)
-{
-	uint64_t margin_ms = (uint64_t)part->ledger->config.trim_margin_ms;
-	struct cg_entry_id cursor = {
-	    .epoch = part->cursor.last_epoch, .n = part->cursor.last_n, .partition = part->index};
-	const struct cg_entry_id *latest =
-	    &part->passed[(part->passed_next + CG_PASSED_STEPS - 1) % CG_PASSED_STEPS];
-
-	if (cg_position_compare(cursor.epoch, cursor.n, latest->epoch, latest->n) < 0) {
-		forget_passed(part);
-	}
-	if (part->passed_at_ms == 0 || now_ms >= part->passed_at_ms + margin_ms / CG_PASSED_STEPS) {
-		part->trimmable =
-		    margin_ms >= CG_PASSED_STEPS ? part->passed[part->passed_next] : cursor;
-		part->passed[part->passed_next] = cursor;
-		part->passed_next = (part->passed_next + 1) % CG_PASSED_STEPS;
-		part->passed_at_ms = now_ms;
-	}
-}
-
 static void finish(struct cg_flush_lane *lane)
 {
 	struct cg_part *part = lane->part;
 	uint64_t now_ms = cg_loop_now_ms(lane->ledger->loop);
 
-	note_passed(part, now_ms);
+	cg_passed_note(&part->passed,
+	    (struct cg_entry_id){.partition = part->index,
+	        .epoch = part->cursor.last_epoch,
+	        .n = part->cursor.last_n},
+	    (uint64_t)lane->ledger->config.trim_margin_ms, now_ms);
 	if (now_ms < part->trim_at_ms || !is_current(lane) || part->cursor.last_epoch == 0) {
 		release(lane, part->is_clean ? IDLE_LOOK_MS : 0);
 		return;
@@ -119,8 +90,8 @@ static void finish(struct cg_flush_lane *lane)
 	    .verb = CG_PARTITION_TRIM,
 	    .partition = part->index,
 	    .deadline_at_ms = now_ms + STORE_WAIT_MS,
-	    .in.trim = {.upto_epoch = part->trimmable.epoch,
-	        .upto_n = part->trimmable.n,
+	    .in.trim = {.upto_epoch = part->passed.trimmable.epoch,
+	        .upto_n = part->passed.trimmable.n,
 	        .flushed_epoch = part->cursor.last_epoch,
 	        .flushed_n = part->cursor.last_n,
 	        .margin_ms = lane->ledger->config.trim_margin_ms},

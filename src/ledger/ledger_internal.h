@@ -8,6 +8,7 @@
 
 #include "ledger/json.h"
 #include "ledger/ledger.h"
+#include "ledger/passed.h"
 #include "ledger/pool.h"
 
 /* An operation of the port under way, in one or more statements. */
@@ -54,9 +55,6 @@ struct cg_cursor_row {
 
 /* So many recoveries of one partition in a minute, and no more. */
 #define CG_RECOVERIES_MOST 5
-
-/* In so many steps the cursor's way over a trim margin is remembered. */
-#define CG_PASSED_STEPS 8
 
 /* Of a partition; see recovery.c and flush.c for the drawings. */
 enum cg_part_phase {
@@ -114,13 +112,9 @@ struct cg_part {
 	bool is_clean; /* a look found nothing since the last kick */
 	uint64_t look_at_ms;
 	uint64_t trim_at_ms;
-	struct cg_entry_id
-	    passed[CG_PASSED_STEPS]; /* by the cursor, as a ring over a trim margin */
-	uint32_t passed_next;
-	uint64_t passed_at_ms;        /* when the last one was noted; 0: there is none */
-	struct cg_entry_id trimmable; /* epoch 0: nothing */
-	uint32_t batch_max;           /* halved where a batch is refused */
-	int mode;                     /* of callgate.flush() */
+	struct cg_passed passed; /* by the cursor; what may be trimmed */
+	uint32_t batch_max;      /* halved where a batch is refused */
+	int mode;                /* of callgate.flush() */
 	/* await.c */
 	struct cg_list waiters;
 };
