@@ -142,7 +142,9 @@ static const char *prepare_served(struct cg_job *job, struct cg_params *params)
 	cg_params__int4(params, (int32_t)part->index);
 	cg_params__int8(params, (int64_t)part->epoch);
 	cg_params__int8(params, (int64_t)part->from_epoch);
-	return "select callgate.epoch_served($1, $2, $3)";
+	cg_params__int8(params, (int64_t)part->stream_epoch);
+	cg_params__int8(params, (int64_t)part->stream_n);
+	return "select callgate.epoch_served($1, $2, $3, $4, $5)";
 }
 
 static bool on_served(struct cg_job *job, enum cg_status status, const PGresult *result)
@@ -202,14 +204,27 @@ static bool is_behind_trimmed(const struct cg_part *part)
 /*
  * Is what the store has the latest history?  It is where it was the last one served, or a later
  * one than the ledger remembers; also where the ledger holds it for served and the step that says
- * so in the store was lost.  The epoch in force proves nothing: a recovery that was not finished
- * puts its own over whatever it finds.
+ * so in the store was lost; also where it is the beginning of what was served last, whose end the
+ * store lost with all of that recovery.  The epoch in force proves nothing: a recovery that was not
+ * finished puts its own over whatever it finds.
  */
-static bool is_latest(const struct cg_part *part)
+static bool is_latest(const struct cg_part *part, bool is_beginning)
 {
 	return part->former_epoch != 0 &&
 	    (part->served_epoch >= part->cursor.served ||
-	        part->judged_epoch >= part->cursor.served);
+	        part->judged_epoch >= part->cursor.served || is_beginning);
+}
+
+static const char *prepare_judge(struct cg_job *job, struct cg_params *params)
+{
+	struct cg_part *part = CG_CONTAINER_OF(job, struct cg_part, job);
+
+	cg_params__int4(params, (int32_t)part->index);
+	cg_params__int8(params, (int64_t)part->served_epoch);
+	cg_params__int8(params, (int64_t)part->stream_epoch);
+	cg_params__int8(params, (int64_t)part->stream_n);
+	return "select c.partition, c.epoch, c.last_epoch, c.last_n, c.served,"
+	       " callgate.is_beginning($1, $2, $3, $4) from callgate.cursor_read($1) c";
 }
 
 static void judge_latest(struct cg_part *part)
@@ -237,7 +252,7 @@ static bool on_judged(struct cg_job *job, enum cg_status status, const PGresult 
 	take_cursor(part, result);
 	if (part->cursor.epoch != part->epoch) {
 		cg_recovery__again(part, RETRY_SOON_MS);
-	} else if (is_latest(part)) {
+	} else if (is_latest(part, cg_result__bool(result, 0, 5))) {
 		judge_latest(part);
 	} else if (part->former_epoch == 0) {
 		cg_recovery_copy__enter_drop(part);
@@ -273,7 +288,7 @@ static void on_fenced(struct cg_partition_op *op)
 	    .n = op->out.fence.trimmed_n};
 	/* Not before now: from the fence on nothing else writes, there or here. */
 	part->phase = CG_PART_JUDGE;
-	cg_recovery__ask_ledger(part, prepare_look, on_judged);
+	cg_recovery__ask_ledger(part, prepare_judge, on_judged);
 }
 
 static const char *prepare_take(struct cg_job *job, struct cg_params *params)

@@ -5,6 +5,7 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import concurrent.futures
+import contextlib
 import json
 import threading
 
@@ -328,9 +329,9 @@ def test_the_store_falls_back_again_in_the_middle_of_a_recovery(make_stack):
         held.wait_until_met()
         stack.redis.start_from(copy)
     journal.live_on(10)
-    stack.redis.start_from(copy)  # of before the recovery by now: no longer the latest history
+    stack.redis.start_from(copy)  # of before the recovery by now: the beginning of what came of it
     journal.live_on(10)
-    assert logged(stack, DROPPED)
+    assert len(logged(stack, REPAIRED)) > 1 and not logged(stack, DROPPED)
     journal.check()
 
 
@@ -366,6 +367,84 @@ def test_partitions_are_recovered_one_by_one_while_others_serve(make_stack):
         for company in own:
             failure = stack.client.fails("authorize", company, "held-up", timeout=2)
             assert failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), failure
+    journal.check()
+
+
+@contextlib.contextmanager
+def nothing_flushed(stack):
+    """What is accepted meanwhile waits in the store; recoveries go on."""
+    function = stack.value("select 'callgate.flush'::regproc::oid::regprocedure::text")
+    stack.sql(f"revoke execute on function {function} from callgate_sidecar")
+    try:
+        yield
+    finally:
+        stack.sql(f"grant execute on function {function} to callgate_sidecar")
+
+
+def recover(stack, copy=None):
+    """Every partition is in use again after a restart; `copy`: from those files."""
+    before = dict(stack.sql("select partition, epoch from callgate.cursors"))
+    if copy:
+        stack.redis.start_from(copy)
+    else:
+        stack.redis.restart()
+    wait_until(lambda: all(served == epoch > before[partition] for partition, epoch, served in stack.sql(
+        "select partition, epoch, served from callgate.cursors")), 30, "the recovery is noted in the ledger")
+    stack.sidecar.wait_until_serving()
+
+
+def check_flushed_as_they_were(stack, journal):
+    """What was accepted is booked by the entry that the caller was told, without being sent again."""
+    stack.wait_until_flushed(*journal.companies)
+    rows = dict(stack.sql("select reference_id, entry_id from wallet_transactions where type = 'usage'"))
+    for (_, _, call), (_, answer) in journal.accepted.items():
+        assert rows.get(call) == answer.ledger_id, (call, answer)
+    assert not logged(stack, DROPPED) and not stack.sql("select entry_id from callgate.orphans")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_waits_for_the_ledger_outlives_the_loss_of_a_whole_recovery(make_stack, times):
+    """The tail that is lost takes the recovery's fence and its last step with it: what is left is the
+    beginning of what was recovered then, not another history."""
+    stack = make_stack(appendfsync="always")
+    journal = Journal(stack)
+    journal.live_on(10)
+    stack.wait_until_flushed(*journal.companies)
+    with nothing_flushed(stack):
+        for company in journal.companies:
+            journal.settle(company, durability=pb.DURABILITY_ACCEPTED)
+        live = {journal.begin(company) for company in journal.companies}
+        copy = stack.redis.copy_files()
+        for _ in range(times):
+            recover(stack)
+        recover(stack, copy)
+    check_flushed_as_they_were(stack, journal)
+    assert live <= {call.call_id for call in stack.client.live_calls()}
+    journal.live_on(10)
+    journal.check()
+
+
+def test_the_store_falls_back_behind_a_recovery_and_what_was_flushed_since(make_stack):
+    """Some of it under the epoch before, which waited while the recovery went on."""
+    stack = make_stack(appendfsync="always")
+    journal = Journal(stack)
+    journal.live_on(10)
+    stack.wait_until_flushed(*journal.companies)
+    with nothing_flushed(stack):
+        for company in journal.companies:
+            journal.settle(company, durability=pb.DURABILITY_ACCEPTED)
+        live = {journal.begin(company) for company in journal.companies}
+        copy = stack.redis.copy_files()
+        for company in journal.companies:
+            journal.settle(company, durability=pb.DURABILITY_ACCEPTED)
+        recover(stack)
+    journal.live_on(20)
+    recover(stack, copy)
+    journal.answers.update(journal.accepted)  # by now they are as good as committed
+    journal.send_again()
+    check_flushed_as_they_were(stack, journal)
+    assert logged(stack, REPAIRED)
+    assert live <= {call.call_id for call in stack.client.live_calls()}
     journal.check()
 
 

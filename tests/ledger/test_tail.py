@@ -187,3 +187,65 @@ def test_a_turn_is_kept_and_a_served_epoch_noted_only_by_whose_epoch_it_is(flush
     assert sql("select count(*) from callgate.served") == [(0,)]
     assert sql("select callgate.epoch_served(%s, 1, 0)", PARTITION) == [(True,)]
     assert sql("select turn_until = '-infinity', served from callgate.cursors") == [(True, 1)]
+
+
+SERVED = "select callgate.epoch_served(%s, %s, %s, %s, %s)"
+NO_ENTRY = 2**53 - 1
+
+
+def is_beginning(sql, served, end):
+    return sql("select callgate.is_beginning(%s, %s, %s, %s)", PARTITION, served, *end)[0][0]
+
+
+def serve(sql, epoch, came_from, end):
+    assert sql("select taken from callgate.epoch_begin(%s, %s, %s)", PARTITION,
+               sql("select epoch from callgate.cursors where partition = %s", PARTITION)[0][0], epoch) == [(True,)]
+    assert sql(SERVED, PARTITION, epoch, came_from, *end) == [(True,)]
+
+
+def test_the_beginning_of_what_was_served_last(flusher, sql):
+    """1 went as far as 1-7 when 3 came of it, 3 had no entry of its own when 4 did; 4 as far as 4-2."""
+    serve(sql, 3, 1, (1, 7))
+    serve(sql, 4, 3, (2, NO_ENTRY))
+    serve(sql, 6, 4, (4, 2))
+    for served, end in [(1, (0, NO_ENTRY)), (1, (1, 0)), (1, (1, 7)), (3, (2, NO_ENTRY)), (4, (4, 2)), (4, (3, NO_ENTRY))]:
+        assert is_beginning(sql, served, end), (served, end)
+    # A fork went further; 2 and 5 never were; 6 is the last one itself, and 0 is nothing at all.
+    for served, end in [(1, (1, 8)), (3, (3, 0)), (4, (4, 3)), (2, (1, 0)), (5, (4, 0)), (6, (6, 0)), (0, (0, 0))]:
+        assert not is_beginning(sql, served, end), (served, end)
+
+
+def test_nothing_is_the_beginning_of_what_was_dropped_or_left_behind(flusher, sql):
+    serve(sql, 2, 1, (1, 7))
+    serve(sql, 3, 1, (1, 5))  # and not of 2: the store had lost it
+    assert is_beginning(sql, 1, (1, 5)) and not is_beginning(sql, 1, (1, 6))
+    assert not is_beginning(sql, 2, (1, NO_ENTRY))
+    serve(sql, 4, 4, (3, 9))
+    for served in range(5):
+        assert not is_beginning(sql, served, (served - 1, NO_ENTRY)), served
+    assert sql("select end_epoch, end_n from callgate.served where epoch = 4") == [(None, None)]
+
+
+def test_a_sidecar_of_before_does_not_say_how_far_it_went(flusher, sql):
+    take(sql, 2)
+    assert sql("select callgate.epoch_served(%s, 2, 1)", PARTITION) == [(True,)]
+    assert not is_beginning(sql, 1, (0, 0))
+
+
+def test_what_waited_at_the_fence_is_read_once_it_is_flushed(flusher, sql, tail):
+    """The cursor of that time was at 1-1; 1-2 to 1-4 waited, and were flushed under 2."""
+    company = flusher.wallet()
+    first, *waiting = [flusher.entry(company) for _ in range(4)]
+    flusher.flush(first)
+    serve(sql, 2, 1, (1, 4))
+    flusher.epoch, flusher.n = 2, -1
+    flusher.flush(*waiting)
+    flusher.flush(flusher.entry(company))
+    assert [(row["epoch"], row["n"]) for row in tail((1, 1))] == [(1, 2), (1, 3), (1, 4), (2, 0)]
+    serve(sql, 3, 2, (1, 2**53 - 1))  # no entry of 2 was left of it: the cursor says more
+    assert sql("select last_epoch, last_n from callgate.served where epoch = 3") == [(2, 0)]
+
+
+def test_served_by_another_is_not_noted(flusher, sql):
+    assert sql(SERVED, PARTITION, 2, 1, 1, 7) == [(False,)]
+    assert sql("select count(*) from callgate.served") == [(0,)]

@@ -68,11 +68,18 @@ struct pg_applied {
 	uint64_t epoch, n;
 };
 
+/* A row of callgate.served: rows only come. */
+struct pg_served {
+	uint32_t partition;
+	uint64_t epoch, from_epoch, end_epoch, end_n;
+};
+
 /* What changes in place, and how long each table is: enough to go back to. */
 struct pg_state {
 	struct pg_cursor cursors[SIM_PARTITIONS];
 	struct pg_wallet wallets[SIM_COMPANIES];
 	size_t row_count, key_count, receipt_count, applied_count, aside_count;
+	size_t served_count;
 	uint64_t at_ms; /* of its commit */
 };
 
@@ -83,7 +90,8 @@ struct pg {
 	struct pg_receipt *receipts;
 	struct pg_applied *applied;
 	struct pg_row *aside; /* callgate.quarantine, kind wallet */
-	size_t row_room, key_room, receipt_room, applied_room, aside_room;
+	struct pg_served *served;
+	size_t row_room, key_room, receipt_room, applied_room, aside_room, served_room;
 	struct pg_state *commits; /* every one so far, for standbys */
 	size_t commit_count, commit_room;
 	uint64_t not_before_ms; /* no standby may be older: what it lacks would be nowhere */
@@ -135,6 +143,9 @@ struct pg_key *pg_key_add(void);
 struct pg_receipt *pg_receipt_add(void);
 struct pg_applied *pg_applied_add(void);
 struct pg_row *pg_aside_add(void);
+struct pg_served *pg_served_add(void);
+/* How it came to be served; NULL: it never was. */
+const struct pg_served *pg_served_find(uint32_t partition, uint64_t epoch);
 void pg_orphan_add(struct cg_entry_id id);
 bool pg_is_orphan(const struct cg_entry_id *id);
 uint64_t pg_hash(uint64_t before, const struct pg_row *row);

@@ -85,6 +85,11 @@ static PGresult *epoch_served(const struct pg_statement *s)
 		cursor->served_from = (uint64_t)pg_int(s, 2);
 		cursor->served_last_epoch = cursor->last_epoch;
 		cursor->served_last_n = cursor->last_n;
+		*pg_served_add() = (struct pg_served){.partition = (uint32_t)pg_int(s, 0),
+		    .epoch = epoch,
+		    .from_epoch = cursor->served_from,
+		    .end_epoch = (uint64_t)pg_int(s, 3),
+		    .end_n = (uint64_t)pg_int(s, 4)};
 		cursor->fence = epoch;
 		cursor->turn_until_ms = 0;
 		sim_trace("ledger: p%d serves epoch %" PRIu64, (int)pg_int(s, 0), epoch);
@@ -120,18 +125,38 @@ static void put_cursor(PGresult *result, int row, uint32_t partition)
 	pg_put_int(result, row, 4, sim_rule_holds(SIM_RULE_SERVED) ? (int64_t)cursor->served : 0);
 }
 
-/* As a recovery reads it, before its fence and after it. */
+/* partition; of a history: served under, its end. */
+static bool is_beginning(const struct pg_statement *s)
+{
+	uint32_t partition = (uint32_t)pg_int(s, 0);
+	uint64_t under = (uint64_t)pg_int(s, 1);
+	uint64_t end_epoch = (uint64_t)pg_int(s, 2), end_n = (uint64_t)pg_int(s, 3);
+	const struct pg_served *line = pg_served_find(partition, postgres.now.cursors[partition].served);
+
+	while (line != NULL && line->from_epoch < line->epoch && line->from_epoch > under) {
+		line = pg_served_find(partition, line->from_epoch);
+	}
+	return under > 0 && line != NULL && line->from_epoch < line->epoch &&
+	    line->from_epoch == under &&
+	    (end_epoch < line->end_epoch || (end_epoch == line->end_epoch && end_n <= line->end_n));
+}
+
+/* As a recovery reads it, before its fence and after it: then with a judgment. */
 static PGresult *cursor_read(const struct pg_statement *s)
 {
 	uint32_t partition = (uint32_t)pg_int(s, 0);
 	struct pg_cursor *cursor = &postgres.now.cursors[partition];
-	PGresult *result = pg_result(5);
+	bool judges = strstr(s->text, "callgate.is_beginning(") != NULL;
+	PGresult *result = pg_result(judges ? 6 : 5);
 	struct store_head head;
 
 	if (!cursor->is_there) {
 		return result;
 	}
 	put_cursor(result, 0, partition);
+	if (judges) {
+		pg_put_bool(result, 0, 5, is_beginning(s));
+	}
 	bool is_fenced =
 	    store_head_read(partition, &head) && !head.is_serving && head.epoch == cursor->epoch;
 	if (!is_fenced) {

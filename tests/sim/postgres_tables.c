@@ -76,6 +76,23 @@ struct pg_row *pg_aside_add(void)
 	return &postgres.aside[postgres.now.aside_count++];
 }
 
+struct pg_served *pg_served_add(void)
+{
+	postgres.served = grow(postgres.served, postgres.now.served_count, &postgres.served_room, sizeof *postgres.served);
+	return &postgres.served[postgres.now.served_count++];
+}
+
+const struct pg_served *pg_served_find(uint32_t partition, uint64_t epoch)
+{
+	for (size_t i = postgres.now.served_count; i > 0; i--) {
+		const struct pg_served *served = &postgres.served[i - 1];
+		if (served->partition == partition && served->epoch == epoch) {
+			return served;
+		}
+	}
+	return NULL;
+}
+
 void pg_orphan_add(struct cg_entry_id id)
 {
 	sim_trace("ledger: %" PRIu32 "-%" PRIu64 "-%" PRIu64 " is an orphan", id.partition,
@@ -205,6 +222,7 @@ void pg_end(void)
 	free(postgres.receipts);
 	free(postgres.applied);
 	free(postgres.aside);
+	free(postgres.served);
 	free(postgres.orphans);
 	free(postgres.commits);
 	while (texts != NULL) {
