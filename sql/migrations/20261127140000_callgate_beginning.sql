@@ -25,9 +25,9 @@ begin
      set end_epoch = p_end_epoch, end_n = p_end_n,
          (last_epoch, last_n) = (
            select p.epoch, p.n
-             from (values (s.last_epoch, s.last_n), (p_end_epoch, p_end_n)) as p(epoch, n)
-            where p.epoch = s.last_epoch or p.epoch >= p_from
-            order by p.epoch desc, p.n desc limit 1)
+             from (values (s.last_epoch, s.last_n, true), (p_end_epoch, p_end_n, p_end_epoch >= p_from))
+                    as p(epoch, n, is_id)
+            where p.is_id order by p.epoch desc, p.n desc limit 1)
    where s.partition = p_partition and s.epoch = p_epoch and p_from < p_epoch;
   return true;
 end
@@ -58,8 +58,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   )
   select p_served > 0 and exists (
     select from line l
-     where l.from_epoch = p_served and l.from_epoch < l.epoch
-       and (p_end_epoch, p_end_n) <= (l.end_epoch, l.end_n))
+     where l.from_epoch = p_served and (p_end_epoch, p_end_n) <= (l.end_epoch, l.end_n))
 $$;
 
 revoke all on function callgate.epoch_served(integer, bigint, bigint, bigint, bigint),

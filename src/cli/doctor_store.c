@@ -119,6 +119,35 @@ static void check_files(struct cg_doctor *doctor, const char *info)
 	    is_rewritten ? "ok" : "failed");
 }
 
+/*
+ * What a file that ends in the middle of a function comes to.  Rewritten since the start it is
+ * another file; "no" keeps the server from starting on such a one.
+ */
+static void check_torn_file(struct cg_doctor *doctor, const char *info)
+{
+	bool is_under_way = info_int(info, "aof_rewrite_in_progress") != 0 ||
+	    info_int(info, "aof_rewrite_scheduled") != 0;
+	bool is_rewritten = info_int(info, "aof_last_rewrite_time_sec") >= 0 &&
+	    info_is(info, "aof_last_bgrewrite_status", "ok");
+	const char *rewritten = is_rewritten ? "rewritten since the start"
+	    : is_under_way                   ? "being rewritten"
+	                                     : "not rewritten since the start";
+	char loads[16];
+
+	if (!setting(doctor, "aof-load-truncated", loads, sizeof loads)) {
+		cg_doctor_note(doctor, "store-aof-torn", CG_DOCTOR_UNKNOWN,
+		    "see in redis.conf what aof-load-truncated is", "the file is %s; %s", rewritten,
+		    doctor->why.text);
+		return;
+	}
+	bool is_exposed = strcmp(loads, "yes") == 0 && !is_rewritten && !is_under_way;
+	cg_doctor_note(doctor, "store-aof-torn", is_exposed ? CG_DOCTOR_WARNING : CG_DOCTOR_OK,
+	    "bgrewriteaof, before the server ends again: a sidecar asks for it where its user may; "
+	    "if "
+	    "the file was torn, the next start would execute half a function",
+	    "aof-load-truncated is %s, the file is %s", loads, rewritten);
+}
+
 static void check_snapshots(struct cg_doctor *doctor, const char *info)
 {
 	char save[128];
@@ -274,6 +303,7 @@ static const char *const needed[][8] = {
     {"TIME"},
     {"INFO"},
     {"ROLE"},
+    {"BGREWRITEAOF"},
     {"FUNCTION", "LIST"},
     {"FUNCTION", "LOAD", "x"},
 };
@@ -378,6 +408,7 @@ void cg_doctor_store(struct cg_doctor *doctor)
 	} else {
 		check_server(doctor, info);
 		check_files(doctor, info);
+		check_torn_file(doctor, info);
 		check_snapshots(doctor, info);
 		check_memory(doctor, info);
 		check_replicas(doctor, info);

@@ -105,6 +105,18 @@ static void log_ready(struct cg_conn *c)
 	    cg_log_int((int64_t)c->attempts), "library", libraries[c->greeting.library], NULL);
 }
 
+static void log_rewrite(struct cg_conn *c)
+{
+	if (c->greeting.rewrite == CG_GREETING_ASKED) {
+		cg_log(CG_LOG_INFO, "store rewrites its append-only file after its start", NULL);
+		c->has_told_refusal = false;
+	} else if (c->greeting.rewrite == CG_GREETING_NOT_REWRITTEN && !c->has_told_refusal) {
+		cg_log(CG_LOG_WARN, "store does not rewrite its append-only file after its start",
+		    "reason", c->greeting.rewrite_refusal.text, NULL);
+		c->has_told_refusal = true;
+	}
+}
+
 static void on_written(void *owner, bool ok)
 {
 	struct cg_conn *c = owner;
@@ -178,6 +190,7 @@ static void hear_greeting(struct cg_conn *c, struct cg_view bytes)
 	c->ready_at_ms = cg_loop_now_ms(c->loop);
 	c->failures = (struct cg_log_limit){0};
 	log_ready(c);
+	log_rewrite(c);
 	c->events.on_ready(c->events.owner);
 }
 

@@ -49,6 +49,7 @@ struct cg_conn {
 	struct cg_store_clock clock; /* of its server, known once it is ready */
 	uint64_t attempts;           /* since the last connection that lasted */
 	uint64_t ready_at_ms;
+	bool has_told_refusal; /* that the file is not rewritten, which is said once */
 	struct cg_log_limit failures;
 };
 

@@ -103,6 +103,7 @@ static void say_step(struct cg_greeting *g)
 	const struct cg_view role[] = {CG_VIEW_LITERAL("ROLE")};
 	const struct cg_view time[] = {CG_VIEW_LITERAL("TIME")};
 	const struct cg_view info[] = {CG_VIEW_LITERAL("INFO")};
+	const struct cg_view rewrite[] = {CG_VIEW_LITERAL("BGREWRITEAOF")};
 	const struct cg_view list[] = {CG_VIEW_LITERAL("FUNCTION"), CG_VIEW_LITERAL("LIST"),
 	    CG_VIEW_LITERAL("LIBRARYNAME"), cg_view_of(g->config->library_name),
 	    CG_VIEW_LITERAL("WITHCODE")};
@@ -126,6 +127,9 @@ static void say_step(struct cg_greeting *g)
 	case CG_GREETING_INFO:
 		say(g, CG_COUNT_OF(info), info);
 		return;
+	case CG_GREETING_REWRITE:
+		say(g, CG_COUNT_OF(rewrite), rewrite);
+		return;
 	case CG_GREETING_LIST:
 		say(g, CG_COUNT_OF(list), list);
 		return;
@@ -141,7 +145,8 @@ static void say_step(struct cg_greeting *g)
 static bool is_skipped(const struct cg_greeting *g, enum cg_greeting_step step)
 {
 	return (step == CG_GREETING_AUTH && g->config->password == NULL) ||
-	    (step == CG_GREETING_SELECT && g->config->database == 0);
+	    (step == CG_GREETING_SELECT && g->config->database == 0) ||
+	    (step == CG_GREETING_REWRITE && !g->wants_rewrite);
 }
 
 /* `step`, or the first after it that is wanted. */
@@ -226,6 +231,15 @@ static bool judge_info(const struct cg_greeting *g, const redisReply *reply, str
 	return true;
 }
 
+/* Whoever was faster has seen to it: then it is under way, or done. */
+static bool is_to_be_rewritten(const struct cg_greeting *g, const redisReply *info)
+{
+	return g->config->asks_rewrite && info_says(info, "aof_enabled:1") &&
+	    info_says(info, "aof_last_rewrite_time_sec:-1") &&
+	    info_says(info, "aof_rewrite_in_progress:0") &&
+	    info_says(info, "aof_rewrite_scheduled:0");
+}
+
 /* The library's text in FUNCTION LIST's reply: an array of libraries, each keys and values. */
 static struct cg_view listed_text(const redisReply *reply)
 {
@@ -269,12 +283,21 @@ static bool judge_refusal(struct cg_greeting *g, const redisReply *reply, struct
 	    [CG_GREETING_ROLE] = "ROLE",
 	    [CG_GREETING_TIME] = "TIME",
 	    [CG_GREETING_INFO] = "INFO",
+	    [CG_GREETING_REWRITE] = "BGREWRITEAOF",
 	    [CG_GREETING_LIST] = "FUNCTION LIST",
 	    [CG_GREETING_LOAD] = "FUNCTION LOAD",
 	};
 
 	if (g->step == CG_GREETING_NAME) {
 		go_on_with(g, CG_GREETING_ROLE); /* A name is a courtesy. */
+		return true;
+	}
+	if (g->step == CG_GREETING_REWRITE) {
+		bool is_under_way = strstr(reply->str, "already in progress") != NULL;
+
+		g->rewrite = is_under_way ? CG_GREETING_NOT_ASKED : CG_GREETING_NOT_REWRITTEN;
+		cg_error_set(&g->rewrite_refusal, "BGREWRITEAOF was answered %.120s", reply->str);
+		go_on_with(g, CG_GREETING_LIST);
 		return true;
 	}
 	if (g->step == CG_GREETING_LOAD && g->library == CG_GREETING_LOADED &&
@@ -317,6 +340,11 @@ static bool judge(struct cg_greeting *g, const redisReply *reply, struct cg_erro
 		if (!judge_info(g, reply, err)) {
 			return false;
 		}
+		g->wants_rewrite = is_to_be_rewritten(g, reply);
+		go_on_with(g, CG_GREETING_REWRITE);
+		return true;
+	case CG_GREETING_REWRITE:
+		g->rewrite = CG_GREETING_ASKED;
 		go_on_with(g, CG_GREETING_LIST);
 		return true;
 	case CG_GREETING_LIST:
@@ -347,6 +375,8 @@ void cg_greeting_begin(struct cg_greeting *g)
 	redisReaderFree(g->reader);
 	g->reader = create_reader();
 	g->library = CG_GREETING_FOUND;
+	g->wants_rewrite = false;
+	g->rewrite = CG_GREETING_NOT_ASKED;
 	g->time_ms = 0;
 	g->heard_bytes = 0;
 	go_on_with(g, CG_GREETING_AUTH);

@@ -4,9 +4,15 @@
  * and that our function library is the one it holds.
  *
  *   AUTH -> SELECT -> CLIENT SETNAME -> ROLE -> TIME -> INFO -> FUNCTION LIST -> done
- *                                                          ^        |
- *                                                    exists already | missing, or other text
- *                                                          `- FUNCTION LOAD [REPLACE] -> done
+ *                                                        |  ^    ^        |
+ *                           not rewritten since its start|  | exists already | missing, or other text
+ *                                                        v  |    `- FUNCTION LOAD [REPLACE] -> done
+ *                                                   BGREWRITEAOF
+ *
+ * A server whose append-only file ended in the middle of a function goes on writing behind the
+ * half of it, and executes that half when it starts once more (Redis 7.0.15, measured).  So
+ * before the first function is called the file is rewritten: from there on another one is
+ * written to.  Where the server refuses, it is served all the same, and said so.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -22,6 +28,7 @@ struct cg_greeting_config {
 	const char *password; /* NULL: none */
 	uint32_t database;
 	bool allow_volatile;
+	bool asks_rewrite; /* this connection is the one that asks for BGREWRITEAOF */
 	const char *library_name;
 	struct cg_view library; /* its text */
 };
@@ -33,6 +40,7 @@ enum cg_greeting_step {
 	CG_GREETING_ROLE,
 	CG_GREETING_TIME,
 	CG_GREETING_INFO,
+	CG_GREETING_REWRITE,
 	CG_GREETING_LIST,
 	CG_GREETING_LOAD,
 	CG_GREETING_OVER,
@@ -44,10 +52,19 @@ enum cg_greeting_library {
 	CG_GREETING_REPLACED, /* it had another text; every epoch it had confirmed is forgotten */
 };
 
+enum cg_greeting_rewrite {
+	CG_GREETING_NOT_ASKED, /* rewritten since its start, or being so */
+	CG_GREETING_ASKED,
+	CG_GREETING_NOT_REWRITTEN, /* `rewrite_refusal` says why */
+};
+
 struct cg_greeting {
 	const struct cg_greeting_config *config;
 	enum cg_greeting_step step;
 	enum cg_greeting_library library;
+	bool wants_rewrite;
+	enum cg_greeting_rewrite rewrite;
+	struct cg_error rewrite_refusal;
 	int64_t time_ms; /* the server's clock, once it was heard; 0: not yet */
 	redisReader *reader;
 	char *command; /* the one being sent; hiredis' */

@@ -214,6 +214,7 @@ static void init_conn(struct cg_store *s, const struct cg_store_config *config)
 	            .password = s->password,
 	            .database = config->database,
 	            .allow_volatile = config->allow_volatile,
+	            .asks_rewrite = config->leader == NULL,
 	            .library_name = cg_wire_library_name(),
 	            .library = cg_wire_library(),
 	        },

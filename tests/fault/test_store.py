@@ -10,9 +10,10 @@ import time
 
 import grpc
 
-from scenario import answers, begin, finish
-from support.client import new_company
+from scenario import answers, audit, begin, finish
+from support.client import new_company, until_answered
 from support.contract import pb
+from support.invariants import check_invariants
 from support.redis_server import RedisServer
 from support.waiting import wait_until
 
@@ -44,20 +45,82 @@ def test_a_restart_from_an_older_append_only_file(make_stack, seed):
 
 
 def test_the_append_only_file_lost_its_last_bytes(make_stack, seed):
-    """In the middle of a transaction or of a number.  Redis 7.0 alone drops the rest from memory and
-    leaves the begun transaction in its file, where the next restart executes the half of it."""
+    """In the middle of a transaction or of a number, again and again, and no operator comes."""
     stack = make_stack(sidecars=2, partitions=4, **SLOW_FLUSH)
     traffic = begin(stack, seed)
     dice = random.Random(seed)
     for most in (200, 3000, 30000):
         traffic.wait_for(100)
+        wait_until(stack.redis.is_rewritten, 20, "the file before is not written to any more")
         stack.redis.kill()
         tail = stack.redis.tail_file()
         os.truncate(tail, max(0, tail.stat().st_size - dice.randrange(1, most)))
-        stack.redis.mend_files()
         stack.redis.start()
         traffic.wait_for(50)
     finish(stack, traffic, may_lose_tail=True)
+
+
+class Torn:
+    """A stack whose store is dead, with a file that ends in the middle of a settle: its entry is
+    there, what it does to the wallet is not."""
+
+    def __init__(self, make_stack, **settings):
+        self.stack = make_stack(partitions=1, redis=RedisServer("always", **settings))
+        self.client, self.redis = self.stack.client, self.stack.redis
+        self.company = self.client.funded(100_000_000)
+        for call in ("torn", "next"):
+            self.client.authorize(self.company, call, start=True)
+        wait_until(self.redis.is_rewritten, 30)
+        self.client.settle(self.company, "torn", 60_000)
+        # A server that dies at once: nothing else is written behind the settle than what goes by itself.
+        self.redis.kill()
+        tail = self.redis.tail_file()
+        data = tail.read_bytes()
+        entry = data.rindex(b"XADD")
+        os.truncate(tail, data.index(b"HSET", entry) + len("HSET"))
+
+    def begin_again(self):
+        self.redis.start()
+        return self
+
+    def settle(self, call):
+        return until_answered(lambda: self.client.settle(self.company, call, 60_000, timeout=5), timeout=30)
+
+    def check(self):
+        """Both calls are charged once, both stores agree, and nothing was set aside."""
+        answers = [self.settle(call) for call in ("torn", "next")]
+        check_invariants(self.stack, timeout=60)
+        audit(self.stack)
+        rows = dict(self.stack.sql("select reference_id, entry_id from wallet_transactions where type = 'usage'"))
+        assert rows == {call: answer.ledger_id for call, answer in zip(("torn", "next"), answers)}
+        assert not self.stack.sql("select * from callgate.quarantine")
+
+
+def test_half_a_function_in_a_torn_file_is_never_executed(make_stack):
+    """Redis 7.0 leaves the begun transaction in its file, where the second start executes it: unless
+    the sidecar that met the first one had another file written."""
+    torn = Torn(make_stack).begin_again()
+    torn.settle("next")
+    wait_until(torn.redis.is_rewritten, 20)
+    torn.redis.restart()
+    torn.check()
+
+
+def test_a_store_that_dies_while_its_torn_file_is_rewritten(make_stack):
+    """Redis takes the half away, and refuses to start once; whoever starts it does so again."""
+    torn = Torn(make_stack, rdb_key_save_delay=0)
+    at = torn.redis.process.command.index("--rdb-key-save-delay") + 1
+    torn.redis.process.command[at] = "3000000"  # each key of the new file takes so many microseconds
+    torn.begin_again()
+    torn.settle("next")
+    assert torn.redis.client.info("persistence")["aof_rewrite_in_progress"]
+    torn.redis.kill()
+    torn.redis.process.command[at] = "0"
+    torn.redis.process.start()
+    wait_until(lambda: not torn.redis.process.is_alive(), 20)
+    assert "the truncated file is not the last file" in torn.redis.process.text()
+    torn.begin_again()
+    torn.check()
 
 
 def trimmed_count(stack):

@@ -14,6 +14,7 @@ from support.contract import pb
 from support.invariants import check_invariants
 from support.load import Load, check_load
 from support.processes import release_directory
+from support.redis_server import RedisPair
 from support.stack import Sidecar
 from support.waiting import wait_until
 
@@ -240,3 +241,37 @@ def test_it_comes_and_goes(make_stack, away):
     # One line per connection and five seconds, whatever happens meanwhile.
     assert sum("ledger connection failed" in line
                for line in stack.sidecar.process.text().splitlines()) < 100
+
+
+def hellos(server):
+    return server.client.info("commandstats").get("cmdstat_fcall", {"calls": 0})["calls"]
+
+
+def test_an_older_master_is_not_served_while_postgres_is_away(make_stack, away):
+    """It is healthy by itself: it was never told that another one took its place.  That an epoch was
+    served since, the sidecar knows from having served it."""
+    pair = RedisPair()
+    stack = make_stack(redis=pair, partitions=1)
+    company = stack.client.funded(100_000_000)
+    stack.client.authorize(company, "before", start=True)
+    older = pair.master
+    pair.promote()
+    older.client.client_kill_filter(_type="normal", skipme=True)
+    until_answered(lambda: stack.client.authorize(company, "since", start=True, timeout=5), timeout=30)
+    stack.wait_until_flushed(company)
+    length, before = older.client.xlen("cg:{p0}:ledger"), hellos(older)
+    with away(stack):
+        newer = pair.master
+        pair.promote()
+        newer.client.client_kill_filter(_type="normal", skipme=True)
+        # Asked again and again, and found healthy each time.
+        wait_until(lambda: hellos(older) >= before + 5, 30, "the older one is asked")
+        assert not stack.client.is_serving()
+        failure = stack.client.fails("settle", company, "before", 1000, timeout=2)
+        assert failure.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), failure
+        assert older.client.xlen("cg:{p0}:ledger") == length
+        pair.promote()  # the newer one again
+        older.client.client_kill_filter(_type="normal", skipme=True)
+        assert until_answered(lambda: stack.client.settle(company, "since", 1000, timeout=5), timeout=30).cost_micros > 0
+    stack.wait_until_flushed(company)
+    check_invariants(stack)

@@ -242,8 +242,21 @@ def test_what_waited_at_the_fence_is_read_once_it_is_flushed(flusher, sql, tail)
     flusher.flush(*waiting)
     flusher.flush(flusher.entry(company))
     assert [(row["epoch"], row["n"]) for row in tail((1, 1))] == [(1, 2), (1, 3), (1, 4), (2, 0)]
-    serve(sql, 3, 2, (1, 2**53 - 1))  # no entry of 2 was left of it: the cursor says more
+    serve(sql, 3, 2, (1, NO_ENTRY))  # no entry of 2 was left of it: the cursor says more
     assert sql("select last_epoch, last_n from callgate.served where epoch = 3") == [(2, 0)]
+
+
+@pytest.mark.parametrize("end, last", [((1, NO_ENTRY), (1, 1)), ((2, 7), (2, 7)), ((1, 0), (1, 1))])
+def test_where_the_cursor_lags_by_an_epoch(flusher, sql, end, last):
+    """An end below what the history was served under is no id; else it says how far the tail goes."""
+    flusher.flush(flusher.entry(flusher.wallet()))
+    serve(sql, 3, 2, end)
+    assert sql("select last_epoch, last_n from callgate.served where epoch = 3") == [last]
+
+
+def test_a_store_that_was_never_served_proves_nothing(flusher, sql):
+    serve(sql, 2, 0, (0, 0))
+    assert not is_beginning(sql, 0, (0, 0))
 
 
 def test_served_by_another_is_not_noted(flusher, sql):

@@ -79,8 +79,16 @@ class RedisServer:
         self.kill()
         self.start()
 
+    def is_rewritten(self):
+        """Since its start, as the sidecar that met it first has asked for."""
+        info = self.client.info("persistence")
+        return not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"] \
+            and info["aof_last_rewrite_time_sec"] >= 0
+
     def copy_files(self):
         """A copy of the append-only file as it is at this moment; of no more than is written."""
+        wait_until(lambda: not self.client.info("persistence")["aof_rewrite_in_progress"], 20,
+                   "its parts stay what they are")
         copy = self.directory / f"copy-{uuid.uuid4().hex}"
         shutil.copytree(self.directory / AOF, copy)
         return copy
@@ -96,12 +104,6 @@ class RedisServer:
         self.kill()
         self.put_files(copy)
         self.start()
-
-    def mend_files(self):
-        """What is to be done before a start after the host died: see docs/operations.md."""
-        manifest = next((self.directory / AOF).glob("*.manifest"))
-        subprocess.run(["redis-check-aof", "--fix", manifest], input=b"y\n", check=True,
-                       capture_output=True)
 
     def tail_file(self):
         """The part of the append-only file that grows."""

@@ -117,6 +117,11 @@ static void answer_greeting(struct fake_server *s, const struct command *c)
 		fake_server_say(s, s->time);
 	} else if (is_word(c->words[0], "INFO")) {
 		say_bulk(s, cg_view_of(s->info));
+	} else if (is_word(c->words[0], "BGREWRITEAOF")) {
+		s->rewrites++;
+		fake_server_say(s,
+		    s->rewrite_error == NULL ? "+Background append only file rewriting started\r\n"
+		                             : s->rewrite_error);
 	} else if (is_word(c->words[0], "FUNCTION") && is_word(c->words[1], "LIST")) {
 		answer_list(s);
 	} else if (is_word(c->words[0], "FUNCTION")) {

@@ -27,16 +27,18 @@ struct fake_server {
 	unsigned greetings; /* commands of greetings */
 	unsigned loads;
 	bool replaced;
+	unsigned rewrites; /* BGREWRITEAOFs heard */
 
 	/* What it answers while greeting. */
 	const char *password; /* NULL: none wanted */
 	const char *role;
 	const char *info;
-	const char *time;        /* TIME's answer, as it goes over the wire */
-	const char *library;     /* NULL: it holds none; "same": ours */
-	const char *load_error;  /* the next FUNCTION LOAD is answered so */
-	const char *first_words; /* said to whoever connects, before he asks */
-	bool is_mute;            /* hears, and says nothing */
+	const char *time;          /* TIME's answer, as it goes over the wire */
+	const char *library;       /* NULL: it holds none; "same": ours */
+	const char *load_error;    /* the next FUNCTION LOAD is answered so */
+	const char *rewrite_error; /* BGREWRITEAOF is answered so; NULL: well */
+	const char *first_words;   /* said to whoever connects, before he asks */
+	bool is_mute;              /* hears, and says nothing */
 	bool ignores_pings;
 };
 

@@ -291,6 +291,47 @@ static void test_the_library_is_loaded_only_where_it_differs(void **state)
 	assert_int_equal(f->server->connections, 2);
 }
 
+#define FIT_TO_SERVE "loading:0\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n"
+
+/* Once per start of the server, whoever of the sidecars comes first; no answer keeps it unserved. */
+static void test_a_server_that_has_just_started_is_asked_to_rewrite_its_file(void **state)
+{
+	static const struct {
+		const char *info;
+		const char *error;
+		unsigned asked;
+	} servers[] = {
+	    {FIT_TO_SERVE "aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n"
+	                  "aof_last_rewrite_time_sec:-1\r\n",
+	        NULL, 1},
+	    {FIT_TO_SERVE "aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n"
+	                  "aof_last_rewrite_time_sec:-1\r\n",
+	        "-NOPERM this user has no permissions to run the 'bgrewriteaof' command\r\n", 1},
+	    {FIT_TO_SERVE "aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n"
+	                  "aof_last_rewrite_time_sec:-1\r\n",
+	        "-ERR Background append only file rewriting already in progress\r\n", 1},
+	    {FIT_TO_SERVE "aof_rewrite_in_progress:1\r\naof_rewrite_scheduled:0\r\n"
+	                  "aof_last_rewrite_time_sec:-1\r\n",
+	        NULL, 0},
+	    {FIT_TO_SERVE "aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:1\r\n"
+	                  "aof_last_rewrite_time_sec:-1\r\n",
+	        NULL, 0},
+	    {FIT_TO_SERVE "aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:0\r\n"
+	                  "aof_last_rewrite_time_sec:12\r\n",
+	        NULL, 0},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < CG_COUNT_OF(servers); i++) {
+		f->server->info = servers[i].info;
+		f->server->rewrite_error = servers[i].error;
+		f->server->rewrites = 0;
+		connect_store(f);
+		assert_int_equal(f->server->rewrites, servers[i].asked);
+		destroy_store(f);
+	}
+}
+
 static void test_garbage_for_a_greeting_is_refused(void **state)
 {
 	static const char *const words[] = {
@@ -842,6 +883,7 @@ int main(void)
 	    STORE_TEST(test_a_password_is_given_and_a_wrong_one_is_refused),
 	    STORE_TEST(test_servers_that_would_lose_money_are_refused),
 	    STORE_TEST(test_the_library_is_loaded_only_where_it_differs),
+	    STORE_TEST(test_a_server_that_has_just_started_is_asked_to_rewrite_its_file),
 	    STORE_TEST(test_garbage_for_a_greeting_is_refused),
 	    STORE_TEST(test_what_is_refused_is_tried_again_for_ever_and_not_at_once),
 	    STORE_TEST(test_a_greeting_that_does_not_come_is_not_waited_for),
