@@ -169,7 +169,7 @@ static void check_acknowledged(const struct deed *deed)
 	} else if (deed->accepted.is_acked &&
 	    !redis_entry_was_lost(deed->accepted.entry.partition, deed->accepted.entry.epoch,
 	        deed->accepted.entry.n) &&
-	    !pg_is_orphan(&deed->accepted.entry)) {
+	    !pg_is_explained_orphan(&deed->accepted.entry)) {
 		sim_violated("%s was accepted, the store lost nothing of it, and it is not in the "
 		             "ledger as %" PRIu32 "-%" PRIu64 "-%" PRIu64,
 		    deed->id, deed->accepted.entry.partition, deed->accepted.entry.epoch,

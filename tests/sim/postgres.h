@@ -74,6 +74,12 @@ struct pg_served {
 	uint64_t epoch, from_epoch, end_epoch, end_n;
 };
 
+/* `is_explained`: of a fork, or the ledger no longer knows how it came to be what it is. */
+struct pg_orphan {
+	struct cg_entry_id id;
+	bool is_explained;
+};
+
 /* What changes in place, and how long each table is: enough to go back to. */
 struct pg_state {
 	struct pg_cursor cursors[SIM_PARTITIONS];
@@ -95,10 +101,10 @@ struct pg {
 	struct pg_state *commits; /* every one so far, for standbys */
 	size_t commit_count, commit_room;
 	uint64_t not_before_ms; /* no standby may be older: what it lacks would be nowhere */
-	bool is_behind;         /* a standby took over, and what it lacked is not there again yet */
+	bool line_is_broken[SIM_PARTITIONS]; /* a judgment met a gap in callgate.served */
+	bool is_behind; /* a standby took over, and what it lacked is not there again yet */
 	uint64_t up_at_ms;
-	struct cg_entry_id
-	    *orphans; /* not taken back by a standby: who looks for them finds both */
+	struct pg_orphan *orphans; /* not taken back by a standby: who looks for them finds both */
 	size_t orphan_count, orphan_room;
 	/* Where a recovery last saw each cursor before its fence: for a rule to be taken away. */
 	struct cg_entry_id looked[SIM_PARTITIONS];
@@ -146,8 +152,8 @@ struct pg_row *pg_aside_add(void);
 struct pg_served *pg_served_add(void);
 /* How it came to be served; NULL: it never was. */
 const struct pg_served *pg_served_find(uint32_t partition, uint64_t epoch);
-void pg_orphan_add(struct cg_entry_id id);
-bool pg_is_orphan(const struct cg_entry_id *id);
+void pg_orphan_add(struct cg_entry_id id, bool is_explained);
+bool pg_is_explained_orphan(const struct cg_entry_id *id);
 uint64_t pg_hash(uint64_t before, const struct pg_row *row);
 /* Kept until the end of the seed. */
 const char *pg_keep_text(const char *data, size_t len);

@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 #include "prices.h"
+#include "redis.h"
 #include "store_records.h"
 
 static PGresult *one_text(const char *text)
@@ -92,6 +93,7 @@ static PGresult *epoch_served(const struct pg_statement *s)
 		    .end_n = (uint64_t)pg_int(s, 4)};
 		cursor->fence = epoch;
 		cursor->turn_until_ms = 0;
+		redis_was_recovered((uint32_t)pg_int(s, 0));
 		sim_trace("ledger: p%d serves epoch %" PRIu64, (int)pg_int(s, 0), epoch);
 	}
 	return one_text(holds ? "t" : "f");
@@ -100,16 +102,18 @@ static PGresult *epoch_served(const struct pg_statement *s)
 /* With turn_keep() in one statement. */
 static PGresult *orphans_put(const struct pg_statement *s)
 {
-	struct pg_cursor *cursor = &postgres.now.cursors[pg_int(s, 0)];
+	uint32_t partition = (uint32_t)pg_int(s, 0);
+	struct pg_cursor *cursor = &postgres.now.cursors[partition];
 	bool keeps = cursor->is_there && cursor->epoch == (uint64_t)pg_int(s, 1);
 
 	if (keeps) {
 		cursor->turn_until_ms = pg_now_ms() + pg_int(s, 11);
 	}
 	for (uint32_t i = 0; keeps && i < pg_array_count(s, 2); i++) {
-		pg_orphan_add((struct cg_entry_id){.partition = (uint32_t)pg_int(s, 0),
-		    .epoch = (uint64_t)pg_element_int(s, 2, i),
-		    .n = (uint64_t)pg_element_int(s, 3, i)});
+		pg_orphan_add((struct cg_entry_id){.partition = partition,
+		                  .epoch = (uint64_t)pg_element_int(s, 2, i),
+		                  .n = (uint64_t)pg_element_int(s, 3, i)},
+		    redis_is_fork(partition) || postgres.line_is_broken[partition]);
 	}
 	return one_text(keeps ? "t" : "f");
 }
@@ -136,6 +140,7 @@ static bool is_beginning(const struct pg_statement *s)
 	while (line != NULL && line->from_epoch < line->epoch && line->from_epoch > under) {
 		line = pg_served_find(partition, line->from_epoch);
 	}
+	postgres.line_is_broken[partition] = line == NULL;
 	return under > 0 && line != NULL && line->from_epoch < line->epoch &&
 	    line->from_epoch == under &&
 	    (end_epoch < line->end_epoch || (end_epoch == line->end_epoch && end_n <= line->end_n));

@@ -93,21 +93,21 @@ const struct pg_served *pg_served_find(uint32_t partition, uint64_t epoch)
 	return NULL;
 }
 
-void pg_orphan_add(struct cg_entry_id id)
+void pg_orphan_add(struct cg_entry_id id, bool is_explained)
 {
 	sim_trace("ledger: %" PRIu32 "-%" PRIu64 "-%" PRIu64 " is an orphan", id.partition,
 	    id.epoch, id.n);
 	postgres.orphans = grow(postgres.orphans, postgres.orphan_count, &postgres.orphan_room,
 	    sizeof *postgres.orphans);
-	postgres.orphans[postgres.orphan_count++] = id;
+	postgres.orphans[postgres.orphan_count++] = (struct pg_orphan){id, is_explained};
 }
 
-bool pg_is_orphan(const struct cg_entry_id *id)
+bool pg_is_explained_orphan(const struct cg_entry_id *id)
 {
 	for (size_t i = 0; i < postgres.orphan_count; i++) {
-		const struct cg_entry_id *orphan = &postgres.orphans[i];
+		const struct cg_entry_id *orphan = &postgres.orphans[i].id;
 		if (orphan->partition == id->partition && orphan->epoch == id->epoch &&
-		    orphan->n == id->n) {
+		    orphan->n == id->n && postgres.orphans[i].is_explained) {
 			return true;
 		}
 	}

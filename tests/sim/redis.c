@@ -47,6 +47,7 @@ static struct {
 	struct entry_note *notes;
 	size_t note_count, note_capacity;
 	uint64_t seen[2 * SIM_PARTITIONS][2]; /* last ids of the streams, as looked at */
+	bool is_fork[SIM_PARTITIONS];
 	uint64_t up_at_ms;
 	uint64_t lost_at_ms;
 	int64_t clock_offset_ms;
@@ -266,6 +267,16 @@ bool redis_entry_was_lost(uint32_t partition, uint64_t epoch, uint64_t n)
 	return true;
 }
 
+bool redis_is_fork(uint32_t partition)
+{
+	return redis.is_fork[partition];
+}
+
+void redis_was_recovered(uint32_t partition)
+{
+	redis.is_fork[partition] = false;
+}
+
 /* Commands. */
 
 static const char *take_number(const char *at, const char *end, char mark, size_t *ret_number)
@@ -481,6 +492,9 @@ bool redis_promote_back(enum redis_return how)
 	        : how == REDIS_RESYNCED ? "resynchronized"
 	                                : "resynchronized in part");
 	if (how == REDIS_LEFT_BEHIND) {
+		for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
+			redis.is_fork[p] = redis.lost[redis.former.version];
+		}
 		/* What was written elsewhere since is lost; what it had alone is there again. */
 		for (uint64_t v = redis.former.version + 1; v <= redis.last_version; v++) {
 			redis.lost[v] = true;
