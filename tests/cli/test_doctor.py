@@ -151,6 +151,25 @@ def test_a_snapshot_that_failed_where_it_stops_writes(good):
                     CALLGATE_REDIS_URL=f"unix://{proxy.path}")
 
 
+def test_a_file_that_may_be_torn(good):
+    """No sidecar has met this server, and asked for what it asks for."""
+    store = RedisServer().start()
+    try:
+        def torn():
+            return check_of(good, "store-aof-torn", CALLGATE_REDIS_URL=store.url)
+
+        state, words = torn()
+        assert state == "warning" and "aof-load-truncated is yes -> bgrewriteaof, before" in words
+        store.client.config_set("aof-load-truncated", "no")
+        assert torn()[0] == "ok"
+        store.client.config_set("aof-load-truncated", "yes")
+        store.client.bgrewriteaof()
+        wait_until(store.is_rewritten, 20)
+        assert torn() == ("ok", "the file was rewritten after the server's start")
+    finally:
+        store.stop()
+
+
 def test_a_replica_and_its_master(good):
     replica = RedisServer()
     master = RedisServer()
