@@ -234,8 +234,30 @@ static void check_company_at_end(uint32_t company)
 	}
 }
 
+static bool is_entry_booked(const struct cg_entry_id *id)
+{
+	const struct pg_key key = {.partition = id->partition, .epoch = id->epoch, .n = id->n};
+
+	return pg_row_of(&key) != NULL;
+}
+
+/* What was dropped is booked, or was lost before that, or there is a reason why it was not kept. */
+static void check_orphans(void)
+{
+	for (size_t i = 0; i < postgres.orphan_count; i++) {
+		const struct cg_entry_id *id = &postgres.orphans[i].id;
+		if (!pg_is_explained_orphan(id) && !is_entry_booked(id) &&
+		    !redis_entry_was_lost(id->partition, id->epoch, id->n)) {
+			sim_violated("%" PRIu32 "-%" PRIu64 "-%" PRIu64
+			             " is an orphan of a history that was the latest",
+			    id->partition, id->epoch, id->n);
+		}
+	}
+}
+
 void invariants_check_end(void)
 {
+	check_orphans();
 	if (postgres.orphan_count > 0 && redis_lost_at_ms() == 0) {
 		sim_violated(
 		    "%zu entries are orphans of a store that lost nothing", postgres.orphan_count);
