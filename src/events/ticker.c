@@ -1,7 +1,8 @@
 /*
- * Each partition is ticked when a wallet of it is due, and on every beat (a multiple of
- * tick_ms, so that what is idle shares its wake-ups).  One tick of a partition is under way
- * at most.  Which wallets are due is known from the answer before, and a tick names them.
+ * Each partition is ticked when a wallet of it is due, and on its beat, every tick_ms.  The
+ * beats lie evenly apart: all of them at once would keep the store from everybody else for as
+ * long as sixteen functions take.  One tick of a partition is under way at most.  Which wallets
+ * are due is known from the answer before, and a tick names them.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -20,11 +21,13 @@ void cg_ticker__saw_clock(struct cg_events *events, int64_t now_ms)
 	}
 }
 
-static uint64_t next_beat(const struct cg_events *events, uint64_t now_ms)
+static uint64_t next_beat(const struct cg_part *part, uint64_t now_ms)
 {
+	const struct cg_events *events = part->events;
 	uint64_t tick_ms = events->config.tick_ms;
+	uint64_t own_ms = tick_ms * part->index / events->store->partition_count;
 
-	return now_ms - now_ms % tick_ms + tick_ms;
+	return now_ms - (now_ms + tick_ms - own_ms) % tick_ms + tick_ms;
 }
 
 static void wake_at(struct cg_events *events, uint64_t at_ms)
@@ -51,7 +54,7 @@ static void tick(struct cg_part *part)
 	if (events->store->epoch(events->store, part->index) == 0) {
 		part->was_served = false;
 		part->due_count = 0;
-		sleep_until(part, next_beat(events, now_ms));
+		sleep_until(part, next_beat(part, now_ms));
 		return;
 	}
 	part->is_ticking = true;
@@ -92,7 +95,7 @@ static void learn_due(struct cg_part *part, const struct cg_events_op *op, uint6
 
 static void go_on(struct cg_part *part, const struct cg_events_op *op, uint64_t now_ms)
 {
-	uint64_t beat_at_ms = next_beat(part->events, now_ms);
+	uint64_t beat_at_ms = next_beat(part, now_ms);
 
 	if (part->due_count == 0 || part->due[0].at_ms >= beat_at_ms) {
 		sleep_until(part, beat_at_ms);
@@ -118,7 +121,7 @@ static void on_ticked(struct cg_events_op *op)
 	}
 	if (op->status != CG_OK) {
 		/* Not before a whole tick_ms: what is in trouble is not to be hurried. */
-		sleep_until(part, next_beat(events, now_ms + events->config.tick_ms - 1));
+		sleep_until(part, next_beat(part, now_ms + events->config.tick_ms - 1));
 		return;
 	}
 	events->counts.wallets_attended += op->out.tick.worked;
@@ -140,7 +143,7 @@ static void on_timer(void *owner)
 {
 	struct cg_events *events = owner;
 	uint64_t now_ms = cg_loop_now_ms(events->loop);
-	uint64_t next_ms = next_beat(events, now_ms);
+	uint64_t next_ms = now_ms + events->config.tick_ms;
 
 	cg_catchup__wake_resting(events);
 	for (uint32_t i = 0; i < events->store->partition_count; i++) {

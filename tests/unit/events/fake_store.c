@@ -238,6 +238,12 @@ static void submit(struct cg_events_port *self, struct cg_events_op *op)
 	CG_ASSERT(
 	    part->epoch != 0 && !part->is_away && op->deadline_at_ms > cg_loop_now_ms(store->loop));
 	if (op->verb == CG_EVENTS_TICK) {
+		bool is_beside = false;
+		for (uint32_t i = 0; i < FAKE_PARTITIONS; i++) {
+			is_beside |= i != op->partition && store->parts[i].under_way > 0;
+		}
+		store->ticks++;
+		store->ticks_beside += is_beside ? 1 : 0;
 		part->ticks++;
 		part->empty_ticks += op->in.tick.wallet_count == 0 ? 1 : 0;
 		part->under_way++;

@@ -60,6 +60,8 @@ struct fake_store {
 	unsigned readings_under_way;
 	unsigned readings_most;
 	unsigned ticks_most; /* of one partition at once */
+	unsigned ticks;
+	unsigned ticks_beside; /* while one of another partition was under way */
 };
 
 void fake_store_init(struct fake_store *store, struct cg_loop *loop);

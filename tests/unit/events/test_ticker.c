@@ -73,6 +73,18 @@ static void test_an_idle_partition_is_asked_once_per_beat(void **state)
 	assert_int_equal(room->store.ticks_most, 1);
 }
 
+/* Their functions one after the other would keep the store from everybody else. */
+static void test_partitions_are_not_ticked_all_at_once(void **state)
+{
+	struct fake_room *room = *state;
+
+	room->config.tick_ms = 100;
+	fake_room_up(room);
+	fake_room_for(room, 1000);
+	assert_in_range(room->store.ticks, 20, 60);
+	assert_true(room->store.ticks_beside < room->store.ticks / 2);
+}
+
 static void test_more_than_one_tick_can_name_is_done_at_once(void **state)
 {
 	struct fake_room *room = *state;
@@ -159,6 +171,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_a_wallet_is_attended_to_when_it_is_due),
 	    TEST(test_an_idle_partition_is_asked_once_per_beat),
+	    TEST(test_partitions_are_not_ticked_all_at_once),
 	    TEST(test_more_than_one_tick_can_name_is_done_at_once),
 	    TEST(test_due_wallets_that_are_stuck_starve_nothing),
 	    TEST(test_a_partition_that_is_not_served_is_only_looked_at),
