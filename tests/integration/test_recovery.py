@@ -402,6 +402,15 @@ def check_flushed_as_they_were(stack, journal):
     assert not logged(stack, DROPPED) and not stack.sql("select entry_id from callgate.orphans")
 
 
+def leave_waiting(stack, journal):
+    """While nothing is flushed: settles that are accepted, and calls that run on; those calls, and
+    the store's files as they are then."""
+    for company in journal.companies:
+        journal.settle(company, durability=pb.DURABILITY_ACCEPTED)
+    live = {journal.begin(company) for company in journal.companies}
+    return live, stack.redis.copy_files()
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_what_waits_for_the_ledger_outlives_the_loss_of_a_whole_recovery(make_stack, times):
     """The tail that is lost takes the recovery's fence and its last step with it: what is left is the
@@ -411,10 +420,7 @@ def test_what_waits_for_the_ledger_outlives_the_loss_of_a_whole_recovery(make_st
     journal.live_on(10)
     stack.wait_until_flushed(*journal.companies)
     with nothing_flushed(stack):
-        for company in journal.companies:
-            journal.settle(company, durability=pb.DURABILITY_ACCEPTED)
-        live = {journal.begin(company) for company in journal.companies}
-        copy = stack.redis.copy_files()
+        live, copy = leave_waiting(stack, journal)
         for _ in range(times):
             recover(stack)
         recover(stack, copy)
@@ -431,10 +437,7 @@ def test_the_store_falls_back_behind_a_recovery_and_what_was_flushed_since(make_
     journal.live_on(10)
     stack.wait_until_flushed(*journal.companies)
     with nothing_flushed(stack):
-        for company in journal.companies:
-            journal.settle(company, durability=pb.DURABILITY_ACCEPTED)
-        live = {journal.begin(company) for company in journal.companies}
-        copy = stack.redis.copy_files()
+        live, copy = leave_waiting(stack, journal)
         for company in journal.companies:
             journal.settle(company, durability=pb.DURABILITY_ACCEPTED)
         recover(stack)
