@@ -4,7 +4,8 @@ A private stack with a Postgres that syncs what it commits.  Whole calls are beg
 (Authorize with start, then Settle; --rate of each) before, while Postgres is stopped, and after its
 return.  Reported for each of the three: Authorize's and Settle's percentiles, from when each call was
 due; the lag; then how long the ledger took to catch up under the same load, whether everything was
-booked in order, and whether anything is missing.
+booked in order, and whether anything is missing.  With --stop-load the load ends at Postgres's return,
+and the ledger has the machine to itself: its own greatest rate.
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -12,10 +13,12 @@ SPDX-License-Identifier: Apache-2.0
 import argparse
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from private_stack import add_arguments, conclude, private_stack, say
 
@@ -45,6 +48,7 @@ def arguments():
     parser.add_argument("--beside", type=float, default=30, help="seconds measured before")
     parser.add_argument("--companies", type=int, default=1000)
     parser.add_argument("--in-flight", type=int, default=256)
+    parser.add_argument("--stop-load", action="store_true", help="when Postgres returns")
     parser.add_argument("--catch-up", type=float, default=120, help="given up after so long")
     add_arguments(parser)
     return parser.parse_args()
@@ -112,6 +116,16 @@ class Away:
     def memory(self):
         return self.stack.redis.client.info("memory")["used_memory"]
 
+    def cpu_seconds(self):
+        """Processor time so far, by part; Postgres is all its processes that live now."""
+        def of(pid):
+            with contextlib.suppress(OSError):
+                return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+            return 0
+        pids = {"postgres": self.postgres.sessions(), "sidecar": [self.stack.sidecar.process.pid],
+                "redis": [self.stack.redis.process.pid]}
+        return {name: sum(map(of, of_part)) / os.sysconf("SC_CLK_TCK") for name, of_part in pids.items()}
+
     def note(self, phase, part):
         for name in ("authorize", "settle"):
             of = part["parts"][name]
@@ -152,8 +166,14 @@ class Away:
         self.postgres.start()
         returned = time.monotonic()
         self.figures["return_seconds"] = returned - started
+        if self.options.stop_load:
+            self.note("after", generator.next_part())
+            generator.end()
+            returned = time.monotonic()
         self.figures["return_waiting"] = most = self.waiting()
-        few = self.options.rate * CAUGHT_UP_SECONDS
+        rate = 0 if self.options.stop_load else self.options.rate
+        few = rate * CAUGHT_UP_SECONDS
+        cpu = self.cpu_seconds()
 
         def caught_up():
             waiting = self.waiting()
@@ -161,13 +181,16 @@ class Away:
             return waiting <= few
 
         with contextlib.suppress(AssertionError):
-            self.wait_until(caught_up, self.options.catch_up, "it catches up", every=1)
+            self.wait_until(caught_up, self.options.catch_up, "it catches up", every=0.25)
         self.figures["drained_seconds"] = time.monotonic() - returned
         self.figures["drained_waiting"] = self.waiting()
         # What came meanwhile went in as well.
-        self.figures["drained_per_second"] = self.options.rate + (
-            most - self.figures["drained_waiting"]) / self.figures["drained_seconds"]
-        self.note("after", generator.next_part())
+        drained = most - self.figures["drained_waiting"] + rate * self.figures["drained_seconds"]
+        self.figures["drained_per_second"] = drained / self.figures["drained_seconds"]
+        for name, seconds in self.cpu_seconds().items():
+            self.figures[f"drained_{name}_us_per_entry"] = (seconds - cpu[name]) * 1e6 / drained
+        if not self.options.stop_load:
+            self.note("after", generator.next_part())
 
     def compare(self, generator):
         """Whether what was settled is booked, once and in order."""
