@@ -52,20 +52,28 @@ static const char read_roles[] =
     "where r.rolsuper or r.rolbypassrls or r.rolcreaterole or pg_has_role(r.oid, "
     "(select c.relowner from pg_class c where c.oid = to_regclass('public.wallets')), 'member')))";
 
-/* Of the roles that log in, or of the group where there is none: what is lacking, and too much. */
+/*
+ * Of the roles that log in, or of the group where there is none: what is lacking, and too much.
+ * What is wanted is all that src/ledger says to Postgres; a test compares.
+ */
 static const char read_grants[] =
     "with role as (select r.oid, r.rolname from pg_roles r where r.oid = "
     "to_regrole('callgate_sidecar') or (r.rolcanlogin and not r.rolsuper and "
     "pg_has_role(r.oid, to_regrole('callgate_sidecar'), 'member'))), "
     "wanted as (select w.name, p.oid from unnest(array['flush', 'wallet_read', 'wallet_create', "
     "'wallet_update', 'key_read', 'receipt_write', 'receipts_due', 'deployment_read', 'turn_take', "
-    "'epoch_take', 'epoch_served', 'orphans_put', 'cursors_read', 'keys_booked', 'terms_changes', "
-    "'terms_latest']) w(name) left join pg_proc p on p.proname = w.name and p.pronamespace = "
-    "to_regnamespace('callgate')) "
-    "select json_build_object('lacking', (select string_agg(distinct r.rolname || ': ' || w.name, "
-    "', ') from role r cross join wanted w where w.oid is null or "
+    "'turn_keep', 'epoch_begin', 'epoch_served', 'is_beginning', 'tail_read', 'orphans_put', "
+    "'cursor_read', 'cursors_read', 'keys_booked', 'terms_changes', 'terms_latest']) w(name) "
+    "left join pg_proc p on p.proname = w.name and p.pronamespace = to_regnamespace('callgate')), "
+    "lacking as (select r.rolname, w.name from role r cross join wanted w where w.oid is null or "
     "not has_function_privilege(r.oid, w.oid, 'execute') or "
-    "not has_schema_privilege(r.oid, to_regnamespace('callgate'), 'usage')), "
+    "not has_schema_privilege(r.oid, to_regnamespace('callgate'), 'usage') "
+    "union all select r.rolname, w.name from role r cross join unnest(array['plans', 'rates']) "
+    "w(name) left join pg_class c on c.relname = w.name and c.relnamespace = "
+    "to_regnamespace('callgate') where c.oid is null or "
+    "not has_table_privilege(r.oid, c.oid, 'select')) "
+    "select json_build_object('lacking', (select string_agg(distinct l.rolname || ': ' || l.name, "
+    "', ') from lacking l), "
     "'beyond', (select string_agg(distinct r.rolname || ': ' || c.relname, ', ') from role r "
     "cross join pg_class c where c.oid = any (array[to_regclass('public.wallets'), "
     "to_regclass('public.wallet_transactions'), to_regclass('public.usage_logs'), "
@@ -242,12 +250,13 @@ static void check_grants(struct cg_doctor *doctor)
 	}
 	cg_doctor_note(doctor, "ledger-grants",
 	    lacking != NULL || beyond != NULL ? CG_DOCTOR_ERROR : CG_DOCTOR_OK,
-	    lacking != NULL ? "grant execute on them to callgate_sidecar, or run `callgate migrate`"
-	                    : "revoke it: the functions alone may write these tables",
+	    lacking != NULL
+	        ? "grant execute, or select, on them to callgate_sidecar, or run `callgate migrate`"
+	        : "revoke it: the functions alone may write these tables",
 	    "%s%.300s",
-	    lacking != NULL      ? "sidecars may not execute "
+	    lacking != NULL      ? "sidecars may not use "
 	        : beyond != NULL ? "sidecars may write "
-	                         : "sidecars may execute the functions, and write no table",
+	                         : "sidecars may use what they need, and write no table",
 	    lacking != NULL      ? lacking
 	        : beyond != NULL ? beyond
 	                         : "");

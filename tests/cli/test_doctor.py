@@ -275,7 +275,7 @@ IN_POSTGRES = [
      "too mighty: callgated"),
     ("revoke execute on function callgate.wallet_read(uuid) from callgate_sidecar",
      "grant execute on function callgate.wallet_read(uuid) to callgate_sidecar",
-     "ledger-grants", "error", "sidecars may not execute callgate_sidecar: wallet_read, callgated: wallet_read"),
+     "ledger-grants", "error", "sidecars may not use callgate_sidecar: wallet_read, callgated: wallet_read"),
     ("grant update on wallets to callgate_sidecar", "revoke update on wallets from callgate_sidecar",
      "ledger-grants", "error", "sidecars may write callgate_sidecar: wallets"),
     ("alter table usage_logs disable trigger append_only", "alter table usage_logs enable trigger append_only",
@@ -306,6 +306,44 @@ def test_what_is_wrong_in_the_ledger(good, there, back, name, state, words):
     with changed(good, there.format(database=good.database), back.format(database=good.database)):
         assert_only(good, name, state, words)
     assert examine(good)[1] == DONE
+
+
+def said_to_postgres():
+    """What the sidecar's sources name in the schema, outside of comments: functions, and tables."""
+    sources = [path.read_text() for path in (ROOT / "src" / "ledger").glob("*.c")]
+    statements = re.sub(r"/\*.*?\*/", "", "\n".join(sources), flags=re.S)
+    functions = set(re.findall(r"callgate\.([a-z_]+)\(", statements))
+    return functions, set(re.findall(r"from callgate\.([a-z_]+)\b(?!\()", statements)) - functions
+
+
+def test_every_grant_that_a_sidecar_needs(good):
+    """In a ledger that no sidecar uses: each right is taken away from the group alone, and missed."""
+    server = good.postgres
+    database = server.new_database()
+    functions, tables = said_to_postgres()
+    assert {"flush", "turn_take"} < functions and tables == {"plans", "rates"}
+    try:
+        with psycopg.connect(server.url(database), autocommit=True) as connection:
+            url = server.url(database)
+            assert check_of(good, "ledger-grants", CALLGATE_DATABASE_URL=url)[0] == "ok"
+            for name in sorted(functions | tables):
+                if name in tables:
+                    rights = [f"select on callgate.{name}"]
+                else:
+                    rights = [f"execute on function {row[0]}" for row in connection.execute(
+                        "select oid::regprocedure from pg_proc where pronamespace = 'callgate'::regnamespace"
+                        " and proname = %s", (name,))]
+                assert rights, name
+                for right in rights:
+                    connection.execute(f"revoke {right} from callgate_sidecar")
+                state, words = check_of(good, "ledger-grants", CALLGATE_DATABASE_URL=url)
+                assert (state, words.split(" -> ")[0]) == (
+                    "error", f"sidecars may not use callgate_sidecar: {name}, callgated: {name}")
+                for right in rights:
+                    connection.execute(f"grant {right} to callgate_sidecar")
+            assert check_of(good, "ledger-grants", CALLGATE_DATABASE_URL=url)[0] == "ok"
+    finally:
+        server.drop_database(database)
 
 
 def test_no_role_for_sidecars(good):
