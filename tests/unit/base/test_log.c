@@ -11,40 +11,19 @@
 
 #include <cmocka.h>
 
-#include <unistd.h>
-
 #include "base/base.h"
-
-static int pipe_ends[2];
+#include "log_pipe.h"
 
 /* The lines written since the last look, without their instants. */
 static const char *written(void)
 {
-	static char text[8192];
-	ssize_t len = read(pipe_ends[0], text, sizeof text - 1);
+	const char *text = log_pipe_said();
 
-	assert_true(len > 0);
-	text[len] = '\0';
 	assert_int_equal(strncmp(text, "at=20", 5), 0);
 	const char *rest = strstr(text, " level=");
 	assert_non_null(rest);
 	assert_int_equal(rest - text, (int)strlen("at=2026-11-22T09:48:13.123Z"));
 	return rest + 1;
-}
-
-static int open_pipe(void **state)
-{
-	(void)state;
-	assert_int_equal(pipe(pipe_ends), 0);
-	cg_log_set_descriptor(pipe_ends[1]);
-	return 0;
-}
-
-static int close_pipe(void **state)
-{
-	(void)state;
-	cg_log_set_descriptor(STDERR_FILENO);
-	return close(pipe_ends[0]) + close(pipe_ends[1]);
 }
 
 static void test_line_is_logfmt(void **state)
@@ -179,10 +158,13 @@ static void test_every_status_has_its_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_line_is_logfmt, open_pipe, close_pipe),
-	    cmocka_unit_test_setup_teardown(test_no_value_can_forge_a_line, open_pipe, close_pipe),
-	    cmocka_unit_test_setup_teardown(test_long_line_is_cut_and_ended, open_pipe, close_pipe),
-	    cmocka_unit_test_setup_teardown(test_levels_below_are_silent, open_pipe, close_pipe),
+	    cmocka_unit_test_setup_teardown(test_line_is_logfmt, log_pipe_open, log_pipe_close),
+	    cmocka_unit_test_setup_teardown(
+	        test_no_value_can_forge_a_line, log_pipe_open, log_pipe_close),
+	    cmocka_unit_test_setup_teardown(
+	        test_long_line_is_cut_and_ended, log_pipe_open, log_pipe_close),
+	    cmocka_unit_test_setup_teardown(
+	        test_levels_below_are_silent, log_pipe_open, log_pipe_close),
 	    cmocka_unit_test(test_limit_counts_what_it_holds_back),
 	    cmocka_unit_test(test_numbers_of_one_line_stay_apart),
 	    cmocka_unit_test(test_errors_are_built_from_the_outside_in),

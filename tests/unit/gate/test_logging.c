@@ -11,42 +11,10 @@
 
 #include <cmocka.h>
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "fake_caller.h"
+#include "log_pipe.h"
 
 #define TICK_MS UINT64_C(100)
-
-static int pipe_ends[2];
-
-static int open_pipe(void **state)
-{
-	(void)state;
-	assert_int_equal(pipe(pipe_ends), 0);
-	assert_int_equal(fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK), 0);
-	cg_log_set_descriptor(pipe_ends[1]);
-	return 0;
-}
-
-static int close_pipe(void **state)
-{
-	(void)state;
-	cg_log_set_descriptor(STDERR_FILENO);
-	return close(pipe_ends[0]) + close(pipe_ends[1]);
-}
-
-/* What was logged since the last time. */
-static const char *said(void)
-{
-	static char text[65536];
-	ssize_t len = read(pipe_ends[0], text, sizeof text - 1);
-
-	text[len > 0 ? len : 0] = '\0';
-	return text;
-}
 
 static unsigned count_of(const char *text, const char *what)
 {
@@ -89,16 +57,16 @@ static void check_it_is_said_once_a_second(
 {
 	cg_log_set_level(CG_LOG_WARN); /* The fixture has said that nothing is worth a line. */
 	fail_once(f, happen);
-	const char *first = said();
+	const char *first = log_pipe_said();
 	assert_int_equal(count_of(first, line), 1);
 	assert_int_equal(count_of(first, "status=unavailable"), 1);
 	assert_int_equal(count_of(first, "held_back=0\n"), 1);
 	for (unsigned i = 0; i < 9; i++) {
 		fail_once(f, happen);
 	}
-	assert_string_equal(said(), "");
+	assert_string_equal(log_pipe_said(), "");
 	fail_once(f, happen);
-	const char *next = said();
+	const char *next = log_pipe_said();
 	assert_int_equal(count_of(next, line), 1);
 	assert_int_equal(count_of(next, "held_back=9\n"), 1);
 }
@@ -133,10 +101,11 @@ static void test_a_receipt_that_cannot_be_applied_is_said_once_a_second(void **s
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_terms_that_cannot_be_read_are_said_once_a_second,
+	        log_pipe_open, log_pipe_close),
 	    cmocka_unit_test_setup_teardown(
-	        test_terms_that_cannot_be_read_are_said_once_a_second, open_pipe, close_pipe),
-	    cmocka_unit_test_setup_teardown(
-	        test_a_receipt_that_cannot_be_applied_is_said_once_a_second, open_pipe, close_pipe),
+	        test_a_receipt_that_cannot_be_applied_is_said_once_a_second, log_pipe_open,
+	        log_pipe_close),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
