@@ -1,4 +1,5 @@
-"""./dev up and down: from nothing to a gated call, again without harm, and repairing.
+"""./dev up and down: from nothing to a gated call, again without harm, and repairing.  ./dev test:
+what is ended leaves nothing behind.
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -131,3 +132,46 @@ def test_down_ends_what_up_started_and_up_finds_the_ledger_again(dev):
     dev.run("down")  # again is harmless
     dev.run("up")
     assert dev.calls_in_ledger() == calls + 1
+
+
+ENDLESS = """
+import os, pathlib, subprocess, time
+def test_that_goes_on():
+    child = subprocess.Popen(["sleep", "300"])
+    note = pathlib.Path(__file__).with_name(f"{os.getpid()}.pids")
+    note.with_suffix(".new").write_text(f"{os.getppid()} {os.getpid()} {child.pid}")
+    note.with_suffix(".new").rename(note)
+    time.sleep(300)
+"""
+# The layers of ./dev test, but for what they run.
+LANES = """
+set -euo pipefail
+. tools/dev/common.sh
+. tools/dev/test.sh
+CG_RESULTS="$1" CG_LANES=(one two) CG_LAYERS=(one two)
+: >"$CG_RESULTS/all"
+run_layer() { layer_pytest "$1" "$CG_RESULTS"; }
+run_lanes
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_test_run_that_is_ended_leaves_nothing_behind(tmp_path, how):
+    (tmp_path / "test_endless.py").write_text(ENDLESS)
+    # A child of a shell in the background would ignore SIGINT; so may whoever runs this.
+    script = subprocess.Popen(["/usr/bin/env", "--default-signal=INT,HUP,TERM", "bash", "-c", LANES, "lanes",
+                               tmp_path], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_until(lambda: len(list(tmp_path.glob("*.pids"))) == 2, 60)
+        begun = [int(pid) for note in tmp_path.glob("*.pids") for pid in note.read_text().split()]
+        assert len(begun) == 6 and all(map(is_alive, begun))
+        script.send_signal(how)
+        script.wait(20)
+        wait_until(lambda: not any(map(is_alive, begun)), 20)
+    finally:
+        for pid in [int(pid) for note in tmp_path.glob("*.pids") for pid in note.read_text().split()]:
+            if is_alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        script.kill()
+        script.wait()

@@ -50,6 +50,12 @@ quietly() {
 	return "$status"
 }
 
+# within SECONDS COMMAND...: ended when the time is over.  It stays in the caller's process group
+# (a timeout makes one of its own otherwise), so that whoever ends the group ends this too.
+within() {
+	timeout --foreground --kill-after=10 "$@"
+}
+
 # build_preset PRESET [TARGET...]: configured once, then whatever is out of date.
 build_preset() {
 	local preset="$1"

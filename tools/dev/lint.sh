@@ -60,7 +60,7 @@ tidy_is_clean() {
 }
 
 tidy() {
-	xargs -0 -n 1 -P "$(nproc)" timeout 300 clang-tidy-14 --quiet -p "$1" 2>&1 | without_noise
+	xargs -0 -n 1 -P "$(nproc)" timeout --foreground 300 clang-tidy-14 --quiet -p "$1" 2>&1 | without_noise
 	return "${PIPESTATUS[0]}"
 }
 

@@ -57,6 +57,7 @@ lane() {
 
 run_layer() {
 	case "$1" in
+	build) layer_build ;;
 	unit) layer_ctest dev-werror unit ;;
 	unit-release) layer_ctest release-werror unit-release ;;
 	sim) layer_sim "$CG_SIM_SEEDS" ;;
@@ -66,7 +67,8 @@ run_layer() {
 	esac
 }
 
-# Each lane has a process group of its own, so that it can be ended as a whole.
+# Each lane has a process group of its own, so that it can be ended as a whole: whoever ends this
+# script leaves nothing behind.
 start_lane() {
 	local niceness="$1"
 	shift
@@ -117,7 +119,7 @@ build_one() {
 
 layer_ctest() {
 	local preset="$1" name="$2" xml="$CG_RESULTS/$2.xml" status=0
-	timeout 600 ctest --test-dir "build/$preset" -R '^unit/' -j "$(nproc)" --timeout 120 --output-on-failure \
+	within 600 ctest --test-dir "build/$preset" -R '^unit/' -j "$(nproc)" --timeout 120 --output-on-failure \
 		--no-tests=error --test-output-size-passed 1000000 --test-output-size-failed 1000000 \
 		--output-junit "$xml" >"$CG_RESULTS/$name.log" 2>&1 || status=$?
 	[ "$status" = 0 ] || cat "$CG_RESULTS/$name.log"
@@ -129,7 +131,7 @@ layer_ctest() {
 layer_pytest() {
 	local name="$1" folder="$2" xml="$CG_RESULTS/${1//\//-}.xml" status=0
 	shift 2
-	timeout 1500 /usr/bin/python3 -B -m pytest -q -p no:cacheprovider -o junit_family=xunit1 \
+	within 1500 /usr/bin/python3 -B -m pytest -q -p no:cacheprovider -o junit_family=xunit1 \
 		-o faulthandler_timeout=240 --junitxml "$xml" "$folder" "$@" || status=$?
 	[ -f "$xml" ] || return 1
 	/usr/bin/python3 tools/dev/count.py "$name" "$xml" >>"$CG_RESULTS/all" || status=1
@@ -154,7 +156,7 @@ layer_fuzz() {
 fuzz_one() {
 	local found="$CG_RESULTS/found-${1##*/}"
 	mkdir -p "$found" build/fuzz/artifacts
-	quietly timeout "$(($3 + 60))" "$1" -max_total_time="$3" -timeout=10 -rss_limit_mb=2048 \
+	quietly within "$(($3 + 60))" "$1" -max_total_time="$3" -timeout=10 -rss_limit_mb=2048 \
 		-print_final_stats=1 -artifact_prefix="build/fuzz/artifacts/${1##*/}-" "$found" "$2"
 }
 
@@ -162,10 +164,10 @@ fuzz_one() {
 # taken away, each of which must be missed: that table is shown.
 layer_sim() {
 	local seeds="$1" fast="$CALLGATE_RELEASE_BUILD/bin/callgate-simulate"
-	sim_one seeds quietly timeout 900 "$fast" --seeds "$seeds"
-	sim_one sanitized quietly timeout 900 "$CG_BIN/callgate-simulate" --seeds 40 --from 1000000
-	sim_one recorded quietly timeout 900 "$CG_BIN/callgate-simulate" --recorded tests/sim/seeds.txt
-	sim_one table timeout 900 "$fast" --table --seeds 100 --enough 1
+	sim_one seeds quietly within 900 "$fast" --seeds "$seeds"
+	sim_one sanitized quietly within 900 "$CG_BIN/callgate-simulate" --seeds 40 --from 1000000
+	sim_one recorded quietly within 900 "$CG_BIN/callgate-simulate" --recorded tests/sim/seeds.txt
+	sim_one table within 900 "$fast" --table --seeds 100 --enough 1
 }
 
 # sim_one NAME COMMAND...
@@ -198,9 +200,11 @@ run_tests() {
 	export CALLGATE_RELEASE_BUILD="$CG_ROOT/build/release-werror"
 	export CALLGATE_TEST_LONG="$long" CG_BIN="$CALLGATE_TEST_BUILD/bin"
 
-	layer build layer_build
+	start_lane 0 build
+	wait
 	if [ -x "$CG_BIN/callgated" ] && [ -x "$CALLGATE_RELEASE_BUILD/bin/callgated" ]; then
-		lane unit unit-release
+		start_lane 0 unit unit-release
+		wait
 		run_lanes
 	fi
 	finish
