@@ -1,5 +1,9 @@
 /*
- * A look at every partition's cursor, once a second: what other sidecars have done.
+ * A look at every partition's cursor, once a second: what other sidecars have done, and what may
+ * be trimmed.  That is what the cursor had passed a margin ago: the margin is how far a standby
+ * that takes over may lag behind, and an entry that waited for the ledger for longer than that is
+ * no less lost with it.  So its own age says nothing; and when it was passed only the ledger knows
+ * that has it (callgate.passed).
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -20,10 +24,11 @@ void cg_cursors__decode(const PGresult *result, int row, struct cg_cursor_row *r
 
 static const char *prepare(struct cg_job *job, struct cg_params *params)
 {
-	(void)job;
-	(void)params;
-	return "select c.partition, c.epoch, c.last_epoch, c.last_n, c.served"
-	       " from callgate.cursors_read('{}') c";
+	struct cg_ledger *ledger = CG_CONTAINER_OF(job, struct cg_ledger, cursors_job);
+
+	cg_params__int8(params, ledger->config.trim_margin_ms);
+	return "select c.partition, c.epoch, c.last_epoch, c.last_n, c.served,"
+	       " c.passed_epoch, c.passed_n from callgate.cursors_look($1) c";
 }
 
 static bool on_end(struct cg_job *job, enum cg_status status, const PGresult *result)
@@ -40,6 +45,10 @@ static bool on_end(struct cg_job *job, enum cg_status status, const PGresult *re
 
 		if (partition >= 0 && partition < (int64_t)ledger->config.partition_count) {
 			cg_cursors__decode(result, row, &seen);
+			ledger->parts[partition].trimmable =
+			    (struct cg_entry_id){.partition = (uint32_t)partition,
+			        .epoch = (uint64_t)cg_result__int(result, row, 5),
+			        .n = (uint64_t)cg_result__int(result, row, 6)};
 			cg_recovery__cursor_seen(&ledger->parts[partition], &seen);
 		}
 	}

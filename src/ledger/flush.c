@@ -77,11 +77,6 @@ static void finish(struct cg_flush_lane *lane)
 	struct cg_part *part = lane->part;
 	uint64_t now_ms = cg_loop_now_ms(lane->ledger->loop);
 
-	cg_passed_note(&part->passed,
-	    (struct cg_entry_id){.partition = part->index,
-	        .epoch = part->cursor.last_epoch,
-	        .n = part->cursor.last_n},
-	    (uint64_t)lane->ledger->config.trim_margin_ms, now_ms);
 	if (now_ms < part->trim_at_ms || !is_current(lane) || part->cursor.last_epoch == 0) {
 		release(lane, part->is_clean ? IDLE_LOOK_MS : 0);
 		return;
@@ -90,8 +85,8 @@ static void finish(struct cg_flush_lane *lane)
 	    .verb = CG_PARTITION_TRIM,
 	    .partition = part->index,
 	    .deadline_at_ms = now_ms + STORE_WAIT_MS,
-	    .in.trim = {.upto_epoch = part->passed.trimmable.epoch,
-	        .upto_n = part->passed.trimmable.n,
+	    .in.trim = {.upto_epoch = part->trimmable.epoch,
+	        .upto_n = part->trimmable.n,
 	        .flushed_epoch = part->cursor.last_epoch,
 	        .flushed_n = part->cursor.last_n,
 	        .margin_ms = lane->ledger->config.trim_margin_ms},

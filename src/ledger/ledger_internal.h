@@ -8,7 +8,6 @@
 
 #include "ledger/json.h"
 #include "ledger/ledger.h"
-#include "ledger/passed.h"
 #include "ledger/pool.h"
 
 /* An operation of the port under way, in one or more statements. */
@@ -112,9 +111,9 @@ struct cg_part {
 	bool is_clean; /* a look found nothing since the last kick */
 	uint64_t look_at_ms;
 	uint64_t trim_at_ms;
-	struct cg_passed passed; /* by the cursor; what may be trimmed */
-	uint32_t batch_max;      /* halved where a batch is refused */
-	int mode;                /* of callgate.flush() */
+	struct cg_entry_id trimmable; /* see cursors.c; epoch 0: nothing yet */
+	uint32_t batch_max;           /* halved where a batch is refused */
+	int mode;                     /* of callgate.flush() */
 	/* await.c */
 	struct cg_list waiters;
 };

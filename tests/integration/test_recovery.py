@@ -7,7 +7,9 @@ SPDX-License-Identifier: Apache-2.0
 import concurrent.futures
 import contextlib
 import json
+import signal
 import threading
+import time
 
 import grpc
 import psycopg
@@ -530,3 +532,45 @@ def test_a_ledger_that_lacks_what_was_trimmed_stops_the_partition(own_stack, rec
     stack.postgres.start_from(newest)
     journal.live_on(10)
     journal.check()
+
+
+@pytest.fixture
+def pair():
+    """Two sidecars and a Postgres of their own, whose files can be put back; entries are kept for 12 s."""
+    server = PostgresServer()
+    stack = None
+    try:
+        server.start()
+        server.make_template()
+        stack = Stack(server, sidecars=2, partitions=1, trim_margin_ms=12_000).start()
+        yield stack
+    finally:
+        complaints = stack.stop() if stack is not None else []
+        server.stop()
+        assert not complaints, "\n".join(complaints)
+
+
+def test_what_another_sidecar_applied_again_is_not_trimmed_by_when_it_was_passed_first(pair):
+    """One sidecar sleeps while a standby takes over and the other one applies again what it lacks:
+    it finds the cursor where it was, and must not believe that this ledger had it all the time."""
+    sleeper, other = pair.sidecars
+    company = pair.client.funded(10**9)
+    pair.wait_until_flushed(company)
+    pair.connection.close()
+    copy = pair.postgres.copy_data()
+    entry = until_answered(lambda: pair.client.charge(company, 5, "lost", timeout=5)).ledger_id
+    pair.wait_until_flushed(company)
+    passed_at = time.monotonic()
+    wait_until(lambda: time.monotonic() > passed_at + 9, 20, "most of the margin goes by")
+    sleeper.process.signal(signal.SIGSTOP)
+    pair.connection.close()
+    again_from = time.monotonic()
+    pair.postgres.start_from(copy)
+    wait_until(lambda: pair.value("select count(*) from wallet_transactions where entry_id = %s", [entry]) == 1, 30,
+               "it is applied again")
+    sleeper.process.signal(signal.SIGCONT)
+    first = entry.split("-", 1)[1]
+    wait_until(lambda: not pair.redis.client.xrange("cg:{p0}:ledger", first, first), 60, "it is trimmed at last")
+    assert time.monotonic() - again_from >= 12
+    until_answered(lambda: pair.client.charge(company, 5, timeout=5))
+    check_invariants(pair)

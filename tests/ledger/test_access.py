@@ -42,6 +42,7 @@ def test_customers_touch_no_table(attempt, role, table, statement):
     "select * from callgate.receipts", "select callgate.wallet_read(gen_random_uuid())",
     "select callgate.epoch_take(0, 0, 1)", "select callgate.deployment_read(16)",
     "select callgate.tail_read(0, 0, 0, 1)", "select callgate.turn_keep(0, 1, 1)", "select * from callgate.served",
+    "select * from callgate.passed", "select callgate.cursors_look(0)",
     "select * from callgate.shadow_calls", "select * from callgate.shadow_report('-infinity', 'infinity', null)"])
 def test_the_schema_callgate_is_closed_to_supabases_roles(attempt, role, statement):
     with pytest.raises(REFUSED):
@@ -60,7 +61,7 @@ def test_service_role_reads_money_and_does_not_write_it(attempt, statement):
 @pytest.mark.parametrize("statement", [
     "select * from wallets", "update wallets set balance = 10", "select * from wallet_transactions",
     "insert into wallet_transactions (reference_id) values ('x')", "insert into usage_logs (cost) values (1)",
-    "update callgate.cursors set epoch = 9", "select * from callgate.cursors", "delete from callgate.keys",
+    "update callgate.cursors set epoch = 9", "select * from callgate.cursors", "select * from callgate.passed", "delete from callgate.keys",
     "insert into callgate.receipts (type) values ('top_up')", "update callgate.plans set calls_max = 1",
     "update callgate.rates set minimum_ms = 1", "select nextval('callgate.terms_version')",
     "select callgate.set_aside(0, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',"
@@ -78,7 +79,8 @@ def test_the_sidecar_has_its_functions_and_nothing_else(attempt, statement):
     "select callgate.epoch_take(0, 0, 1)", "select callgate.epoch_served(0, 1)",
     "select callgate.tail_read(0, 0, 0, 1)", "select callgate.turn_keep(0, 1, 1)",
     "select callgate.cursor_read(0)", "select callgate.epoch_served(0, 1, 0)", "select callgate.epoch_begin(0, 0, 1)",
-    "select * from callgate.cursors_read('{}')", "select * from callgate.terms_changes(0, 0, 10)",
+    "select * from callgate.cursors_read('{}')", "select * from callgate.cursors_look(0)",
+    "select * from callgate.terms_changes(0, 0, 10)",
     "select callgate.terms_latest()", "select * from callgate.plans", "select * from callgate.rates",
     "select callgate.wallet_create(gen_random_uuid(), 'usd', 'starter')",
     "select * from callgate.wallet_read(gen_random_uuid())",

@@ -46,7 +46,6 @@ void faults_look(void)
 	if (postgres.is_behind && sim.now_ms > postgres.up_at_ms + 3000 &&
 	    invariants_are_drained()) {
 		postgres.is_behind = false;
-		postgres.whole_at_ms = sim.now_ms;
 	}
 	if (sim.has_faults) {
 		strikes_look();

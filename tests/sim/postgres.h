@@ -74,6 +74,13 @@ struct pg_served {
 	uint64_t epoch, from_epoch, end_epoch, end_n;
 };
 
+/* A row of callgate.passed, in the order of `at_ms`: rows only come. */
+struct pg_passed {
+	uint32_t partition;
+	uint64_t epoch, n;
+	uint64_t at_ms;
+};
+
 /* `is_explained`: of a fork, or the ledger no longer knows how it came to be what it is. */
 struct pg_orphan {
 	struct cg_entry_id id;
@@ -85,7 +92,7 @@ struct pg_state {
 	struct pg_cursor cursors[SIM_PARTITIONS];
 	struct pg_wallet wallets[SIM_COMPANIES];
 	size_t row_count, key_count, receipt_count, applied_count, aside_count;
-	size_t served_count;
+	size_t served_count, passed_count;
 	uint64_t at_ms; /* of its commit */
 };
 
@@ -97,7 +104,9 @@ struct pg {
 	struct pg_applied *applied;
 	struct pg_row *aside; /* callgate.quarantine, kind wallet */
 	struct pg_served *served;
+	struct pg_passed *passed;
 	size_t row_room, key_room, receipt_room, applied_room, aside_room, served_room;
+	size_t passed_room;
 	struct pg_state *commits; /* every one so far, for standbys */
 	size_t commit_count, commit_room;
 	uint64_t not_before_ms; /* no standby may be older: what it lacks would be nowhere */
@@ -108,8 +117,6 @@ struct pg {
 	size_t orphan_count, orphan_room;
 	/* Where a recovery last saw each cursor before its fence: for a rule to be taken away. */
 	struct cg_entry_id looked[SIM_PARTITIONS];
-	/* The first commit that a standby lacked; when all that it lacked was there again. */
-	uint64_t lost_from_ms, whole_at_ms;
 	struct cg_uuid deployment;
 };
 
@@ -150,6 +157,9 @@ struct pg_receipt *pg_receipt_add(void);
 struct pg_applied *pg_applied_add(void);
 struct pg_row *pg_aside_add(void);
 struct pg_served *pg_served_add(void);
+struct pg_passed *pg_passed_add(void);
+/* The last one of a partition that is as old; NULL: there is none. */
+const struct pg_passed *pg_passed_find(uint32_t partition, uint64_t age_ms);
 /* How it came to be served; NULL: it never was. */
 const struct pg_served *pg_served_find(uint32_t partition, uint64_t epoch);
 void pg_orphan_add(struct cg_entry_id id, bool is_explained);

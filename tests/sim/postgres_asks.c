@@ -204,19 +204,49 @@ static int put_cursor_and_aside(
 
 static PGresult *cursors_read(const struct pg_statement *s)
 {
-	bool names_entries = strstr(s->text, "unnest(c.quarantined)") != NULL;
-	PGresult *result = pg_result(names_entries ? 6 : 5);
+	PGresult *result = pg_result(6);
+	int row = 0;
+
+	for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
+		if (postgres.now.cursors[p].is_there) {
+			row = put_cursor_and_aside(result, row, p, s);
+		}
+	}
+	return result;
+}
+
+/* Up to where the cursor is, for the margin: where nothing was noted for an eighth of it. */
+static void note_passed(uint32_t partition, uint64_t margin_ms)
+{
+	const struct pg_cursor *cursor = &postgres.now.cursors[partition];
+	const struct pg_passed *last = pg_passed_find(partition, 0);
+	bool is_noted = last != NULL &&
+	    (8 * (sim.now_ms - last->at_ms) < margin_ms ||
+	        (last->epoch == cursor->last_epoch && last->n == cursor->last_n));
+
+	if (cursor->last_epoch > 0 && !is_noted) {
+		*pg_passed_add() = (struct pg_passed){.partition = partition,
+		    .epoch = cursor->last_epoch,
+		    .n = cursor->last_n,
+		    .at_ms = sim.now_ms};
+	}
+}
+
+static PGresult *cursors_look(const struct pg_statement *s)
+{
+	PGresult *result = pg_result(7);
 	int row = 0;
 
 	for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
 		if (!postgres.now.cursors[p].is_there) {
 			continue;
 		}
-		if (names_entries) {
-			row = put_cursor_and_aside(result, row, p, s);
-		} else {
-			put_cursor(result, row++, p);
-		}
+		note_passed(p, (uint64_t)pg_int(s, 0));
+		const struct pg_passed *passed = pg_passed_find(p, (uint64_t)pg_int(s, 0));
+		put_cursor(result, row, p);
+		pg_put_int(result, row, 5, passed == NULL ? 0 : (int64_t)passed->epoch);
+		pg_put_int(result, row, 6, passed == NULL ? 0 : (int64_t)passed->n);
+		row++;
 	}
 	return result;
 }
@@ -367,6 +397,7 @@ PGresult *pg_ask(const struct pg_statement *s)
 	    {"callgate.epoch_begin(", epoch_begin},
 	    {"callgate.epoch_served(", epoch_served},
 	    {"callgate.cursors_read(", cursors_read},
+	    {"callgate.cursors_look(", cursors_look},
 	    {"callgate.keys_booked(", keys_booked},
 	    {"callgate.key_read(", pg_key_read},
 	    {"callgate.receipt_write(", receipt_write},

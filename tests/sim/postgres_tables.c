@@ -83,6 +83,24 @@ struct pg_served *pg_served_add(void)
 	return &postgres.served[postgres.now.served_count++];
 }
 
+struct pg_passed *pg_passed_add(void)
+{
+	postgres.passed = grow(postgres.passed, postgres.now.passed_count, &postgres.passed_room,
+	    sizeof *postgres.passed);
+	return &postgres.passed[postgres.now.passed_count++];
+}
+
+const struct pg_passed *pg_passed_find(uint32_t partition, uint64_t age_ms)
+{
+	for (size_t i = postgres.now.passed_count; i > 0; i--) {
+		const struct pg_passed *passed = &postgres.passed[i - 1];
+		if (passed->partition == partition && passed->at_ms + age_ms <= sim.now_ms) {
+			return passed;
+		}
+	}
+	return NULL;
+}
+
 const struct pg_served *pg_served_find(uint32_t partition, uint64_t epoch)
 {
 	for (size_t i = postgres.now.served_count; i > 0; i--) {
@@ -224,6 +242,7 @@ void pg_end(void)
 	free(postgres.applied);
 	free(postgres.aside);
 	free(postgres.served);
+	free(postgres.passed);
 	free(postgres.orphans);
 	free(postgres.commits);
 	while (texts != NULL) {
@@ -264,13 +283,15 @@ static bool have_cursors_changed(const struct pg_state *before)
 PGresult *pg_execute(const struct pg_statement *statement)
 {
 	size_t tables = postgres.now.row_count + postgres.now.key_count +
-	    postgres.now.receipt_count + postgres.now.applied_count + postgres.now.aside_count;
+	    postgres.now.receipt_count + postgres.now.applied_count + postgres.now.aside_count +
+	    postgres.now.passed_count;
 	struct pg_state before = postgres.now;
 	PGresult *result = strstr(statement->text, "callgate.flush(") != NULL ? pg_flush(statement)
 	                                                                      : pg_ask(statement);
 
 	size_t tables_now = postgres.now.row_count + postgres.now.key_count +
-	    postgres.now.receipt_count + postgres.now.applied_count + postgres.now.aside_count;
+	    postgres.now.receipt_count + postgres.now.applied_count + postgres.now.aside_count +
+	    postgres.now.passed_count;
 	if (result == NULL) {
 		postgres.now = before;
 	} else if (tables != tables_now || have_cursors_changed(&before)) {
@@ -302,38 +323,22 @@ bool pg_fail_far_back(uint32_t partition, uint64_t trimmed_epoch, uint64_t trimm
 	return false;
 }
 
-/*
- * A standby may lag so far that it lacks, too, what was applied again after the one before took
- * over.  Both together lag no further than one may: a sidecar that did not flush meanwhile has no
- * means to see that the cursor went back, and trims by when it passed first.
- */
-static uint64_t earliest_ms(void)
-{
-	bool lags_too_far = postgres.lost_from_ms + sim.profile->lag_ms < sim.now_ms;
-	uint64_t whole_ms = postgres.is_behind ? sim.now_ms : postgres.whole_at_ms;
-
-	return postgres.lost_from_ms > 0 && lags_too_far ? whole_ms : 0;
-}
-
 void pg_fail_over(uint64_t down_ms)
 {
 	uint64_t lag_ms = sim_below(sim.profile->lag_ms);
-	uint64_t kept_ms = earliest_ms();
 	size_t last = postgres.commit_count - 1;
+	size_t passed_count = postgres.now.passed_count;
 
-	kept_ms = kept_ms > postgres.not_before_ms ? kept_ms : postgres.not_before_ms;
 	while (last > 0 && postgres.commits[last].at_ms + lag_ms > sim.now_ms &&
-	    postgres.commits[last].at_ms > kept_ms) {
+	    postgres.commits[last].at_ms > postgres.not_before_ms) {
 		last--;
 	}
 	sim_trace("ledger: a standby takes over, %zu commits lost, down for %" PRIu64,
 	    postgres.commit_count - 1 - last, down_ms);
-	bool goes_on = postgres.lost_from_ms > 0 &&
-	    (postgres.is_behind || postgres.commits[last].at_ms < postgres.whole_at_ms);
-	if (!goes_on && last + 1 < postgres.commit_count) {
-		postgres.lost_from_ms = postgres.commits[last + 1].at_ms;
-	}
 	postgres.now = postgres.commits[last];
+	if (!sim_rule_holds(SIM_RULE_PASSED)) {
+		postgres.now.passed_count = passed_count;
+	}
 	postgres.commit_count = last + 1;
 	postgres.is_behind = true;
 	postgres.up_at_ms = sim.now_ms + down_ms;

@@ -39,6 +39,7 @@
 	X(READ_AFTER, "read-after", "the ledger is read only after the fence")                     \
 	X(TELL_TRIMMED, "tell-trimmed", "a ledger behind what was trimmed is refused")             \
 	X(TRIM_MARGIN, "trim-margin", "entries stay in the stream for the margin")                 \
+	X(PASSED, "passed", "when the ledger had what is noted in it, and lost with it")           \
 	X(FLUSH_EPOCH, "flush-epoch", "a flush under another epoch than the cursor's is fenced")   \
 	X(FLUSH_COMPARE, "flush-compare",                                                          \
 	    "a flush that finds the cursor elsewhere changes nothing")                             \

@@ -445,6 +445,14 @@ static void lagging_standby(void)
 	hold_up_flushes(1000 + sim_below(3000));
 }
 
+/* What the first standby lacked is there again, but has not been for long. */
+static void fail_over_twice(void)
+{
+	if (follow(2500 + sim_below(sim.profile->margin_ms), fail_over_ledger)) {
+		fail_over_ledger();
+	}
+}
+
 static void set_trap(void)
 {
 	static void (*const some[])(void) = {crash_one, crash_all, restart_store, promote,
