@@ -21,10 +21,10 @@
 #include "profiles.h"
 #include "redis.h"
 
-#define DEEDS_MAX     400
-#define TRIES_TO_CALL 4 /* of Authorize and Start, before the call is not made */
+#define CUT_OFF_WITHIN_MS 1500
+#define TRIES_TO_CALL     4 /* of Authorize and Start, before the call is not made */
 
-static struct deed deeds[DEEDS_MAX];
+static struct deed deeds[CALLERS_DEEDS_MAX];
 static uint32_t deed_count;
 static struct sim_event *next_deed;
 static bool is_repeating, are_gone;
@@ -225,7 +225,11 @@ static void look_again(void *arg);
 static void talk(struct deed *deed)
 {
 	deed->is_talking = true;
-	wait(deed, deed->talk_ms / 2, look_again);
+	if (deed->is_cut_off) {
+		wait(deed, sim_below(CUT_OFF_WITHIN_MS), hang_up);
+	} else {
+		wait(deed, deed->talk_ms / 2, look_again);
+	}
 }
 
 static void look_again(void *arg)
@@ -298,6 +302,7 @@ static void adopt(void *arg)
 
 	deed->wait = NULL;
 	deed->may_be_running = true;
+	deed->is_adopted = true;
 	begin_talk(deed);
 	ask_send(deed, CG_METHOD_ADOPT, false, on_adopted);
 }
@@ -417,7 +422,7 @@ static struct deed *add_deed(enum deed_kind kind)
 static void begin_credit(struct deed *deed)
 {
 	deed->type = sim_permille(600) ? CG_ENTRY_TOP_UP : CG_ENTRY_BONUS;
-	deed->amount = 20000 + (int64_t)sim_below(300000);
+	deed->amount = 20000 + (int64_t)sim_below(sim.profile->credit_most);
 	say_final(deed);
 }
 
@@ -425,7 +430,7 @@ static void on_next_deed(void *arg)
 {
 	(void)arg;
 	next_deed = NULL;
-	if (deed_count < DEEDS_MAX) {
+	if (deed_count < CALLERS_DEEDS_MAX) {
 		unsigned which = (unsigned)sim_below(100);
 		struct deed *deed = add_deed(which < 72 ? DEED_CALL
 		        : which < 88                    ? DEED_CREDIT
@@ -570,8 +575,10 @@ void callers_on_event(int type, uint32_t company, struct cg_view call_id)
 		sim_violated("%s begins %d ms after its last Authorize was answered", deed->id,
 		    (int)(sim.now_ms - deed->authorize_answered_ms));
 	}
+	/* Also before the answer that it has begun. */
+	deed->is_cut_off = deed->is_cut_off || type == 7;
 	if (type == 7 && deed->is_talking && deed->wait != NULL) {
 		sim_cancel(deed->wait);
-		deed->wait = sim_after(sim_below(1500), hang_up, deed);
+		deed->wait = sim_after(sim_below(CUT_OFF_WITHIN_MS), hang_up, deed);
 	}
 }

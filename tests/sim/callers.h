@@ -11,6 +11,8 @@
 #include "gate/request.h"
 #include "sim.h"
 
+#define CALLERS_DEEDS_MAX 400
+
 enum deed_kind {
 	DEED_CALL,
 	DEED_CREDIT,
@@ -56,6 +58,8 @@ struct deed {
 	char id[32];
 	bool commits; /* asks for COMMITTED */
 	bool is_talking, may_be_running, is_settling;
+	bool is_cut_off;  /* told so, or about to be */
+	bool is_adopted;  /* at least it was asked for: the store did not know it */
 	bool forgets;     /* gives up settling after one try, until it is reminded at the end */
 	bool says_again;  /* its last word once more, long after it was answered */
 	bool lives_again; /* is authorized once more when it is long over */

@@ -26,6 +26,7 @@ struct profile {
 	bool is_to_go_back;        /* the end is a ledger from an old backup, in every seed */
 	uint64_t margin_ms;        /* how long entries stay in the stream */
 	uint64_t lag_ms;           /* of a standby, at most: less, by what it takes */
+	uint64_t credit_most;      /* micros, above the least there is */
 	enum sim_rule rules[6];    /* that are missed in it; up to SIM_RULE_COUNT */
 };
 

@@ -46,6 +46,7 @@ static const struct change changes[] = {
     {SIM_RULE_KEYS_KEPT, "if head.trimmed_epoch < head.older_epoch or",
         "if false and head.trimmed_epoch < head.older_epoch or false and"},
     {SIM_RULE_NOT_AFTER, "elseif a.not_after and a.not_after > 0", "elseif false"},
+    {SIM_RULE_HOLD, "not terms_unlimited and left < deal.hold then", "false then"},
     {SIM_RULE_ASK_LEDGER, "not a.asked then", "false then"},
     {SIM_RULE_TELL_TRIMMED, "condition, head.epoch, head.trimmed_epoch, head.trimmed_n",
         "condition, head.epoch, 0, 0"},

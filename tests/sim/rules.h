@@ -24,6 +24,7 @@
 	X(KEYS, "keys", "the store remembers what was charged under a key")                        \
 	X(KEYS_KEPT, "keys-kept", "a key is not dropped before its entry is trimmed")              \
 	X(NOT_AFTER, "not-after", "what was answered too late does not begin afterwards")          \
+	X(HOLD, "hold", "a call begins only where all that it may cost is there")                  \
 	X(ASK_LEDGER, "ask-ledger", "a key that the store does not know is asked of the ledger")   \
 	X(KNOWN_EPOCH, "known-epoch",                                                              \
 	    "what was read in the ledger is sent under the epoch before it")                       \

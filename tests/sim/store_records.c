@@ -8,7 +8,6 @@
 #include "redis.h"
 
 #define STATE_AUTHORIZED 1
-#define STATE_METERING   2
 
 uint32_t store_partition_of(uint32_t company)
 {
@@ -91,7 +90,7 @@ static void add_call(const struct mem_item *item, struct store_wallet *wallet)
 	if (state == STATE_AUTHORIZED) {
 		wallet->held_by_calls += charge_for(rate, (int64_t)read_uint(deal + 24, 4));
 	}
-	wallet->burn_by_calls += state == STATE_METERING ? rate : 0;
+	wallet->burn_by_calls += state == STORE_CALL_METERING ? rate : 0;
 }
 
 /* The record: a layout, then posted, held, burn, accrued, rem, as_of, calls, version, exhausted, due. */
@@ -110,6 +109,9 @@ bool store_wallet_read(uint32_t company, struct store_wallet *ret_wallet)
 	*ret_wallet = (struct store_wallet){.posted = (int64_t)read_double(at),
 	    .held = (int64_t)read_double(at + 8),
 	    .burn = (int64_t)read_double(at + 16),
+	    .accrued = (int64_t)read_double(at + 24),
+	    .rem = (int64_t)read_double(at + 32),
+	    .as_of = (int64_t)read_double(at + 40),
 	    .calls = (int64_t)read_double(at + 48),
 	    .version = (uint64_t)read_double(at + 56),
 	    .due = (int64_t)read_double(at + 72),
@@ -155,9 +157,15 @@ struct store_entry store_entry_of(const struct mem_item *item)
 	    .at_ms = (int64_t)read_uint(blob + 42, 6)};
 }
 
-bool store_call_lives(uint32_t company, struct cg_view call_id)
+int store_call_state(uint32_t company, struct cg_view call_id)
 {
 	const struct mem_object *hash = wallet_of(company);
+	const struct mem_item *call = hash == NULL ? NULL : mem_item_find(hash, call_id);
 
-	return hash != NULL && mem_item_find(hash, call_id) != NULL;
+	return call == NULL ? 0 : (unsigned char)call->value->data[1];
+}
+
+bool store_call_lives(uint32_t company, struct cg_view call_id)
+{
+	return store_call_state(company, call_id) != 0;
 }

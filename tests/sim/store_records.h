@@ -18,6 +18,7 @@ struct store_head {
 
 struct store_wallet {
 	int64_t posted, held, burn, calls, due;
+	int64_t accrued, rem, as_of;
 	uint64_t version, generation;
 	/* Summed over its calls. */
 	int64_t held_by_calls, burn_by_calls, live_calls;
@@ -36,6 +37,9 @@ bool store_wallet_read(uint32_t company, struct store_wallet *ret_wallet);
 bool store_due_read(uint32_t company, int64_t *ret_due);
 const struct mem_object *store_ledger_stream(uint32_t partition);
 struct store_entry store_entry_of(const struct mem_item *item);
+/* Of the call's record among the wallet's; 0: it has none. */
+#define STORE_CALL_METERING 2
+int store_call_state(uint32_t company, struct cg_view call_id);
 /* Whether the call has a record among the wallet's. */
 bool store_call_lives(uint32_t company, struct cg_view call_id);
 

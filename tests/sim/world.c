@@ -7,6 +7,7 @@
 #include "faults.h"
 #include "invariants.h"
 #include "network.h"
+#include "overspend.h"
 #include "pg_links.h"
 #include "postgres.h"
 #include "redis.h"
@@ -14,7 +15,7 @@
 #include "store_records.h"
 
 #define BUSY_MS  45000
-#define CHECK_MS 100
+#define CHECK_MS OVERSPEND_LOOK_MS
 /* Some thirty times what a seed takes: it goes in circles. */
 #define EVENTS_MOST 600000 /* between two looks at what is true at every instant */
 
@@ -44,6 +45,7 @@ static void begin(uint64_t seed, const struct profile *profile, bool is_traced)
 	for (uint32_t i = 0; i < SIM_SIDECARS; i++) {
 		sidecar_start(i);
 	}
+	overspend_begin();
 	callers_begin();
 }
 
@@ -63,6 +65,7 @@ static void run_checked(uint64_t ms)
 		}
 		sim.now_ms = look_ms;
 		invariants_check_now();
+		overspend_look();
 	}
 }
 
