@@ -243,7 +243,9 @@ def test_a_watcher_that_does_not_read_is_ended_and_the_others_go_on(make_stack):
     for n in range(1_500):
         client.authorize(company, f"c{n}", meta=meta, start=False)
         client.cancel(company, f"c{n}")
-    good.wait_for(3_000, pb.EVENT_TYPE_CALL_AUTHORIZED, pb.EVENT_TYPE_CALL_CANCELLED, timeout=60)
+        if n % 100 == 99:
+            # However slowly all of this goes: who reads never falls out of the 500 that are kept.
+            good.wait_for(2 * (n + 1), pb.EVENT_TYPE_CALL_AUTHORIZED, pb.EVENT_TYPE_CALL_CANCELLED, timeout=60)
     with pytest.raises(grpc.RpcError) as caught:
         for _ in slow:
             pass
