@@ -47,6 +47,8 @@ struct cg_config {
 	int64_t degraded_calls_max;
 	int64_t tick_ms;
 	int64_t watchers_max;
+	int64_t sessions_max;
+	int64_t session_window;
 	int64_t watch_kept;
 	int64_t watch_kept_bytes;
 	int64_t watch_slow_ms;

@@ -238,6 +238,8 @@ static enum cg_status open_server(
 	    .metadata_bytes_max = (uint32_t)config->metadata_bytes_max,
 	    .streams_max = (uint32_t)config->streams_max,
 	    .watchers_max = (uint32_t)config->watchers_max,
+	    .sessions_max = (uint32_t)config->sessions_max,
+	    .session_window = (uint32_t)config->session_window,
 	    .deadline_max_ms = (uint32_t)config->deadline_max_ms,
 	    .waits_in_thread = strcmp(config->grpc_wait, "thread") == 0,
 	};

@@ -354,6 +354,24 @@ grpc_completion_queue *cg_rpc_bridge_replies(struct cg_rpc_bridge *bridge)
 	return bridge->replies;
 }
 
+grpc_completion_queue *cg_rpc_bridge_streams(struct cg_rpc_bridge *bridge)
+{
+	CG_ASSERT(bridge->has_thread || bridge->watch != NULL);
+	return bridge->has_thread ? bridge->arrivals : bridge->replies;
+}
+
+void cg_rpc_bridge_expect_stream(struct cg_rpc_bridge *bridge)
+{
+	if (!bridge->has_thread) {
+		cg_rpc_bridge_expect(bridge);
+	}
+}
+
+void cg_rpc_bridge_wake(struct cg_rpc_bridge *bridge)
+{
+	cg_hook_request(bridge->hook);
+}
+
 void cg_rpc_bridge_expect(struct cg_rpc_bridge *bridge)
 {
 	/*

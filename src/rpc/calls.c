@@ -46,22 +46,28 @@ static grpc_slice pack(const ProtobufCMessage *message)
 	return slice;
 }
 
-static void answer_failure(struct cg_rpc_slot *slot)
+struct cg_rpc_failure cg_calls__failure_of(
+    struct cg_rpc_server *server, const struct cg_rpc_body *body)
 {
-	const struct cg_rpc_body *body = slot->body;
 	const struct cg_request *req = &body->req;
 
-	cg_slot__fail(slot,
-	    &(struct cg_rpc_failure){
-	        .status = req->status,
-	        .reason = req->reason,
-	        .field = req->reason == CG_REASON_INVALID_FIELD ? req->field : NULL,
-	        .bound = req->bound,
-	        .state = req->reason == CG_REASON_WRONG_STATE ? req->state : CG_CALL_NONE,
-	        .settled = req->has_settled ? &req->out.settle : NULL,
-	        .deadline_passed = body->caller_has_deadline &&
-	            body->caller_deadline_at_ms <= cg_loop_now_ms(slot->server->loop),
-	    });
+	return (struct cg_rpc_failure){
+	    .status = req->status,
+	    .reason = req->reason,
+	    .field = req->reason == CG_REASON_INVALID_FIELD ? req->field : NULL,
+	    .bound = req->bound,
+	    .state = req->reason == CG_REASON_WRONG_STATE ? req->state : CG_CALL_NONE,
+	    .settled = req->has_settled ? &req->out.settle : NULL,
+	    .deadline_passed = body->caller_has_deadline &&
+	        body->caller_deadline_at_ms <= cg_loop_now_ms(server->loop),
+	};
+}
+
+static void answer_failure(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_failure failure = cg_calls__failure_of(slot->server, slot->body);
+
+	cg_slot__fail(slot, &failure);
 }
 
 static void answer(struct cg_rpc_slot *slot)
@@ -111,14 +117,14 @@ static int64_t way_back_ms(int64_t left_ms)
 }
 
 /* The earlier of the caller's deadline and ours; false where the caller's has passed. */
-static bool set_deadline(struct cg_rpc_slot *slot, struct cg_rpc_body *body)
+bool cg_calls__set_deadline(
+    struct cg_rpc_server *server, gpr_timespec deadline, struct cg_rpc_body *body)
 {
-	struct cg_rpc_server *server = slot->server;
-	gpr_timespec deadline = gpr_convert_clock_type(slot->deadline, GPR_CLOCK_MONOTONIC);
 	/* As fresh as what is left: the loop's time stands still during a turn. */
 	uint64_t now_ms = cg_loop_clock_ns() / 1000000;
 	int64_t left_ms = server->config.deadline_max_ms;
 
+	deadline = gpr_convert_clock_type(deadline, GPR_CLOCK_MONOTONIC);
 	body->caller_has_deadline =
 	    gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_MONOTONIC)) != 0;
 	if (body->caller_has_deadline) {
@@ -161,16 +167,25 @@ static void submit(struct cg_rpc_slot *slot)
 	cg_gate_submit(server->gate, &body->req);
 }
 
+struct cg_rpc_body *cg_calls__take_body(struct cg_rpc_server *server)
+{
+	struct cg_rpc_body *body = cg_slab_take(&server->bodies);
+
+	if (body != NULL) {
+		/* All but the text, which is written before it is read. */
+		memset(body, 0, offsetof(struct cg_rpc_body, text));
+	}
+	return body;
+}
+
 /* Takes a body for the request; only what has one may fail to fit. */
 static bool take_body(struct cg_rpc_slot *slot)
 {
-	struct cg_rpc_body *body = cg_slab_take(&slot->server->bodies);
+	struct cg_rpc_body *body = cg_calls__take_body(slot->server);
 
 	if (body == NULL) {
 		return false;
 	}
-	/* All but the text, which is written before it is read. */
-	memset(body, 0, offsetof(struct cg_rpc_body, text));
 	body->slot = slot;
 	slot->body = body;
 	return true;
@@ -206,7 +221,7 @@ void cg_calls__on_request(struct cg_rpc_slot *slot)
 	if (!take_body(slot)) {
 		cg_server__note_refusal(server, CG_REFUSAL_IN_FLIGHT);
 		cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
-	} else if (!set_deadline(slot, slot->body)) {
+	} else if (!cg_calls__set_deadline(server, slot->deadline, slot->body)) {
 		cg_slot__fail(
 		    slot, &(struct cg_rpc_failure){.status = CG_TIMEOUT, .deadline_passed = true});
 		drop_body(slot);
@@ -217,6 +232,5 @@ void cg_calls__on_request(struct cg_rpc_slot *slot)
 
 void cg_calls__on_unknown(struct cg_rpc_slot *slot)
 {
-	/* Session among them: answered without waiting for a message. */
 	fail_unimplemented(slot);
 }

@@ -153,6 +153,12 @@ static struct cg_view pack_detail(const struct cg_rpc_failure *failure, struct c
 	return (struct cg_view){(const char *)bytes, len};
 }
 
+struct cg_view cg_rpc_failure_detail(const struct cg_rpc_failure *failure, struct cg_arena *arena)
+{
+	cg_arena_reset(arena);
+	return pack_detail(failure, arena);
+}
+
 struct cg_view cg_rpc_failure_details(const struct cg_rpc_failure *failure, struct cg_arena *arena)
 {
 	char text[CG_FAILURE_MESSAGE_BYTES];

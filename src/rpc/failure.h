@@ -39,4 +39,7 @@ void cg_rpc_failure_message(
  */
 struct cg_view cg_rpc_failure_details(const struct cg_rpc_failure *failure, struct cg_arena *arena);
 
+/* The ErrorDetail alone, packed, as a Session's answer carries it; likewise. */
+struct cg_view cg_rpc_failure_detail(const struct cg_rpc_failure *failure, struct cg_arena *arena);
+
 #endif /* CG_RPC_FAILURE_H */

@@ -1,15 +1,15 @@
 /*
- * The server's inside, shared by server.c, slots.c, watches.c, health.c and listing.c.
+ * The server's inside, shared by server.c, slots.c, watches.c, sessions.c, health.c and listing.c.
  *
  * A slot is a call as gRPC sees it, a body what the gate needs for one:
  *
  *   FREE --post--> POSTED --a request came--> SERVING --answered--> REPLYING --sent--> FREE
- *                    |                           '---it became a watch---------------^
+ *                    |                           '---it became a watch or a session---^
  *                    '---the server ends---------------------------------------------^
  *
  * POSTED waits for `arrivals`, SERVING for the gate (and has a body), REPLYING for
  * `replies`.  There are always slots left to refuse with: refusing takes no body, and a
- * watch, which may last for days, takes its call along and leaves the slot.
+ * watch or a session, which may last for days, takes its call along and leaves the slot.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -63,6 +63,7 @@ struct cg_rpc_line {
 	const char *path; /* NULL: whatever has no line of its own */
 	enum cg_method method;
 	void *registered;
+	bool is_stream; /* its messages come later, one by one */
 	uint32_t posted_wanted;
 	uint32_t posted_count;
 	void (*on_request)(struct cg_rpc_slot *slot);
@@ -70,8 +71,9 @@ struct cg_rpc_line {
 
 #define CG_LINE_HEALTH  CG_METHOD_COUNT
 #define CG_LINE_WATCH   (CG_METHOD_COUNT + 1)
-#define CG_LINE_UNKNOWN (CG_METHOD_COUNT + 2)
-#define CG_LINE_COUNT   (CG_METHOD_COUNT + 3)
+#define CG_LINE_SESSION (CG_METHOD_COUNT + 2)
+#define CG_LINE_UNKNOWN (CG_METHOD_COUNT + 3)
+#define CG_LINE_COUNT   (CG_METHOD_COUNT + 4)
 
 /* A page of calls as it grows. */
 struct cg_rpc_listing {
@@ -82,9 +84,12 @@ struct cg_rpc_listing {
 	bool no_room; /* all listings together are at their limit */
 };
 
+struct cg_session_entry;
+
 struct cg_rpc_body {
 	struct cg_request req;
-	struct cg_rpc_slot *slot;
+	struct cg_rpc_slot *slot;       /* NULL: it is one of a session's, */
+	struct cg_session_entry *entry; /* this one */
 	bool caller_has_deadline;
 	uint64_t caller_deadline_at_ms;
 	struct cg_rpc_listing listing;
@@ -153,6 +158,7 @@ enum cg_refusal {
 	CG_REFUSAL_CLOSING,
 	CG_REFUSAL_LISTING,
 	CG_REFUSAL_WATCHERS,
+	CG_REFUSAL_SESSIONS,
 	CG_REFUSAL_UNREADING,
 	CG_REFUSAL_COUNT
 };
@@ -181,6 +187,10 @@ struct cg_rpc_server {
 	struct cg_slab watches;
 	struct cg_list watches_ending; /* oldest first */
 	struct cg_list watches_gone;   /* whose last message is under way all the same; likewise */
+	struct cg_list sessions;
+	struct cg_list sessions_due;     /* have something to send at the end of the turn */
+	struct cg_list sessions_sending; /* oldest first */
+	uint32_t session_count;
 	struct cg_rpc_decoder decoder;
 	size_t listings_bytes;
 	struct cg_log_limit refusals[CG_REFUSAL_COUNT];
@@ -224,7 +234,9 @@ void cg_slot__fail(struct cg_rpc_slot *slot, const struct cg_rpc_failure *failur
  */
 grpc_call *cg_slot__hand_over(struct cg_rpc_slot *slot);
 
-/* The request's bytes in one piece; *ret_whole is to be unreferenced after use. */
+/* A message's bytes in one piece; *ret_whole is to be unreferenced after use. */
+struct cg_view cg_slot__bytes(grpc_byte_buffer *message, grpc_slice *ret_whole);
+/* The request's. */
 struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole);
 
 /* Failures in words of their own. */
@@ -241,6 +253,24 @@ bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, const char *message_name)
 void cg_watches__on_request(struct cg_rpc_slot *slot);
 /* Cuts off watches that end and whose peer does not read. */
 void cg_watches__cancel_stuck(struct cg_rpc_server *server);
+
+/* sessions.c */
+void cg_sessions__on_request(struct cg_rpc_slot *slot);
+/* Sends what has gathered in this turn, and cuts off peers that do not read. */
+void cg_sessions__on_turn(struct cg_rpc_server *server);
+/* Every session ends once what it has begun is answered. */
+void cg_sessions__drain(struct cg_rpc_server *server);
+
+/*
+ * calls.c, for the operations of sessions too: a body, all zeros but its text, or NULL; when the
+ * request ends, by the caller's deadline and our own, false where that has passed; and how a
+ * request that did not end CG_OK is answered.
+ */
+struct cg_rpc_body *cg_calls__take_body(struct cg_rpc_server *server);
+bool cg_calls__set_deadline(
+    struct cg_rpc_server *server, gpr_timespec deadline, struct cg_rpc_body *body);
+struct cg_rpc_failure cg_calls__failure_of(
+    struct cg_rpc_server *server, const struct cg_rpc_body *body);
 
 /* calls.c, health.c */
 void cg_calls__on_request(struct cg_rpc_slot *slot);

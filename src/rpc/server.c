@@ -13,8 +13,12 @@
 #include "rpc/channel_args.h"
 #include "rpc/rpc_internal.h"
 
-#define HEALTH_PATH "/grpc.health.v1.Health/Check"
-#define WATCH_PATH  "/callgate.v1.Wallets/Watch"
+#define HEALTH_PATH  "/grpc.health.v1.Health/Check"
+#define WATCH_PATH   "/callgate.v1.Wallets/Watch"
+#define SESSION_PATH "/callgate.v1.Gate/Session"
+
+/* Of a session at once: a message, an answer, and its end. */
+#define OPS_PER_SESSION 3
 
 /* On the path of live calls, and not: how many requests wait inside gRPC for a burst. */
 #define POSTED_HOT  64
@@ -56,6 +60,7 @@ void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refus
 	    [CG_REFUSAL_CLOSING] = "requests refused: shutting down",
 	    [CG_REFUSAL_LISTING] = "listings refused: too many are in flight",
 	    [CG_REFUSAL_WATCHERS] = "watches refused: there are too many",
+	    [CG_REFUSAL_SESSIONS] = "sessions refused: there are too many",
 	    [CG_REFUSAL_UNREADING] = "connections cut: their peers do not read",
 	};
 	uint64_t held_back = 0;
@@ -112,6 +117,13 @@ static void set_up_lines(struct cg_rpc_server *server)
 	    .posted_wanted = POSTED_HOT,
 	    .on_request = server->events != NULL ? cg_watches__on_request : cg_calls__on_unknown,
 	};
+	server->lines[CG_LINE_SESSION] = (struct cg_rpc_line){
+	    .server = server,
+	    .path = SESSION_PATH,
+	    .is_stream = true,
+	    .posted_wanted = POSTED_COLD,
+	    .on_request = cg_sessions__on_request,
+	};
 	server->lines[CG_LINE_UNKNOWN] = (struct cg_rpc_line){
 	    .server = server,
 	    .posted_wanted = POSTED_COLD,
@@ -133,8 +145,11 @@ static void start_grpc(struct cg_rpc_server *server)
 	for (size_t i = 0; i < CG_LINE_COUNT; i++) {
 		struct cg_rpc_line *line = &server->lines[i];
 		if (line->path != NULL) {
-			line->registered = grpc_server_register_method(server->grpc, line->path,
-			    NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+			line->registered =
+			    grpc_server_register_method(server->grpc, line->path, NULL,
+			        line->is_stream ? GRPC_SRM_PAYLOAD_NONE
+			                        : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER,
+			        0);
 			CG_ASSERT(line->registered != NULL);
 		}
 	}
@@ -239,13 +254,14 @@ static void on_turn(void *owner)
 
 	cg_slots__cancel_stuck(server);
 	cg_watches__cancel_stuck(server);
+	cg_sessions__on_turn(server);
 	if (server->state == CG_SERVER_LINGERING && has_lingered(server)) {
 		shut_down(server);
 	}
-	/* Every connection is gone, every slot is back, and so is every body and every watch. */
+	/* Every connection is gone, every slot is back, every body, watch and session too. */
 	if (server->state == CG_SERVER_CLOSING && server->connections_ended &&
 	    server->free_count == server->slot_count &&
-	    cg_slab_taken_count(&server->watches) == 0) {
+	    cg_slab_taken_count(&server->watches) == 0 && server->session_count == 0) {
 		server->state = CG_SERVER_STOPPING;
 		grpc_server_destroy(server->grpc);
 		cg_rpc_bridge_stop(server->bridge, on_stopped);
@@ -256,7 +272,8 @@ static bool check_config(const struct cg_rpc_config *config, struct cg_error *er
 {
 	if (config->listen == NULL || config->calls_max == 0 || config->message_bytes_max == 0 ||
 	    config->metadata_bytes_max == 0 || config->streams_max == 0 ||
-	    config->watchers_max == 0 || config->deadline_max_ms == 0) {
+	    config->watchers_max == 0 || config->sessions_max == 0 || config->session_window == 0 ||
+	    config->deadline_max_ms == 0) {
 		cg_error_set(err, "listen: an address, and limits above 0, are needed");
 		return false;
 	}
@@ -291,6 +308,9 @@ enum cg_status cg_rpc_server_open(struct cg_loop *loop, const struct cg_rpc_conf
 	CG_ASSERT(status == CG_OK);
 	cg_list_init(&server->watches_ending);
 	cg_list_init(&server->watches_gone);
+	cg_list_init(&server->sessions);
+	cg_list_init(&server->sessions_due);
+	cg_list_init(&server->sessions_sending);
 	cg_rpc_decoder_init(&server->decoder, cg_loop_clock_ns() ^ (uintptr_t)server);
 	server->closing = cg_timer_create(loop, on_closing_timer, server);
 
@@ -298,11 +318,12 @@ enum cg_status cg_rpc_server_open(struct cg_loop *loop, const struct cg_rpc_conf
 	grpc_init();
 	set_up_lines(server);
 	cg_slots__init(server);
-	/* One event per slot at most, and the end of the server. */
-	server->bridge = cg_rpc_bridge_open(loop, server->slot_count + 1, on_turn, server);
+	/* One event per slot at most, the end of the server, and in a thread those of sessions. */
+	server->bridge = cg_rpc_bridge_open(
+	    loop, server->slot_count + 1 + OPS_PER_SESSION * config->sessions_max, on_turn, server);
 	start_grpc(server);
-	cg_slots__post(server);
 	start_waiting(server);
+	cg_slots__post(server);
 	cg_rpc_listener_start(listener, loop, on_connection, server);
 	*ret_server = server;
 	return CG_OK;
@@ -323,6 +344,9 @@ void cg_rpc_server_drain(struct cg_rpc_server *server)
 	bool begins = !server->draining;
 
 	server->draining = true;
+	if (begins) {
+		cg_sessions__drain(server);
+	}
 	if (begins && server->events != NULL) {
 		cg_events_end_watchers(server->events);
 	}

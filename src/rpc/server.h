@@ -24,6 +24,8 @@ struct cg_rpc_config {
 	uint32_t metadata_bytes_max; /* 8 KiB */
 	uint32_t streams_max;        /* per connection, beside its watches */
 	uint32_t watchers_max;       /* of all connections; beyond: RESOURCE_EXHAUSTED */
+	uint32_t sessions_max;       /* likewise */
+	uint32_t session_window;     /* unanswered requests of one; beyond, it is not read */
 	uint32_t deadline_max_ms;    /* where the caller set none, or a later one: 30 000 */
 	bool waits_in_thread;        /* for gRPC, instead of in the loop: slower; for comparison */
 };
@@ -51,7 +53,7 @@ void cg_rpc_server_set_serving(struct cg_rpc_server *server, bool serving);
 
 /*
  * NOT_SERVING in health; new requests are refused UNAVAILABLE/SHUTTING_DOWN, and every watch
- * is ended so.
+ * is ended so; every session too, once what it has begun is answered.
  */
 void cg_rpc_server_drain(struct cg_rpc_server *server);
 

@@ -32,7 +32,8 @@ static void on_arrived(struct cg_rpc_op *op, bool ok);
 static void post(struct cg_rpc_line *line, struct cg_rpc_slot *slot)
 {
 	struct cg_rpc_server *server = line->server;
-	grpc_completion_queue *replies = cg_rpc_bridge_replies(server->bridge);
+	grpc_completion_queue *replies = line->is_stream ? cg_rpc_bridge_streams(server->bridge)
+	                                                 : cg_rpc_bridge_replies(server->bridge);
 	grpc_completion_queue *arrivals = cg_rpc_bridge_arrivals(server->bridge);
 	grpc_call_error error;
 
@@ -43,8 +44,8 @@ static void post(struct cg_rpc_line *line, struct cg_rpc_slot *slot)
 	line->posted_count++;
 	if (line->registered != NULL) {
 		error = grpc_server_request_registered_call(server->grpc, line->registered,
-		    &slot->call, &slot->deadline, &slot->metadata, &slot->payload, replies,
-		    arrivals, &slot->op);
+		    &slot->call, &slot->deadline, &slot->metadata,
+		    line->is_stream ? NULL : &slot->payload, replies, arrivals, &slot->op);
 	} else {
 		error = grpc_server_request_call(server->grpc, &slot->call, &slot->details,
 		    &slot->metadata, replies, arrivals, &slot->op);
@@ -209,9 +210,9 @@ void cg_slot__fail(struct cg_rpc_slot *slot, const struct cg_rpc_failure *failur
 	cg_ending__deinit(&ending);
 }
 
-struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole)
+struct cg_view cg_slot__bytes(grpc_byte_buffer *message, grpc_slice *ret_whole)
 {
-	grpc_slice_buffer *pieces = &slot->payload->data.raw.slice_buffer;
+	grpc_slice_buffer *pieces = &message->data.raw.slice_buffer;
 
 	if (pieces->count == 1) {
 		/* A pointer into the stored slice: short ones live inside it. */
@@ -220,7 +221,7 @@ struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole)
 		    GRPC_SLICE_LENGTH(pieces->slices[0])};
 	}
 	grpc_byte_buffer_reader reader;
-	if (pieces->count == 0 || !grpc_byte_buffer_reader_init(&reader, slot->payload)) {
+	if (pieces->count == 0 || !grpc_byte_buffer_reader_init(&reader, message)) {
 		*ret_whole = grpc_empty_slice();
 		return (struct cg_view){NULL, 0};
 	}
@@ -228,6 +229,11 @@ struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole)
 	grpc_byte_buffer_reader_destroy(&reader);
 	return (struct cg_view){
 	    (const char *)GRPC_SLICE_START_PTR(*ret_whole), GRPC_SLICE_LENGTH(*ret_whole)};
+}
+
+struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole)
+{
+	return cg_slot__bytes(slot->payload, ret_whole);
 }
 
 void cg_slots__cancel_stuck(struct cg_rpc_server *server)

@@ -47,6 +47,7 @@ static void on_turn(void *owner)
 	struct cg_store *s = owner;
 
 	cg_store__deliver_refused(s);
+	cg_store__write_waiting(s);
 	cg_store__flush(s);
 }
 
@@ -150,6 +151,7 @@ static void forget_connection(struct cg_store *s, bool was_ready, enum cg_status
 		s->listener.on_disconnected(s->listener.owner);
 	}
 	cg_store__end_all(s, if_unsent);
+	cg_store__end_waiting(s, if_unsent);
 }
 
 static void on_down(void *owner)
@@ -266,6 +268,7 @@ struct cg_store *cg_store_create(struct cg_loop *loop, const struct cg_store_con
 	cg_input_init(&s->input, cg_store__on_reply, s);
 	cg_output_init(&s->output, output_bytes(config->inflight_max));
 	cg_ring_init(&s->ring, config->inflight_max);
+	cg_store__init_queues(s, config->partition_count);
 	cg_partitions_init(&s->partitions, config->partition_count);
 	s->hook = cg_hook_create(loop, on_turn, s);
 	s->deadlines = cg_timer_create(loop, on_deadline, s);
@@ -346,6 +349,7 @@ void cg_store_destroy(struct cg_store *s)
 	cg_input_deinit(&s->input);
 	cg_output_deinit(&s->output);
 	cg_ring_deinit(&s->ring);
+	cg_store__deinit_queues(s);
 	cg_partitions_deinit(&s->partitions);
 	forget_text(s->password);
 	free(s->username);

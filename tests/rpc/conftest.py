@@ -47,7 +47,7 @@ def measured_environment():
 
 class Server:
     def __init__(self, listen=None, calls_max=256, grace_ms=2000, watchers_max=4000,
-                 measured=False):
+                 session_window=256, sessions_max=64, measured=False):
         self.folder = tempfile.TemporaryDirectory(prefix="cg-rpc-")
         self.path = os.path.join(self.folder.name, "gate.sock")
         self.listen = listen or f"unix:{self.path}"
@@ -55,7 +55,7 @@ class Server:
         self.log = open(os.path.join(self.folder.name, "log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
             [program, self.listen, str(calls_max), str(grace_ms), str(watchers_max),
-             *WAITS_IN],
+             str(session_window), str(sessions_max), *WAITS_IN],
             env=measured_environment() if measured else None,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline().split()
@@ -80,6 +80,13 @@ class Server:
         self.say("counts")
         words = self.process.stdout.readline().split()
         assert words[0] == "counts"
+        return int(words[1]), int(words[2])
+
+    def requests(self):
+        """How many requests the gate was given so far, and has answered."""
+        self.say("requests")
+        words = self.process.stdout.readline().split()
+        assert words[0] == "requests"
         return int(words[1]), int(words[2])
 
     def watcher_count(self):

@@ -2,7 +2,7 @@
  * The rpc room with a gate that decides nothing and an events room in which happens what
  * stdin says, as a program: what tests/rpc/ talks to.
  *
- *   fake_gate_server LISTEN CALLS_MAX GRACE_MS WATCHERS_MAX [thread]
+ *   fake_gate_server LISTEN CALLS_MAX GRACE_MS WATCHERS_MAX SESSION_WINDOW SESSIONS_MAX [thread]
  *
  * Prints "ready PORT" when it serves; SIGUSR1 drains, SIGTERM or the end of stdin closes.
  * Its last line says how many requests the gate was given and has answered.  On stdin:
@@ -11,6 +11,7 @@
  *   beat                                 a heartbeat to all
  *   end WHY                              every watcher, by the number of enum cg_watch_end
  *   counts                               prints "counts WATCHERS SENT"
+ *   requests                             prints "requests SUBMITTED ANSWERED"
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -89,6 +90,10 @@ static void obey(struct program *p, const char *line)
 		(void)printf("counts %" PRIu32 " %" PRIu64 "\n",
 		    fake_events_watcher_count(p->events), fake_events_sent_count(p->events));
 		(void)fflush(stdout);
+	} else if (strcmp(line, "requests") == 0) {
+		(void)printf("requests %" PRIu64 " %" PRIu64 "\n", fake_gate_submitted(p->gate),
+		    fake_gate_answered(p->gate));
+		(void)fflush(stdout);
 	}
 }
 
@@ -120,9 +125,11 @@ int main(int argc, char **argv)
 	struct program p = {0};
 	struct cg_error err;
 
-	if (argc < 5) {
-		(void)fprintf(
-		    stderr, "usage: %s LISTEN CALLS_MAX GRACE_MS WATCHERS_MAX [thread]\n", argv[0]);
+	if (argc < 7) {
+		(void)fprintf(stderr,
+		    "usage: %s LISTEN CALLS_MAX GRACE_MS WATCHERS_MAX SESSION_WINDOW SESSIONS_MAX "
+		    "[thread]\n",
+		    argv[0]);
 		return 2;
 	}
 	struct cg_rpc_config config = {
@@ -133,7 +140,9 @@ int main(int argc, char **argv)
 	    .streams_max = 1024,
 	    .deadline_max_ms = 30000,
 	    .watchers_max = (uint32_t)strtoul(argv[4], NULL, 10),
-	    .waits_in_thread = argc > 5,
+	    .session_window = (uint32_t)strtoul(argv[5], NULL, 10),
+	    .sessions_max = (uint32_t)strtoul(argv[6], NULL, 10),
+	    .waits_in_thread = argc > 7,
 	};
 	p.grace_ms = (uint32_t)strtoul(argv[3], NULL, 10);
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -69,7 +69,7 @@ end
 
 -- Every call carries the epoch: false where this history is not the confirmed one.
 local function enter(epoch)
-	head = read_head(keys[1])
+	head = own.head or read_head(keys[1])
 	return head and head.epoch == epoch and head.state == SERVING and marks[keys[1]] == epoch
 end
 

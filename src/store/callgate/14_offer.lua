@@ -6,8 +6,8 @@
 -- it and whether the call a.id lives.
 local function offer_operation(name, flags, key_count, parse, run)
 	local writes = flags[1] ~= 'no-writes'
-	offer(name, flags, function(given, args)
-		local a = parse(argument(given, args, key_count))
+	own.operations[name] = function(text)
+		local a = parse(text)
 		is_writing = writes
 		if not enter(a.epoch) then
 			return refused()
@@ -21,5 +21,9 @@ local function offer_operation(name, flags, key_count, parse, run)
 			return answer(OUTCOME.TOO_LATE, NONE)
 		end
 		return run(a, live)
+	end
+	local operate = own.operations[name]
+	offer(name, flags, function(given, args)
+		return operate(argument(given, args, key_count))
 	end)
 end
