@@ -35,7 +35,7 @@ file(GLOB CG_LOAD_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/load/*.c
 add_executable(callgate-bench ${CG_LOAD_SOURCES} bench/flags.c bench/histogram.c)
 target_include_directories(callgate-bench PRIVATE bench)
 target_link_libraries(callgate-bench PRIVATE cg_flags cg_client cg_client_headers cg_base_headers
-  cg_contract PkgConfig::GRPC)
+  cg_contract PkgConfig::GRPC m)
 
 # callgate-sim: companies that speak the domain with running sidecars.
 file(GLOB CG_SIM_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/sim/*.c)

@@ -191,6 +191,8 @@ static struct callgate_client *create(const struct callgate_options *options, st
 	cg_list_init(&client->waiting);
 	cg_list_init(&client->watches);
 	atomic_init(&client->watch_count, 0);
+	cg_list_init(&client->sessions);
+	atomic_init(&client->session_count, 0);
 	CG_ASSERT(pthread_mutex_init(&client->lock, NULL) == 0);
 	cg_random_init(&client->random,
 	    (uint64_t)cg_client__now_ms() ^ (uint64_t)getpid() << 32 ^ (uintptr_t)client);

@@ -145,7 +145,11 @@ static void start_reply(struct cg_rpc_slot *slot, const grpc_op *ops, size_t op_
 	server->request_at_ms = slot->replied_at_ms;
 	slot->is_cancelled = false;
 	cg_list_append(&server->replying, &slot->link);
-	cg_rpc_bridge_expect(server->bridge);
+	if (slot->line->is_stream) {
+		cg_rpc_bridge_expect_stream(server->bridge);
+	} else {
+		cg_rpc_bridge_expect(server->bridge);
+	}
 	grpc_call_error error = grpc_call_start_batch(slot->call, ops, op_count, &slot->op, NULL);
 	CG_ASSERT(error == GRPC_CALL_OK);
 }
