@@ -76,10 +76,8 @@ local keys, head, now
 local is_writing -- false: of a reader, which must leave everything as it is
 
 local function bind()
-	if not call then
-		call, pack, unpack = redis.call, struct.pack, struct.unpack
-		sub, find, format = string.sub, string.find, string.format
-	end
+	call, pack, unpack = redis.call, struct.pack, struct.unpack
+	sub, find, format = string.sub, string.find, string.format
 end
 
 local function now_ms()
@@ -100,9 +98,15 @@ end
 
 -- The one argument; `count` keys must stand before it.
 local function argument(given, args, count)
-	bind()
-	own.head, own.now = nil, nil
-	require_that(#given >= count and #args == 1, 'keys')
+	if not call then
+		bind()
+	end
+	if own.now then
+		own.head, own.now = nil, nil
+	end
+	if #given < count or #args ~= 1 then
+		require_that(false, 'keys')
+	end
 	keys = given
 	return args[1]
 end

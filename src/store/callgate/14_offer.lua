@@ -3,10 +3,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 
 -- An operation on one wallet: `parse` makes a table of the argument and checks it, `run` gets
--- it and whether the call a.id lives.
-local function offer_operation(name, flags, key_count, parse, run)
+-- it and whether the call a.id lives.  `short`: nil, or what is tried first; it gives a reply, or
+-- nil and has changed nothing.
+local function offer_operation(name, flags, key_count, parse, run, short)
 	local writes = flags[1] ~= 'no-writes'
-	own.operations[name] = function(text)
+	local function operate(text)
 		local a = parse(text)
 		is_writing = writes
 		if not enter(a.epoch) then
@@ -22,8 +23,11 @@ local function offer_operation(name, flags, key_count, parse, run)
 		end
 		return run(a, live)
 	end
-	local operate = own.operations[name]
+	own.operations[name] = not short and operate or function(text)
+		return short(text) or operate(text)
+	end
 	offer(name, flags, function(given, args)
-		return operate(argument(given, args, key_count))
+		local text = argument(given, args, key_count)
+		return short and short(text) or operate(text)
 	end)
 end

@@ -1,0 +1,186 @@
+# The short way of Authorize (src/store/callgate/14_plainly.lua) beside the long one: the same
+# schedule through the library as it is and through one that knows only the long way must end in the
+# same replies and in the same bytes in the store.
+#
+# CALLGATE_LONG=1 runs many more.
+#
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import os
+import random
+
+import pytest
+from redis.exceptions import ResponseError
+from support import wire
+from support.redis_server import RedisServer
+from support.wire import Limits, Partition, Price, Terms
+
+LONG = bool(os.environ.get('CALLGATE_LONG') or os.environ.get('CALLGATE_TEST_LONG'))
+BEGIN = 1_700_000_000_000
+COMPANIES = [bytes([i]) * 16 for i in (1, 2, 3)]
+PRICES = [Price(90_000), Price(100_000, 20_000, 60_000, 6_000), Price(60_000, increment=1), Price(0, 7)]
+LIMITS = [Limits(), Limits(), Limits(reserve_ms=5_000, longest_ms=20_000, lease_ms=60_000, guard_ms=2_000)]
+TERMS = [{}, {}, {}, dict(shadow=True), dict(unlimited=True), dict(suspended=True), dict(credit=5_000_000),
+         dict(calls_max=4), dict(has_low=True, low_balance=2_000_000), dict(has_low=True, low_ms=90_000),
+         dict(warning_ms=400_000)]
+
+LONG_WAY = ('return short and short(text) or operate(text)', 'return operate(text)')
+TAKEN = 'return pack(REPLY, DONE_AUTHORIZED'
+COUNTED = "call('INCR', 'taken')\n\t" + TAKEN
+
+
+def changed(old, new):
+    assert wire.library_source().count(old) == 1, 'the library has changed: write this anew'
+    return lambda text: text.replace(old, new)
+
+
+@pytest.fixture(scope='module')
+def servers():
+    both = [RedisServer().start() for _ in range(2)]
+    yield [server.client for server in both]
+    for server in both:
+        server.stop()
+
+
+def contents(client):
+    """Everything that is in a store but what the test itself counts."""
+    found = {}
+    for key in sorted(client.keys()):
+        kind = client.type(key)
+        if key != b'taken':
+            found[key] = (client.hgetall(key) if kind == b'hash' else client.xrange(key) if kind == b'stream'
+                          else client.zrange(key, 0, -1, withscores=True))
+    return found
+
+
+class Both:
+    """One schedule through both libraries."""
+
+    def __init__(self, servers, mutate, seed):
+        self.random, self.now, self.version = random.Random(seed), BEGIN, 1
+        self.partitions, self.calls, self.serial = [], [], 0
+        self.terms = {company: Terms(calls_max=1000) for company in COMPANIES}
+        for client, way in zip(servers, (mutate, changed(*LONG_WAY))):
+            client.flushall()
+            client.execute_command('FUNCTION', 'FLUSH')
+            client.execute_command('FUNCTION', 'LOAD', wire.library_text(True, way))
+            client.fcall('cgtest_clock', 0, self.now)
+            self.partitions.append(Partition(client))
+        self.each(lambda p: p.take_into_use())
+        for company in COMPANIES:
+            posted = self.random.choice([10**12, 10**9, 20_000_000])
+            self.each(lambda p: p.load(company, posted, 0, self.terms[company]))
+
+    def each(self, operation):
+        replies = []
+        for partition in self.partitions:
+            try:
+                replies.append(operation(partition))
+            except ResponseError as error:
+                assert 'malformed argument' in str(error)
+                replies.append('malformed')
+        assert replies[0] == replies[1]
+        return replies[0]
+
+    def authorize(self, company):
+        pick = self.random
+        if pick.random() < 0.9 or not self.calls:
+            self.serial += 1
+            call_id = f'call-{self.serial}'
+        else:
+            company, call_id = pick.choice(self.calls)
+        more = dict(price=pick.choice(PRICES), limits=pick.choice(LIMITS), terms=self.terms[company],
+                    meta=pick.choice([b'', b'\x01k\x01\x00v']),
+                    not_after=pick.choice([0, 0, self.now + 250, self.now, self.now - 1]),
+                    destination=pick.choice(['+4912345', '+14155550100', '', 'x']) if pick.random() < 0.2 else '+4912345')
+        odd = pick.random()
+        if odd < 0.05:
+            more['start'] = True
+        elif odd < 0.08:
+            more['validate_only'] = True
+        elif odd < 0.1:
+            more['price'] = None
+        elif odd < 0.12:
+            call_id = pick.choice(['', 'a b', '\x00', 'x' * 129, 'x' * 128])
+        self.each(lambda p: p.authorize(company, call_id, **more))
+        self.calls.append((company, call_id))
+
+    def step(self):
+        pick = self.random
+        self.now += pick.choice([0, 0, 1, 7, 1000, 1000, 15_000, 61_000])
+        for partition in self.partitions:
+            partition.redis.fcall('cgtest_clock', 0, self.now)
+        company = pick.choice(COMPANIES)
+        kind = pick.random()
+        if kind < 0.6 or not self.calls:
+            self.authorize(company)
+        elif kind < 0.92:
+            company, call_id = pick.choice(self.calls)
+            act = pick.choice([lambda p: p.start(company, call_id), lambda p: p.start(company, call_id),
+                               lambda p: p.settle(company, call_id, 61_001),
+                               lambda p: p.cancel(company, call_id), lambda p: p.stop(company, call_id)])
+            self.each(act)
+        elif kind < 0.95:
+            self.version += 1
+            self.terms[company] = dataclasses.replace(
+                Terms(calls_max=1000), **pick.choice(TERMS), version=self.version)
+        elif kind < 0.97:
+            amount = pick.choice([1, 50_000_000])
+            self.each(lambda p: p.credit(company, amount, f'pay-{self.now}'))
+        else:
+            self.each(lambda p: p.tick_all())
+
+    def run(self, steps):
+        for _ in range(steps):
+            self.step()
+            if self.random.random() < 0.1:
+                self.compare()
+        self.compare()
+
+    def compare(self):
+        first, second = (contents(p.redis) for p in self.partitions)
+        assert first == second
+
+
+def test_both_ways_decide_and_write_the_same(servers):
+    taken = 0
+    for seed in range(400 if LONG else 12):
+        both = Both(servers, changed(TAKEN, COUNTED), seed)
+        both.run(150)
+        taken += int(servers[0].get('taken') or 0)
+        assert seed or taken, 'the short way was never gone'
+    assert taken > 100
+
+
+MUTANTS = {
+    'nothing is held': ('w_calls + 1, w_held + hold, 0', 'w_calls + 1, w_held, 0'),
+    'the call is not counted': ('w_calls + 1, w_held + hold, 0', 'w_calls, w_held + hold, 0'),
+    'a call that lives is authorized again': ('if found[3] or not parse', 'if not parse'),
+    'a call that has ended is authorized again': (' or is_remembered(id) then', ' then'),
+    'other terms are not taken': ('if o.terms ~= w_terms or terms_suspended', 'if terms_suspended'),
+    'suspended companies call': ('or terms_suspended or terms_unlimited or terms_shadow', 'or terms_unlimited or terms_shadow'),
+    'shadow mode is not noted': ('or terms_unlimited or terms_shadow\n', 'or terms_unlimited\n'),
+    'what comes too late begins': ('\t\tor (now > not_after and not_after > 0)\n', ''),
+    'one call more': ('\t\tor w_calls >= terms_calls_max or', '\t\tor w_calls > terms_calls_max or'),
+    'due work waits': ('return due > now and due', 'return due'),
+    'the lease is not minded': ('due <= expires and w_calls_due > 0 and w_calls_due <= expires\n', 'due <= expires\n'),
+    'the due set is not minded': ('due > now and due <= expires and', 'due > now and'),
+    'the threshold is not minded': ('\tif w_low_armed then\n\t\tfloor = terms_low > 0 and terms_low or 0\n\t\treach', '\tif false then\n\t\tfloor = terms_low > 0 and terms_low or 0\n\t\treach'),
+    'the phase is not minded': ('and w_phase == CALM and denials', 'and denials'),
+    'denials are not minded': ('w_phase == CALM and denials.count == 0', 'w_phase == CALM'),
+    'the end is not minded': ('and left - floor > w_burn * ((due - now + reach) / 60000 + 1)', 'and left > 0'),
+    'a poor wallet talks for ever': ('if left - o.headroom < burn * o.longest_minutes then', 'if false then'),
+    'a flag is not looked at': ('if flags ~= PRICED or not', 'if not'),
+    'an order is of another price': ("pack('<BBc40', LAYOUT, AUTHORIZED, deal_text)", "pack('<BBc24c16', LAYOUT, AUTHORIZED, NO_PRICE_BYTES, sub(deal_text, 25))"),
+    'an id is not looked at': ("or #id > 128 or not find(id, '^[!-~]+$') or #dest", 'or #dest'),
+    'a destination is not looked at': ("or not (destination == '' or find(destination, '^%+[1-9]%d+$'))", ''),
+}
+
+
+@pytest.mark.parametrize('name', MUTANTS)
+def test_a_short_way_that_is_wrong_is_seen(servers, name):
+    mutate = changed(*MUTANTS[name])
+    with pytest.raises(AssertionError) as caught:
+        for seed in range(60):
+            Both(servers, mutate, seed).run(150)
+    assert 'replies[0] == replies[1]' in str(caught.traceback[-1]) or 'first == second' in str(caught.traceback[-1])
