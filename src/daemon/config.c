@@ -34,7 +34,8 @@ static const struct setting settings[] = {
         "the ledger: a libpq connection URI"},
     {"log-level", TEXT, AT(log_level), "info", 0, 0, 0, "debug, info, warn or error"},
     {"grpc-wait", TEXT, AT(grpc_wait), "loop", 0, 0, 0,
-        "loop: the loop watches gRPC's descriptor itself; thread: one of its own hands over to it"},
+        "loop: the loop watches gRPC's descriptor itself; thread: one of its own hands over to it; "
+        "spin: as loop, which never sleeps (wants a core of its own)"},
     {"partitions", NUMBER, AT(partitions), NULL, 16, 1, 4096,
         "partitions of the deployment; fixed when its ledger is first used"},
     {"calls-max", NUMBER, AT(calls_max), NULL, 4096, 16, 65536,
@@ -230,8 +231,9 @@ static enum cg_status check(const struct cg_config *config, struct cg_error *err
 		cg_error_set(err, "--log-level: must be debug, info, warn or error");
 		return CG_INVALID;
 	}
-	if (strcmp(config->grpc_wait, "thread") != 0 && strcmp(config->grpc_wait, "loop") != 0) {
-		cg_error_set(err, "--grpc-wait: must be thread or loop");
+	if (strcmp(config->grpc_wait, "thread") != 0 && strcmp(config->grpc_wait, "loop") != 0 &&
+	    strcmp(config->grpc_wait, "spin") != 0) {
+		cg_error_set(err, "--grpc-wait: must be loop, thread or spin");
 		return CG_INVALID;
 	}
 	return CG_OK;

@@ -290,6 +290,9 @@ enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *er
 	enum cg_status status = open_server(&d, config, err);
 	if (status == CG_OK) {
 		start(&d, config);
+		if (strcmp(config->grpc_wait, "spin") == 0) {
+			cg_loop_keep_awake(d.loop);
+		}
 		cg_loop_run(d.loop);
 		cg_timer_close(d.tick);
 		cg_timer_close(d.late_tick);

@@ -18,7 +18,7 @@ LONG = bool(os.environ.get('CALLGATE_LONG') or os.environ.get('CALLGATE_TEST_LON
 BEGIN = 1_700_000_000_000
 COMPANIES = [bytes([i]) * 16 for i in (1, 2, 3)]
 PRICES = [Price(90_000), Price(100_000, 20_000, 60_000, 6_000), Price(60_000, increment=1), Price(0, 7)]
-LIMITS = [Limits(), Limits(), Limits(reserve_ms=5_000, longest_ms=20_000, lease_ms=60_000, guard_ms=2_000)]
+LIMITS = [Limits(), Limits(longest_ms=14_400_000), Limits(reserve_ms=5_000, longest_ms=20_000, lease_ms=60_000, guard_ms=2_000)]
 TERMS = [{}, {}, {}, dict(shadow=True), dict(unlimited=True), dict(suspended=True), dict(credit=5_000_000),
          dict(calls_max=4), dict(has_low=True, low_balance=2_000_000), dict(has_low=True, low_ms=90_000),
          dict(warning_ms=400_000)]
@@ -93,9 +93,11 @@ class Schedule:
 
     def step(self):
         pick = self.random
-        self.now += pick.choice([0, 0, 1, 7, 1000, 1000, 15_000, 61_000, 61_000, 3_500_000])
+        self.now += pick.choice([0, 0, 1, 7, 1000, 1000, 15_000, 61_000, 61_000])
         self.client.fcall('cgtest_clock', 0, self.now)
         company = pick.choice(COMPANIES)
+        if pick.random() < 0.03:
+            self.calm(company)
         kind = pick.random()
         if kind < 0.6 or not self.calls:
             self.authorize(company)
@@ -114,6 +116,18 @@ class Schedule:
             self.note(lambda p: p.credit(company, amount, f'pay-{self.now}'))
         else:
             self.note(lambda p: p.tick_all())
+
+    def calm(self, company):
+        """A call talks on until its wallet is about to be looked at again, and no lease is near."""
+        self.serial += 1
+        call_id = f'call-{self.serial}'
+        self.calls.append((company, call_id))
+        self.note(lambda p: p.authorize(company, call_id, PRICES[0], self.terms[company], LIMITS[1], start=True))
+        for later in (130_000, 3_500_000):
+            self.note(lambda p: p.tick_all())
+            self.now += later
+            self.client.fcall('cgtest_clock', 0, self.now)
+        self.authorize(company)
 
     def run(self):
         for number in range(150):
