@@ -5,7 +5,10 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import concurrent.futures
+import json
+import os
 import signal
+import subprocess
 import time
 
 import grpc
@@ -15,6 +18,7 @@ from support.client import new_company
 from support.contract import pb
 from support.invariants import check_invariants
 from support.load import check_load
+from support.processes import program
 from support.session import Ended, Session, SessionLoad
 from support.waiting import wait_until
 
@@ -274,3 +278,18 @@ def test_a_cancelled_session_leaves_what_it_began_to_its_keys(stack, client):
             assert second.answer("cancel", company, f"c{number}").released_micros > 0
     assert client.balance(company).held_micros == 0
     check_invariants(stack)
+
+
+@pytest.mark.parametrize("more", [["--in-flight", "400"],  # more than the sidecar reads at once
+                                  ["--in-flight", "64", "--rate", "400", "--poisson"]])
+def test_the_c_client_on_one_stream(stack, client, more):
+    environment = {**os.environ, "CALLGATE_ADDRESS": stack.sidecar.address}
+    done = subprocess.run([program("callgate-bench"), "--session", "--op", "cycle", "--count", "1500", "--seconds",
+                           "120", "--deadline-ms", "60000", "--companies", "6", "--json", *more],
+                          capture_output=True, text=True, timeout=200, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    parts = json.loads(done.stdout)["parts"]
+    for part in (parts["authorize"], parts["settle"]):
+        assert (part["count"], part["denied"], part["errors"]) == (1500, 0, {})
+    check_invariants(stack, timeout=60)
+    assert stack.value("select count(*) from usage_logs") >= 1500
