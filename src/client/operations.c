@@ -164,8 +164,8 @@ OPERATIONS(X)
 	    const struct callgate_##name##_request *request, callgate_##name##_done done,          \
 	    void *context)                                                                         \
 	{                                                                                          \
-		return cg_session__submit(session, &methods[CG_CODEC_##NAME], request,             \
-		    (void (*)(void))done, context);                                                \
+		return cg_session__submit(                                                         \
+		    session, &methods[CG_CODEC_##NAME], request, (void (*)(void))done, context);   \
 	}
 X(authorize, AUTHORIZE)
 X(start, START)

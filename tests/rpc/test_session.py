@@ -47,6 +47,11 @@ class Session:
         return answers
 
 
+def rss_kb(server):
+    with open(f"/proc/{server.process.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
 @pytest.fixture
 def session(pb, channel):
     opened = Session(channel, pb)
@@ -201,6 +206,7 @@ def test_a_peer_that_does_not_read_is_not_read_either(pb, start_server):
     server = start_server(session_window=16, measured=True)
     with connect(server, [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]) as channel:
         session = Session(channel, pb)
+        before = rss_kb(server)
         bad = request(pb, call_id="y" * 8192)  # its answer names the field
         for tag in range(20000):
             session.send(tag, authorize=bad if tag % 2 else request(pb, call_id=f"c{tag}"))
@@ -212,6 +218,7 @@ def test_a_peer_that_does_not_read_is_not_read_either(pb, start_server):
 
         wait_until(settled, 20)
         assert server.requests()[0] < 10000
+        assert rss_kb(server) - before < 20000
         with connect(server) as other:
             assert authorize(other, pb)(request(pb), timeout=5).decision == pb.DECISION_ALLOWED
         session.call.cancel()
