@@ -13,6 +13,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "events/events.h"
@@ -27,6 +28,8 @@
 #define LATE_TICK_MS 10
 /* Of the time in which a request is answered, the share that the answer needs itself. */
 #define ANSWERING_SHARE 16
+/* Beside connections: the stores, gRPC, the log, what is read at a reload. */
+#define DESCRIPTORS_RESERVED 256
 /* Readings under way for watchers that catch up; src/events/ has fewer. */
 #define CATCHING_UP_MAX 64
 /* By then every request is answered and the ledger flushed: nobody waits for what gRPC keeps. */
@@ -47,6 +50,7 @@ struct daemon {
 	struct cg_timer *soon;      /* the gate's: answers that need no port, and not to wait */
 	struct cg_signal *terminate;
 	struct cg_signal *interrupt;
+	struct cg_signal *hang_up;
 	uint32_t drain_ms;
 	bool is_serving;
 	bool is_ending;
@@ -155,6 +159,15 @@ static void on_end_signal(void *owner)
 	cg_rpc_server_close(d->server, d->drain_ms, on_server_closed, d);
 }
 
+static void on_hang_up(void *owner)
+{
+	struct daemon *d = owner;
+
+	if (d->server != NULL) {
+		cg_rpc_server_reload(d->server);
+	}
+}
+
 static struct cg_events *create_events(struct daemon *d, const struct cg_config *config)
 {
 	struct cg_events_config events = {
@@ -228,11 +241,50 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 	cg_ledger_listen(d->ledger, &of_ledger);
 }
 
+/*
+ * Descriptors for every connection, and what is left over for the stores, files and gRPC itself:
+ * connections that wait for one are accepted late, a store that is out of reach is worse.
+ */
+static void reserve_descriptors(const struct cg_config *config)
+{
+	rlim_t wanted = (rlim_t)config->connections_max + DESCRIPTORS_RESERVED;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
+		return;
+	}
+	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
+		cg_log(CG_LOG_WARN, "descriptors may run out before --connections-max is reached",
+		    "limit", cg_log_int((int64_t)limit.rlim_cur), "wanted",
+		    cg_log_int((int64_t)wanted), NULL);
+	}
+}
+
+static const char *text_or_null(const char *text)
+{
+	return text[0] == '\0' ? NULL : text;
+}
+
 static enum cg_status open_server(
     struct daemon *d, const struct cg_config *config, struct cg_error *err)
 {
 	struct cg_rpc_config rpc = {
 	    .listen = config->listen,
+	    .peers = config->peers,
+	    .credentials_file = text_or_null(config->credentials_file),
+	    .tls_certificate = text_or_null(config->tls_cert_file),
+	    .tls_key = text_or_null(config->tls_key_file),
+	    .tls_client_authorities = text_or_null(config->tls_client_ca_file),
+	    .connections_max = (uint32_t)config->connections_max,
+	    .door_connections_max = (uint32_t)config->address_connections_max,
+	    .connection_age_ms = (uint32_t)config->connection_age_ms,
+	    .connection_grace_ms = (uint32_t)config->connection_grace_ms,
+	    .connection_idle_ms = (uint32_t)config->connection_idle_ms,
+	    .authorizes_per_second = (uint32_t)config->authorizes_per_second,
+	    .authorizes_burst =
+	        (uint32_t)(config->authorizes_burst != 0 ? config->authorizes_burst
+	                                                 : config->authorizes_per_second),
 	    .calls_max = (uint32_t)config->calls_max,
 	    .message_bytes_max = (uint32_t)config->message_bytes_max,
 	    .metadata_bytes_max = (uint32_t)config->metadata_bytes_max,
@@ -241,6 +293,8 @@ static enum cg_status open_server(
 	    .deadline_max_ms = (uint32_t)config->deadline_max_ms,
 	    .waits_in_thread = strcmp(config->grpc_wait, "thread") == 0,
 	};
+
+	reserve_descriptors(config);
 	return cg_rpc_server_open(d->loop, &rpc, d->gate, d->events, &d->server, err);
 }
 
@@ -255,6 +309,7 @@ static void start(struct daemon *d, const struct cg_config *config)
 	d->late_tick = cg_timer_create(d->loop, on_late_tick, d);
 	d->terminate = cg_signal_create(d->loop, SIGTERM, on_end_signal, d);
 	d->interrupt = cg_signal_create(d->loop, SIGINT, on_end_signal, d);
+	d->hang_up = cg_signal_create(d->loop, SIGHUP, on_hang_up, d);
 	cg_timer_start(d->tick, 1);
 	cg_timer_start(d->late_tick, LATE_TICK_MS);
 	cg_log(CG_LOG_INFO, "started", "version", CG_VERSION, "pid", cg_log_int(getpid()), "listen",
@@ -293,6 +348,7 @@ enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *er
 		cg_timer_close(d.late_tick);
 		cg_signal_close(d.terminate);
 		cg_signal_close(d.interrupt);
+		cg_signal_close(d.hang_up);
 	} else {
 		cg_events_close(d.events); /* Else the end of the server has closed it. */
 	}

@@ -63,6 +63,9 @@ struct cg_events_counts cg_events_counts(const struct cg_events *events);
 struct cg_watch_in {
 	bool all_companies;
 	struct cg_uuid company;
+	/* With all_companies: these alone, ascending; NULL: there is no bound.  As long as the watcher. */
+	const struct cg_uuid *companies;
+	uint32_t company_count;
 	struct cg_view resume_token; /* empty: from now on */
 	uint32_t types;              /* bit 1 << type; 0: all */
 };

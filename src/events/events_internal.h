@@ -109,6 +109,8 @@ struct cg_watcher {
 	void *owner;
 	bool all_companies;
 	struct cg_uuid company;
+	const struct cg_uuid *companies; /* of all_companies, these alone; NULL: no bound */
+	uint32_t company_count;
 	uint32_t partition; /* the company's */
 	uint32_t types;
 	enum cg_watcher_state state;

@@ -34,6 +34,10 @@ static void drop_body(struct cg_rpc_slot *slot)
 	struct cg_rpc_body *body = slot->body;
 
 	cg_listing__drop(body);
+	cg_credentials_unref(body->credentials);
+	if (body->is_counted) {
+		cg_inflight_leave(&slot->server->inflight, body->peer);
+	}
 	slot->body = NULL;
 	cg_slab_give(&slot->server->bodies, body);
 }
@@ -136,6 +140,48 @@ static bool set_deadline(struct cg_rpc_slot *slot, struct cg_rpc_body *body)
 	return true;
 }
 
+/* A listing of all companies is one of those that the caller's credential is bound to. */
+static void bind_listing(struct cg_rpc_slot *slot, struct cg_rpc_body *body)
+{
+	struct cg_list_calls_in *in = &body->req.in.list_calls;
+	const struct cg_credential *credential = slot->caller.credential;
+
+	in->on_call = cg_listing__on_call;
+	if (in->all_companies && credential != NULL && credential->companies != NULL) {
+		body->credentials = cg_credentials_ref(slot->server->credentials);
+		in->companies = credential->companies;
+		in->company_count = credential->company_count;
+	}
+}
+
+/* The company is not the caller's, or asks too often; else what the request lacks is added. */
+static bool refuse_by_content(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_server *server = slot->server;
+	struct cg_request *req = &slot->body->req;
+	int64_t retry_after_ms = 0;
+
+	if (req->method == CG_METHOD_LIST_CALLS) {
+		bind_listing(slot, slot->body);
+		if (req->in.list_calls.all_companies) {
+			return false;
+		}
+	}
+	if (cg_guard__refuse_company(slot, &req->company)) {
+		return true;
+	}
+	if (req->method == CG_METHOD_AUTHORIZE &&
+	    !cg_rate_admits(&server->rate, &req->company, cg_loop_clock_ns(), &retry_after_ms)) {
+		cg_server__note_refusal(server, CG_REFUSAL_RATE);
+		cg_slot__fail(slot,
+		    &(struct cg_rpc_failure){.status = CG_FULL,
+		        .reason = CG_REASON_TOO_MANY_AUTHORIZES,
+		        .retry_after_ms = retry_after_ms});
+		return true;
+	}
+	return false;
+}
+
 static void submit(struct cg_rpc_slot *slot)
 {
 	struct cg_rpc_server *server = slot->server;
@@ -154,8 +200,9 @@ static void submit(struct cg_rpc_slot *slot)
 		drop_body(slot);
 		return;
 	}
-	if (body->req.method == CG_METHOD_LIST_CALLS) {
-		body->req.in.list_calls.on_call = cg_listing__on_call;
+	if (refuse_by_content(slot)) {
+		drop_body(slot);
+		return;
 	}
 	body->req.done = on_done;
 	cg_gate_submit(server->gate, &body->req);
@@ -176,7 +223,17 @@ static bool take_body(struct cg_rpc_slot *slot)
 	return true;
 }
 
-bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, const char *message_name)
+/* Counts it against its connection; false: that has as many under way as it may. */
+static bool count_in(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_body *body = slot->body;
+
+	body->peer = cg_server__peer(slot->call);
+	body->is_counted = cg_inflight_enter(&slot->server->inflight, body->peer);
+	return body->is_counted;
+}
+
+bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, unsigned roles, const char *message_name)
 {
 	struct cg_rpc_server *server = slot->server;
 
@@ -184,7 +241,10 @@ bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, const char *message_name)
 	if (server->draining) {
 		cg_server__note_refusal(server, CG_REFUSAL_CLOSING);
 		cg_slot__refuse(slot, CG_CLOSING, CG_REASON_SHUTTING_DOWN);
+	} else if (cg_guard__refuse(slot, roles)) {
+		return true;
 	} else if (slot->payload == NULL) {
+		server->counters.refused_no_message++;
 		cg_slot__refuse_field(
 		    slot, message_name, "sent: the call ended without its message");
 	} else if (slot->payload->data.raw.compression != GRPC_COMPRESS_NONE) {
@@ -200,12 +260,19 @@ void cg_calls__on_request(struct cg_rpc_slot *slot)
 {
 	struct cg_rpc_server *server = slot->server;
 
-	if (cg_calls__refuse_unread(slot, cg_rpc_decode_message(slot->line->method)->short_name)) {
+	enum cg_method method = slot->line->method;
+
+	if (cg_calls__refuse_unread(
+	        slot, cg_roles_of(method), cg_rpc_decode_message(method)->short_name)) {
 		return;
 	}
 	if (!take_body(slot)) {
 		cg_server__note_refusal(server, CG_REFUSAL_IN_FLIGHT);
 		cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
+	} else if (!count_in(slot)) {
+		cg_server__note_refusal(server, CG_REFUSAL_CONNECTION_IN_FLIGHT);
+		cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
+		drop_body(slot);
 	} else if (!set_deadline(slot, slot->body)) {
 		cg_slot__fail(
 		    slot, &(struct cg_rpc_failure){.status = CG_TIMEOUT, .deadline_passed = true});

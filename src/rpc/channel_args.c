@@ -52,10 +52,10 @@ void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_
 	add(args, GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
 	add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 	add(args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
-	add(args, GRPC_ARG_MAX_CONNECTION_IDLE_MS, 15 * 60 * 1000);
+	add(args, GRPC_ARG_MAX_CONNECTION_IDLE_MS, clamp(config->connection_idle_ms));
 	/* Calls whose message never comes are invisible to us: only age and grace end them. */
-	add(args, GRPC_ARG_MAX_CONNECTION_AGE_MS, 30 * 60 * 1000);
-	add(args, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, 30 * 1000);
+	add(args, GRPC_ARG_MAX_CONNECTION_AGE_MS, clamp(config->connection_age_ms));
+	add(args, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, clamp(config->connection_grace_ms));
 	add(args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5000);
 	/* Two servers would share a port without noticing. */
 	add(args, GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -68,6 +68,12 @@ void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_
 	    .key = writable(GRPC_ARG_RESOURCE_QUOTA),
 	    .value.pointer = {args->quota, grpc_resource_quota_arg_vtable()},
 	};
+}
+
+void cg_rpc_channel_args_add(struct cg_rpc_channel_args *args, const grpc_arg *arg)
+{
+	CG_ASSERT(args->list.num_args < CG_CHANNEL_ARGS_MAX);
+	args->args[args->list.num_args++] = *arg;
 }
 
 void cg_rpc_channel_args_deinit(struct cg_rpc_channel_args *args)

@@ -20,6 +20,8 @@ struct cg_rpc_channel_args {
 
 /* After grpc_init().  Copied by the server that is created with them; deinit right after. */
 void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_rpc_config *config);
+/* One more, copied like the others. */
+void cg_rpc_channel_args_add(struct cg_rpc_channel_args *args, const grpc_arg *arg);
 void cg_rpc_channel_args_deinit(struct cg_rpc_channel_args *args);
 
 #endif /* CG_RPC_CHANNEL_ARGS_H */

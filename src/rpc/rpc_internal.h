@@ -20,10 +20,19 @@
 
 #include "events/events.h"
 #include "rpc/bridge.h"
+#include "rpc/connections.h"
+#include "rpc/counters.h"
+#include "rpc/credentials.h"
 #include "rpc/decode.h"
+#include "rpc/door.h"
 #include "rpc/failure.h"
+#include "rpc/inflight.h"
 #include "rpc/listener.h"
+#include "rpc/peers.h"
+#include "rpc/rate.h"
+#include "rpc/roles.h"
 #include "rpc/server.h"
+#include "rpc/tls.h"
 
 /* A refused request holds a slot until its answer is sent: this many at once. */
 #define CG_SLOTS_SPARE 64
@@ -57,9 +66,10 @@
 
 struct cg_rpc_slot;
 
-/* One method as it is served. */
+/* One method as it is served at one door. */
 struct cg_rpc_line {
 	struct cg_rpc_server *server;
+	struct cg_rpc_door *door;
 	const char *path; /* NULL: whatever has no line of its own */
 	enum cg_method method;
 	void *registered;
@@ -72,6 +82,25 @@ struct cg_rpc_line {
 #define CG_LINE_WATCH   (CG_METHOD_COUNT + 1)
 #define CG_LINE_UNKNOWN (CG_METHOD_COUNT + 2)
 #define CG_LINE_COUNT   (CG_METHOD_COUNT + 3)
+
+/* See door.h. */
+struct cg_rpc_door {
+	struct cg_rpc_server *server;
+	uint32_t index;
+	struct cg_door_config config;
+	struct cg_rpc_listener *listener;
+	struct cg_rpc_tls *tls; /* NULL: plaintext */
+	grpc_server *grpc;
+	struct cg_rpc_line lines[CG_LINE_COUNT];
+	struct cg_rpc_op shutdown;
+	bool connections_ended;
+};
+
+/* Who has sent a call, as far as it matters.  Of the snapshot that was in force when it came. */
+struct cg_rpc_caller {
+	unsigned roles;
+	const struct cg_credential *credential; /* NULL: one that is bound to no company */
+};
 
 /* A page of calls as it grows. */
 struct cg_rpc_listing {
@@ -87,6 +116,9 @@ struct cg_rpc_body {
 	struct cg_rpc_slot *slot;
 	bool caller_has_deadline;
 	uint64_t caller_deadline_at_ms;
+	uint64_t peer; /* the connection that it counts against */
+	bool is_counted;
+	struct cg_credentials *credentials; /* whose companies a listing is bound to; else NULL */
 	struct cg_rpc_listing listing;
 	char text[CG_RPC_TEXT_BYTES];
 };
@@ -111,9 +143,10 @@ struct cg_rpc_slot {
 	grpc_byte_buffer *payload;
 	int cancelled; /* written by core when the call ends */
 	uint64_t replied_at_ms;
-	bool is_cancelled;   /* REPLYING, for too long */
-	int peer_fd;         /* where it is cancelled: the connection's */
-	struct cg_list link; /* in free_slots, or in replying */
+	bool is_cancelled;           /* REPLYING, for too long */
+	uint64_t peer;               /* where it is cancelled: the connection */
+	struct cg_rpc_caller caller; /* SERVING, and only until the request is submitted */
+	struct cg_list link;         /* in free_slots, or in replying */
 };
 
 /* See watches.c. */
@@ -135,9 +168,12 @@ struct cg_rpc_watch {
 	struct cg_watcher *watcher; /* OPEN */
 	enum cg_watch_end why;      /* ENDING */
 	uint64_t ending_at_ms;      /* ENDING: since when; GONE: likewise */
-	int peer_fd;                /* the connection's */
+	uint64_t peer;              /* the connection */
 	int cancelled;              /* written by core when the call ends */
-	struct cg_list link;        /* in watches_ending, in watches_gone, or in none */
+	struct cg_list link; /* in watches_open, in watches_ending, in watches_gone, or in none */
+	/* Where it came with a credential: that, and the snapshot that it is of; else NULL. */
+	struct cg_credentials *credentials;
+	const struct cg_credential *credential;
 };
 
 enum cg_server_state {
@@ -149,6 +185,12 @@ enum cg_server_state {
 
 enum cg_refusal {
 	CG_REFUSAL_IN_FLIGHT,
+	CG_REFUSAL_CONNECTION_IN_FLIGHT,
+	CG_REFUSAL_RATE,
+	CG_REFUSAL_UNAUTHENTICATED,
+	CG_REFUSAL_PERMISSION,
+	CG_REFUSAL_PEER,
+	CG_REFUSAL_CONNECTIONS,
 	CG_REFUSAL_COMPRESSED,
 	CG_REFUSAL_CLOSING,
 	CG_REFUSAL_LISTING,
@@ -162,16 +204,24 @@ struct cg_rpc_server {
 	struct cg_gate *gate;
 	struct cg_events *events; /* NULL: Watch is not served */
 	struct cg_rpc_config config;
-	struct cg_rpc_listener *listener;
+	struct cg_rpc_door doors[CG_DOORS_MAX];
+	uint32_t door_count;
 	struct cg_rpc_bridge *bridge;
-	grpc_server *grpc;
-	grpc_server_credentials *credentials;
+	grpc_server_credentials *plaintext;
 	enum cg_server_state state;
 	bool serving;           /* as the daemon says */
 	bool draining;          /* new requests are refused */
 	uint64_t request_at_ms; /* when the last one came, or was answered */
 
-	struct cg_rpc_line lines[CG_LINE_COUNT];
+	/* The guard at the doors. */
+	struct cg_crypto *crypto;
+	struct cg_credentials *credentials; /* NULL: none are asked for */
+	struct cg_peers peers;
+	struct cg_connections connections;
+	struct cg_inflight inflight;
+	struct cg_rate rate;
+	struct cg_rpc_counters counters;
+
 	struct cg_rpc_slot *slots;
 	uint32_t slot_count;
 	uint32_t free_count;
@@ -179,15 +229,14 @@ struct cg_rpc_server {
 	struct cg_list replying; /* oldest first */
 	struct cg_slab bodies;
 	struct cg_slab watches;
+	struct cg_list watches_open;
 	struct cg_list watches_ending; /* oldest first */
 	struct cg_list watches_gone;   /* whose last message is under way all the same; likewise */
 	struct cg_rpc_decoder decoder;
 	size_t listings_bytes;
 	struct cg_log_limit refusals[CG_REFUSAL_COUNT];
 
-	struct cg_rpc_op shutdown;
 	bool has_cancelled;
-	bool connections_ended;
 	struct cg_timer *closing; /* the next look while lingering, then the end of the grace */
 	uint64_t linger_until_ms;
 	uint64_t grace_until_ms;
@@ -233,9 +282,10 @@ void cg_slot__refuse_field(struct cg_rpc_slot *slot, const char *field, const ch
 
 /*
  * Notes that a request came, and refuses it where that needs no look inside: the server
- * drains, there is no message (of the type that is named), or it is compressed.
+ * drains, the caller has none of `roles`, there is no message (of the type that is named), or it
+ * is compressed.
  */
-bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, const char *message_name);
+bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, unsigned roles, const char *message_name);
 
 /* watches.c */
 void cg_watches__on_request(struct cg_rpc_slot *slot);
@@ -254,16 +304,36 @@ grpc_slice cg_listing__take(struct cg_rpc_body *body, const ProtobufCMessage *re
 void cg_listing__drop(struct cg_rpc_body *body);
 
 /*
- * The descriptor of the connection that this call came on, as gRPC calls a connection that was
- * handed to it ("fd:17"); it knows no more once the call has ended.  -1: not known.
+ * The connection that this call came on, see cg_peer_hash(); gRPC knows no more once the call has
+ * ended.
  */
-int cg_server__peer_fd(grpc_call *call);
+uint64_t cg_server__peer(grpc_call *call);
 
 /*
  * Cuts a connection, and with it whatever is on it.  Something of a call on it must be under
- * way, or the descriptor might be somebody else's by now.
+ * way, or it might be somebody else's by now.
  */
-void cg_server__cut_peer(struct cg_rpc_server *server, int peer_fd);
+void cg_server__cut_peer(struct cg_rpc_server *server, uint64_t peer);
+
+/* doors.c: binds the addresses of the configuration; CG_OK, or nothing is left behind. */
+enum cg_status cg_doors__open(
+    struct cg_rpc_server *server, const struct cg_rpc_config *config, struct cg_error *err);
+/* Creates gRPC's server, with its lines set up, and begins to serve; connections wait. */
+enum cg_status cg_doors__start_grpc(struct cg_rpc_door *door, struct cg_error *err);
+/* Begins to accept. */
+void cg_doors__start(struct cg_rpc_server *server);
+void cg_doors__stop(struct cg_rpc_server *server);
+void cg_doors__close(struct cg_rpc_server *server);
+
+/*
+ * guard.c: who has sent this call, into slot->caller; refuses it where he has no credential, or
+ * none of `roles`.
+ */
+bool cg_guard__refuse(struct cg_rpc_slot *slot, unsigned roles);
+/* Refuses it where the caller may not see this company. */
+bool cg_guard__refuse_company(struct cg_rpc_slot *slot, const struct cg_uuid *company);
+/* Takes what the files hold now; watches whose credential is gone, or changed, end. */
+void cg_guard__reload(struct cg_rpc_server *server);
 
 /* One line in the log per second and kind. */
 void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refusal);

@@ -32,6 +32,7 @@ static void on_arrived(struct cg_rpc_op *op, bool ok);
 static void post(struct cg_rpc_line *line, struct cg_rpc_slot *slot)
 {
 	struct cg_rpc_server *server = line->server;
+	grpc_server *grpc = line->door->grpc;
 	grpc_completion_queue *replies = cg_rpc_bridge_replies(server->bridge);
 	grpc_completion_queue *arrivals = cg_rpc_bridge_arrivals(server->bridge);
 	grpc_call_error error;
@@ -42,12 +43,11 @@ static void post(struct cg_rpc_line *line, struct cg_rpc_slot *slot)
 	slot->metadata.count = 0;
 	line->posted_count++;
 	if (line->registered != NULL) {
-		error = grpc_server_request_registered_call(server->grpc, line->registered,
-		    &slot->call, &slot->deadline, &slot->metadata, &slot->payload, replies,
-		    arrivals, &slot->op);
+		error = grpc_server_request_registered_call(grpc, line->registered, &slot->call,
+		    &slot->deadline, &slot->metadata, &slot->payload, replies, arrivals, &slot->op);
 	} else {
-		error = grpc_server_request_call(server->grpc, &slot->call, &slot->details,
-		    &slot->metadata, replies, arrivals, &slot->op);
+		error = grpc_server_request_call(grpc, &slot->call, &slot->details, &slot->metadata,
+		    replies, arrivals, &slot->op);
 	}
 	CG_ASSERT(error == GRPC_CALL_OK);
 }
@@ -68,8 +68,10 @@ static void post_line(struct cg_rpc_line *line)
 
 void cg_slots__post(struct cg_rpc_server *server)
 {
-	for (size_t i = 0; i < CG_LINE_COUNT; i++) {
-		post_line(&server->lines[i]);
+	for (uint32_t d = 0; d < server->door_count; d++) {
+		for (size_t i = 0; i < CG_LINE_COUNT; i++) {
+			post_line(&server->doors[d].lines[i]);
+		}
 	}
 }
 
@@ -242,10 +244,10 @@ void cg_slots__cancel_stuck(struct cg_rpc_server *server)
 		}
 		if (!slot->is_cancelled) {
 			slot->is_cancelled = true;
-			slot->peer_fd = cg_server__peer_fd(slot->call);
+			slot->peer = cg_server__peer(slot->call);
 			(void)grpc_call_cancel(slot->call, NULL);
 		} else if (slot->replied_at_ms + CG_REPLY_MAX_MS + CG_UNREAD_MAX_MS <= now_ms) {
-			cg_server__cut_peer(server, slot->peer_fd);
+			cg_server__cut_peer(server, slot->peer);
 		}
 	}
 }
@@ -255,8 +257,10 @@ void cg_slots__init(struct cg_rpc_server *server)
 	cg_list_init(&server->free_slots);
 	cg_list_init(&server->replying);
 	server->slot_count = server->config.calls_max + CG_SLOTS_SPARE;
-	for (size_t i = 0; i < CG_LINE_COUNT; i++) {
-		server->slot_count += server->lines[i].posted_wanted;
+	for (uint32_t d = 0; d < server->door_count; d++) {
+		for (size_t i = 0; i < CG_LINE_COUNT; i++) {
+			server->slot_count += server->doors[d].lines[i].posted_wanted;
+		}
 	}
 	server->slots = calloc(server->slot_count, sizeof server->slots[0]);
 	CG_ASSERT(server->slots != NULL);
