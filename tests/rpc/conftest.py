@@ -16,6 +16,7 @@ import grpc
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
 # How the server waits for gRPC: in its loop, or with "thread" in a thread.
 WAITS_IN = os.environ.get("CG_RPC_WAITS_IN", "").split()
 COMPANY = "01234567-89ab-cdef-0123-456789abcdef"
@@ -47,7 +48,7 @@ def measured_environment():
 
 class Server:
     def __init__(self, listen=None, calls_max=256, grace_ms=2000, watchers_max=4000,
-                 measured=False):
+                 measured=False, **settings):
         self.folder = tempfile.TemporaryDirectory(prefix="cg-rpc-")
         self.path = os.path.join(self.folder.name, "gate.sock")
         self.listen = listen or f"unix:{self.path}"
@@ -55,7 +56,7 @@ class Server:
         self.log = open(os.path.join(self.folder.name, "log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
             [program, self.listen, str(calls_max), str(grace_ms), str(watchers_max),
-             *WAITS_IN],
+             *WAITS_IN, *(f"{name}={value}" for name, value in settings.items())],
             env=measured_environment() if measured else None,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline().split()
@@ -81,6 +82,19 @@ class Server:
         words = self.process.stdout.readline().split()
         assert words[0] == "counts"
         return int(words[1]), int(words[2])
+
+    def doors(self):
+        """What was counted at the doors, by name: rpc/counters.h."""
+        self.say("doors")
+        words = self.process.stdout.readline().split()
+        assert words[0] == "doors"
+        return {name: int(value) for name, value in (word.split("=") for word in words[1:])}
+
+    def reload(self):
+        """Credentials and certificates; returns when they have been looked at."""
+        before = self.doors()
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: sum(self.doors()[n] - before[n] for n in ("reloads", "reloads_failed")))
 
     def watcher_count(self):
         return self.counts()[0]
