@@ -25,7 +25,7 @@ class Sidecar:
         self.address = f"unix:{self.socket}"
         flags = []
         for name, value in settings.items():
-            flags += [f"--{name.replace('_', '-')}", value]
+            flags += [f"--{name.replace('_', '-')}", str(value).replace("{socket}", str(self.socket))]
         self.process = Process(f"callgated-{number}", [
             program(executable, directory), "--listen", self.address,
             "--redis-url", stack.redis_url, "--database-url", stack.sidecar_url, *flags,
