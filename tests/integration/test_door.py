@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 
 import grpc
@@ -18,6 +19,7 @@ from support.contract import pb
 from support.invariants import check_invariants
 from support.processes import build_directory
 from support.waiting import wait_until
+from test_readme import blocks, environment
 
 Code = grpc.StatusCode
 PLENTY = 1_000_000_000
@@ -339,6 +341,28 @@ def test_one_company_that_dials_wildly_is_held_back(door, make_stack, tmp_path):
     assert {f.code for f in failures} == {Code.RESOURCE_EXHAUSTED}
     assert all(0 < f.detail.retry_after_ms <= 500 for f in failures)
     assert stack.client.authorize(other, "", validate_only=True)
+
+
+def test_the_examples_of_the_readme(door):
+    (script,) = [block for block in blocks("sh") if "callgate token" in block]
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=door.folder,
+                          env=environment(door.stack), capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    door.reload()
+    company = "0b1c0a4e-6c43-4c4e-9d0a-0d7a3f5b1c11"
+    door.operator.create_wallet(company)
+    door.operator.credit(company, 5)
+    certificate, key = door.authority.issue("host", "DNS:host.example.org")
+    *_, example = blocks("python")
+    files = {"CALLGATE_CA_FILE": door.authority.pem, "CALLGATE_CLIENT_KEY_FILE": key,
+             "CALLGATE_CLIENT_CERT_FILE": certificate,
+             "CALLGATE_TOKEN_FILE": door.folder / "reseller.token"}
+    done = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, timeout=60, check=False,
+        env={**environment(door.stack), **{name: str(path) for name, path in files.items()},
+             "CALLGATE_ADDRESS": door.tls_address, "COMPANY": company})
+    assert done.stdout == "5\n", done.stderr
 
 
 @pytest.mark.parametrize("listen, complaint", [

@@ -339,12 +339,14 @@ def test_a_path_gives_its_role_and_a_token_its_own(pb, tmp_path, start_server, c
     assert code("gate", "Wallets/GetBalance", credentials["billing"]) == Code.OK
     assert code("gate", "Gate/Start", credentials["billing"]) == Code.PERMISSION_DENIED
     assert code("gate", "Gate/Start", bearer("x" * 32)) == Code.UNAUTHENTICATED
+    # Nor does who sends two of them pass for one who sends none.
+    assert code("gate", "Gate/Start", credentials["gate"] * 2) == Code.UNAUTHENTICATED
     assert code("admin", "Wallets/Credit") == Code.OK
     assert code("admin", "Wallets/Watch") == Code.OK
     assert code("admin", "Gate/Start") == Code.PERMISSION_DENIED
     assert code("any", "Gate/Start") == Code.UNAUTHENTICATED
     assert code("any", "Gate/Start", credentials["gate"]) == Code.OK
-    assert server.doors()["connections_accepted"] == 10
+    assert server.doors()["connections_accepted"] == 11
     server.term()
     server.wait()
     assert not [path for path in paths.values() if os.path.exists(path[5:])]
