@@ -33,7 +33,7 @@ static const struct cg_flag common[] = {
     /* From here on by their names, see `accesses`. */
     {.name = "token-file",
         .kind = CG_FLAG_PLAIN,
-        .help = "the sidecar's token (CALLGATE_TOKEN_FILE, or the token: CALLGATE_TOKEN)"},
+        .help = "our token (CALLGATE_TOKEN_FILE, or CALLGATE_TOKEN itself)"},
     {.name = "ca-file",
         .kind = CG_FLAG_PLAIN,
         .help = "TLS: authorities of the sidecar's certificate (CALLGATE_CA_FILE)"},
@@ -45,7 +45,7 @@ static const struct cg_flag common[] = {
         .help = "TLS: and its key (CALLGATE_CLIENT_KEY_FILE)"},
     {.name = "server-name",
         .kind = CG_FLAG_PLAIN,
-        .help = "TLS: the sidecar's name, where it is not the address's (CALLGATE_SERVER_NAME)"},
+        .help = "TLS: the sidecar's name in its own (CALLGATE_SERVER_NAME)"},
 };
 
 static const struct {

@@ -17,7 +17,7 @@
 
 /* 192 bits, as 32 characters of base64url. */
 #define RANDOM_BYTES 24
-#define TOKEN_BYTES  (RANDOM_BYTES / 3 * 4)
+#define TOKEN_BYTES  ((size_t)32)
 #define DIGEST_BYTES 32
 
 static bool make_token(char token[TOKEN_BYTES + 1])

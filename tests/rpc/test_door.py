@@ -234,18 +234,20 @@ def test_tokens_are_rotated_while_calls_go_on(pb, start_server, credentials):
     callers = [threading.Thread(target=call_on) for _ in range(4)]
     for caller in callers:
         caller.start()
-    with connect(server) as channel:
-        old = credentials["gate"]
-        assert code_of(lambda: authorize(channel, pb)(request(pb), timeout=5, metadata=old))[0] == Code.OK
-        for _ in range(5):
+    try:
+        with connect(server) as channel:
+            old = credentials["gate"]
+            ask = lambda: authorize(channel, pb)(request(pb), timeout=5, metadata=old)  # noqa: E731
+            assert code_of(ask)[0] == Code.OK
+            for _ in range(5):
+                server.reload()
+            credentials.drop("gate")
             server.reload()
-        credentials.drop("gate")
-        server.reload()
-        assert code_of(lambda: authorize(channel, pb)(request(pb), timeout=5, metadata=old)) == (
-            Code.UNAUTHENTICATED, "the token is not valid (any more)")
-    stop.set()
-    for caller in callers:
-        caller.join()
+            assert code_of(ask) == (Code.UNAUTHENTICATED, "the token is not valid (any more)")
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join()
     assert not failed
     assert server.doors()["reloads"] == 6
 

@@ -162,16 +162,18 @@ def test_certificates_are_rotated_while_calls_go_on(pb, server, tls, by):
 
     caller = threading.Thread(target=call_on)
     caller.start()
-    before = peer_serial(server, tls)
-    with connect(server, dialler) as channel:
-        assert code_of(lambda: send(pb, channel, "Gate/Start"))[0] == Code.OK
-        tls.install(tls.authority)
-        if by == "signal":
-            server.reload()
-        wait_until(lambda: peer_serial(server, tls) != before)
-        assert code_of(lambda: send(pb, channel, "Gate/Start"))[0] == Code.OK
-    stop.set()
-    caller.join()
+    try:
+        before = peer_serial(server, tls)
+        with connect(server, dialler) as channel:
+            assert code_of(lambda: send(pb, channel, "Gate/Start"))[0] == Code.OK
+            tls.install(tls.authority)
+            if by == "signal":
+                server.reload()
+            wait_until(lambda: peer_serial(server, tls) != before)
+            assert code_of(lambda: send(pb, channel, "Gate/Start"))[0] == Code.OK
+    finally:
+        stop.set()
+        caller.join()
     # Between the new certificate and the new key a handshake finds files that do not fit: the old
     # ones serve it.
     assert not failed
