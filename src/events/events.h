@@ -60,6 +60,12 @@ struct cg_events_counts {
 };
 struct cg_events_counts cg_events_counts(const struct cg_events *events);
 
+/* Registers what it counts: watchers, ticks, how late cut-offs are. */
+void cg_events_measure(struct cg_events *events, struct cg_metrics *metrics);
+
+/* The last id of a partition's ledger stream, as its last tick told it; all 0: not told yet. */
+struct cg_stream_id cg_events_entries_end(const struct cg_events *events, uint32_t partition);
+
 struct cg_watch_in {
 	bool all_companies;
 	struct cg_uuid company;

@@ -99,12 +99,29 @@ struct cg_outage {
 	struct cg_log_limit refused_log;
 };
 
+#define CG_DECISION_COUNT (CG_DECISION_BARRED + 1)
+
+/* What was asked, where a decision was the answer. */
+enum cg_asked {
+	CG_ASKED_AUTHORIZE,
+	CG_ASKED_REPLAY,
+	CG_ASKED_VALIDATE,
+	CG_ASKED_START,
+	CG_ASKED_COUNT
+};
+
+struct cg_gate_counts {
+	uint64_t decisions[CG_ASKED_COUNT][CG_DECISION_COUNT];
+	uint64_t shadow_decisions[CG_DECISION_COUNT];
+};
+
 struct cg_gate {
 	struct cg_gate_config config;
 	struct cg_store_port *store;
 	struct cg_ledger_port *ledger;
 	struct cg_clock_port *clock;
 	struct cg_terms_cache cache;
+	struct cg_gate_counts counts;
 
 	/* Plans and rates.  Read only within one event, so replacing them is always safe. */
 	struct cg_terms_snapshot *terms;
@@ -162,6 +179,9 @@ void cg_answer__ledger_read_failed(struct cg_request *req, enum cg_status status
 
 /* Gives the answers that were put off. */
 void cg_answer__flush(struct cg_gate *gate);
+
+/* measure.c: its answer is complete, and about to be given. */
+void cg_measure__answered(struct cg_request *req);
 
 /* order.c: one operation at a time per call. */
 void cg_order__init(struct cg_gate *gate);

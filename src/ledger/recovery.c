@@ -125,6 +125,7 @@ static void on_serve(struct cg_partition_op *op)
 	}
 	cg_log(CG_LOG_INFO, "partition recovered", "partition", cg_log_int(part->index), "epoch",
 	    cg_log_int((int64_t)part->epoch), NULL);
+	part->ledger->counts.recoveries++;
 	enter_serving(part, part->epoch);
 }
 
