@@ -241,7 +241,7 @@ bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, unsigned roles, const cha
 	if (server->draining) {
 		cg_server__note_refusal(server, CG_REFUSAL_CLOSING);
 		cg_slot__refuse(slot, CG_CLOSING, CG_REASON_SHUTTING_DOWN);
-	} else if (cg_guard__refuse(slot, roles)) {
+	} else if (roles != 0 && cg_guard__refuse(slot, roles)) {
 		return true;
 	} else if (slot->payload == NULL) {
 		server->counters.refused_no_message++;

@@ -27,6 +27,7 @@ struct cg_rpc_counters {
 	uint64_t refused_rate;                 /* Authorizes of one company */
 	uint64_t refused_listings;
 	uint64_t refused_watchers;
+	uint64_t refused_streams; /* health watches and reflections */
 
 	uint64_t refused_compressed; /* UNIMPLEMENTED */
 	uint64_t refused_closing;    /* UNAVAILABLE */

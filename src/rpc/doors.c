@@ -106,8 +106,11 @@ enum cg_status cg_doors__start_grpc(struct cg_rpc_door *door, struct cg_error *e
 	for (size_t i = 0; i < CG_LINE_COUNT; i++) {
 		struct cg_rpc_line *line = &door->lines[i];
 		if (line->path != NULL) {
-			line->registered = grpc_server_register_method(door->grpc, line->path, NULL,
-			    GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+			line->registered =
+			    grpc_server_register_method(door->grpc, line->path, NULL,
+			        line->reads_itself ? GRPC_SRM_PAYLOAD_NONE
+			                           : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER,
+			        0);
 			CG_ASSERT(line->registered != NULL);
 		}
 	}

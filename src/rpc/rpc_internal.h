@@ -70,7 +70,8 @@ struct cg_rpc_slot;
 struct cg_rpc_line {
 	struct cg_rpc_server *server;
 	struct cg_rpc_door *door;
-	const char *path; /* NULL: whatever has no line of its own */
+	const char *path;  /* NULL: whatever has no line of its own, or the line is not served */
+	bool reads_itself; /* the request's messages are read by the stream */
 	enum cg_method method;
 	void *registered;
 	uint32_t posted_wanted;
@@ -78,10 +79,20 @@ struct cg_rpc_line {
 	void (*on_request)(struct cg_rpc_slot *slot);
 };
 
-#define CG_LINE_HEALTH  CG_METHOD_COUNT
-#define CG_LINE_WATCH   (CG_METHOD_COUNT + 1)
-#define CG_LINE_UNKNOWN (CG_METHOD_COUNT + 2)
-#define CG_LINE_COUNT   (CG_METHOD_COUNT + 3)
+/* Those up to CG_LINE_HEALTH have one answer, the others are streams. */
+#define CG_LINE_HEALTH           CG_METHOD_COUNT
+#define CG_LINE_WATCH            (CG_METHOD_COUNT + 1)
+#define CG_LINE_HEALTH_WATCH     (CG_METHOD_COUNT + 2)
+#define CG_LINE_REFLECTION       (CG_METHOD_COUNT + 3)
+#define CG_LINE_REFLECTION_ALPHA (CG_METHOD_COUNT + 4)
+#define CG_LINE_UNKNOWN          (CG_METHOD_COUNT + 5)
+#define CG_LINE_COUNT            (CG_METHOD_COUNT + 6)
+
+/* Health watches and reflections at once, of all connections. */
+#define CG_STREAMS_MAX 1024
+
+/* gRPC's status codes, GRPC_STATUS_OK to GRPC_STATUS_UNAUTHENTICATED. */
+#define CG_CODE_COUNT 17
 
 /* See door.h. */
 struct cg_rpc_door {
@@ -138,6 +149,7 @@ struct cg_rpc_slot {
 	struct cg_rpc_body *body; /* while the gate has the request; else NULL */
 	grpc_call *call;
 	gpr_timespec deadline;
+	uint64_t arrived_at_ns;
 	grpc_metadata_array metadata; /* kept from call to call */
 	grpc_call_details details;    /* of the line for unknown methods */
 	grpc_byte_buffer *payload;
@@ -196,7 +208,13 @@ enum cg_refusal {
 	CG_REFUSAL_LISTING,
 	CG_REFUSAL_WATCHERS,
 	CG_REFUSAL_UNREADING,
+	CG_REFUSAL_STREAMS,
 	CG_REFUSAL_COUNT
+};
+
+struct cg_rpc_counts {
+	uint64_t ended[CG_LINE_COUNT][CG_CODE_COUNT];
+	struct cg_metric_histogram latency[CG_LINE_HEALTH + 1]; /* nanoseconds */
 };
 
 struct cg_rpc_server {
@@ -230,11 +248,15 @@ struct cg_rpc_server {
 	struct cg_slab bodies;
 	struct cg_slab watches;
 	struct cg_list watches_open;
+	struct cg_slab streams; /* see streams.h */
+	struct cg_list streams_open;
+	struct cg_list streams_ending; /* oldest first */
 	struct cg_list watches_ending; /* oldest first */
 	struct cg_list watches_gone;   /* whose last message is under way all the same; likewise */
 	struct cg_rpc_decoder decoder;
 	size_t listings_bytes;
 	struct cg_log_limit refusals[CG_REFUSAL_COUNT];
+	struct cg_rpc_counts counts;
 
 	bool has_cancelled;
 	struct cg_timer *closing; /* the next look while lingering, then the end of the grace */
@@ -282,7 +304,7 @@ void cg_slot__refuse_field(struct cg_rpc_slot *slot, const char *field, const ch
 
 /*
  * Notes that a request came, and refuses it where that needs no look inside: the server
- * drains, the caller has none of `roles`, there is no message (of the type that is named), or it
+ * drains, the caller has none of `roles` (0: anybody may), there is no message (of the type that is named), or it
  * is compressed.
  */
 bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, unsigned roles, const char *message_name);
@@ -292,10 +314,25 @@ void cg_watches__on_request(struct cg_rpc_slot *slot);
 /* Cuts off watches that end and whose peer does not read. */
 void cg_watches__cancel_stuck(struct cg_rpc_server *server);
 
+/* streams.c */
+void cg_streams__drain(struct cg_rpc_server *server);
+/* Cuts off streams that end and whose peer does not read. */
+void cg_streams__cancel_stuck(struct cg_rpc_server *server);
+
+/* measure.c: a slot's one answer is about to be sent; a stream has ended. */
+void cg_rpc_measure__answered(struct cg_rpc_slot *slot, grpc_status_code code);
+void cg_rpc_measure__ended(struct cg_rpc_server *server, size_t line, grpc_status_code code);
+
+/* reflection.c */
+void cg_reflection__on_request(struct cg_rpc_slot *slot);
+
 /* calls.c, health.c */
 void cg_calls__on_request(struct cg_rpc_slot *slot);
 void cg_calls__on_unknown(struct cg_rpc_slot *slot);
 void cg_health__on_request(struct cg_rpc_slot *slot);
+void cg_health__on_watch(struct cg_rpc_slot *slot);
+/* Tells those who watch. */
+void cg_health__changed(struct cg_rpc_server *server);
 
 /* listing.c */
 void cg_listing__on_call(struct cg_request *req, const struct cg_call *call);

@@ -11,9 +11,13 @@
 #include <grpc/support/log.h>
 
 #include "rpc/rpc_internal.h"
+#include "rpc/streams.h"
 
-#define HEALTH_PATH "/grpc.health.v1.Health/Check"
-#define WATCH_PATH  "/callgate.v1.Wallets/Watch"
+#define HEALTH_PATH           "/grpc.health.v1.Health/Check"
+#define WATCH_PATH            "/callgate.v1.Wallets/Watch"
+#define HEALTH_WATCH_PATH     "/grpc.health.v1.Health/Watch"
+#define REFLECTION_PATH       "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+#define REFLECTION_ALPHA_PATH "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 /* On the path of live calls, and not: how many requests wait inside gRPC for a burst. */
 #define POSTED_HOT  64
@@ -63,6 +67,7 @@ static uint64_t *counter_of(struct cg_rpc_server *server, enum cg_refusal refusa
 	    [CG_REFUSAL_LISTING] = &counters->refused_listings,
 	    [CG_REFUSAL_WATCHERS] = &counters->refused_watchers,
 	    [CG_REFUSAL_UNREADING] = &counters->connections_cut,
+	    [CG_REFUSAL_STREAMS] = &counters->refused_streams,
 	};
 
 	return all[refusal];
@@ -84,6 +89,7 @@ void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refus
 	    [CG_REFUSAL_LISTING] = "listings refused: too many are in flight",
 	    [CG_REFUSAL_WATCHERS] = "watches refused: there are too many",
 	    [CG_REFUSAL_UNREADING] = "connections cut: their peers do not read",
+	    [CG_REFUSAL_STREAMS] = "health watches and reflections refused: there are too many",
 	};
 	uint64_t held_back = 0;
 
@@ -137,6 +143,23 @@ static void set_up_lines(struct cg_rpc_door *door)
 	    .posted_wanted = POSTED_HOT,
 	    .on_request = server->events != NULL ? cg_watches__on_request : cg_calls__on_unknown,
 	};
+	lines[CG_LINE_HEALTH_WATCH] = (struct cg_rpc_line){
+	    .server = server,
+	    .path = HEALTH_WATCH_PATH,
+	    .posted_wanted = POSTED_COLD,
+	    .on_request = cg_health__on_watch,
+	};
+	for (size_t i = CG_LINE_REFLECTION; i <= CG_LINE_REFLECTION_ALPHA; i++) {
+		bool is_alpha = i == CG_LINE_REFLECTION_ALPHA;
+		lines[i] = (struct cg_rpc_line){
+		    .server = server,
+		    .path = is_alpha ? REFLECTION_ALPHA_PATH : REFLECTION_PATH,
+		    .reads_itself = true,
+		    .posted_wanted = POSTED_COLD,
+		    .on_request = server->config.reflection ? cg_reflection__on_request
+		                                            : cg_calls__on_unknown,
+		};
+	}
 	lines[CG_LINE_UNKNOWN] = (struct cg_rpc_line){
 	    .server = server,
 	    .posted_wanted = POSTED_COLD,
@@ -184,6 +207,7 @@ static void on_stopped(void *owner)
 	cg_slots__deinit(server);
 	cg_slab_deinit(&server->bodies);
 	cg_slab_deinit(&server->watches);
+	cg_slab_deinit(&server->streams);
 	cg_rpc_decoder_deinit(&server->decoder);
 	cg_timer_close(server->closing);
 	grpc_server_credentials_release(server->plaintext);
@@ -262,13 +286,15 @@ static void on_turn(void *owner)
 
 	cg_slots__cancel_stuck(server);
 	cg_watches__cancel_stuck(server);
+	cg_streams__cancel_stuck(server);
 	if (server->state == CG_SERVER_LINGERING && has_lingered(server)) {
 		shut_down(server);
 	}
 	/* Every connection is gone, every slot is back, and so is every body and every watch. */
 	if (server->state == CG_SERVER_CLOSING && have_connections_ended(server) &&
 	    server->free_count == server->slot_count &&
-	    cg_slab_taken_count(&server->watches) == 0) {
+	    cg_slab_taken_count(&server->watches) == 0 &&
+	    cg_slab_taken_count(&server->streams) == 0) {
 		server->state = CG_SERVER_STOPPING;
 		for (uint32_t i = 0; i < server->door_count; i++) {
 			grpc_server_destroy(server->doors[i].grpc);
@@ -320,6 +346,10 @@ static void set_up_slabs(struct cg_rpc_server *server, const struct cg_rpc_confi
 	CG_ASSERT(status == CG_OK);
 	status = cg_slab_init(&server->watches, sizeof(struct cg_rpc_watch), config->watchers_max);
 	CG_ASSERT(status == CG_OK);
+	status = cg_slab_init(&server->streams, sizeof(struct cg_rpc_stream), CG_STREAMS_MAX);
+	CG_ASSERT(status == CG_OK);
+	cg_list_init(&server->streams_open);
+	cg_list_init(&server->streams_ending);
 	cg_list_init(&server->watches_open);
 	cg_list_init(&server->watches_ending);
 	cg_list_init(&server->watches_gone);
@@ -409,6 +439,7 @@ uint16_t cg_rpc_server_port(const struct cg_rpc_server *server)
 void cg_rpc_server_set_serving(struct cg_rpc_server *server, bool serving)
 {
 	server->serving = serving;
+	cg_health__changed(server);
 }
 
 void cg_rpc_server_drain(struct cg_rpc_server *server)
@@ -418,6 +449,9 @@ void cg_rpc_server_drain(struct cg_rpc_server *server)
 	server->draining = true;
 	if (begins && server->events != NULL) {
 		cg_events_end_watchers(server->events);
+	}
+	if (begins) {
+		cg_streams__drain(server);
 	}
 }
 

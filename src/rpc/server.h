@@ -39,6 +39,7 @@ struct cg_rpc_config {
 	uint32_t streams_max;        /* requests of one connection; beyond: RESOURCE_EXHAUSTED */
 	uint32_t watchers_max;       /* of all connections; beyond: RESOURCE_EXHAUSTED */
 	uint32_t deadline_max_ms;    /* where the caller set none, or a later one: 30 000 */
+	bool reflection;             /* tell tools what is served */
 	bool waits_in_thread;        /* for gRPC, instead of in the loop: slower; for comparison */
 };
 
@@ -70,7 +71,10 @@ const struct cg_rpc_counters *cg_rpc_server_counters(struct cg_rpc_server *serve
 /* The first TCP port that was bound; 0 where there is none. */
 uint16_t cg_rpc_server_port(const struct cg_rpc_server *server);
 
-/* What the health check answers. */
+/* Registers what it counts: requests, how long they take, connections, limits. */
+void cg_rpc_server_measure(struct cg_rpc_server *server, struct cg_metrics *metrics);
+
+/* What the health check answers, and health watches are told. */
 void cg_rpc_server_set_serving(struct cg_rpc_server *server, bool serving);
 
 /*

@@ -44,7 +44,8 @@ static void post(struct cg_rpc_line *line, struct cg_rpc_slot *slot)
 	line->posted_count++;
 	if (line->registered != NULL) {
 		error = grpc_server_request_registered_call(grpc, line->registered, &slot->call,
-		    &slot->deadline, &slot->metadata, &slot->payload, replies, arrivals, &slot->op);
+		    &slot->deadline, &slot->metadata,
+		    line->reads_itself ? NULL : &slot->payload, replies, arrivals, &slot->op);
 	} else {
 		error = grpc_server_request_call(grpc, &slot->call, &slot->details, &slot->metadata,
 		    replies, arrivals, &slot->op);
@@ -88,6 +89,7 @@ static void on_arrived(struct cg_rpc_op *op, bool ok)
 	/* First of all: calls that find none posted pile up inside gRPC without a limit. */
 	post_line(line);
 	move(slot, CG_SLOT_SERVING);
+	slot->arrived_at_ns = cg_loop_clock_ns();
 	line->on_request(slot);
 }
 
@@ -136,10 +138,12 @@ static void on_replied(struct cg_rpc_op *op, bool ok)
 }
 
 /* The one place from which a call is answered. */
-static void start_reply(struct cg_rpc_slot *slot, const grpc_op *ops, size_t op_count)
+static void start_reply(
+    struct cg_rpc_slot *slot, const grpc_op *ops, size_t op_count, grpc_status_code code)
 {
 	struct cg_rpc_server *server = slot->server;
 
+	cg_rpc_measure__answered(slot, code);
 	move(slot, CG_SLOT_REPLYING);
 	slot->op.done = on_replied;
 	slot->replied_at_ms = cg_loop_now_ms(server->loop);
@@ -163,7 +167,7 @@ void cg_slot__reply(struct cg_rpc_slot *slot, grpc_slice message)
 	        .data.recv_close_on_server.cancelled = &slot->cancelled},
 	};
 
-	start_reply(slot, ops, CG_COUNT_OF(ops));
+	start_reply(slot, ops, CG_COUNT_OF(ops), GRPC_STATUS_OK);
 	grpc_byte_buffer_destroy(bytes);
 	grpc_slice_unref(message);
 }
@@ -207,7 +211,7 @@ void cg_slot__fail(struct cg_rpc_slot *slot, const struct cg_rpc_failure *failur
 	        .data.recv_close_on_server.cancelled = &slot->cancelled},
 	};
 
-	start_reply(slot, ops, CG_COUNT_OF(ops));
+	start_reply(slot, ops, CG_COUNT_OF(ops), cg_rpc_failure_code(failure));
 	cg_ending__deinit(&ending);
 }
 

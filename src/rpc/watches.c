@@ -125,6 +125,10 @@ static void on_closed(struct cg_rpc_op *op, bool ok)
 	struct cg_rpc_watch *watch = CG_CONTAINER_OF(op, struct cg_rpc_watch, closed);
 
 	(void)ok;
+	struct cg_rpc_failure failure = failure_of(watch->why);
+	cg_rpc_measure__ended(watch->server, CG_LINE_WATCH,
+	    watch->state == CG_WATCH_LEAVING ? cg_rpc_failure_code(&failure)
+	                                     : GRPC_STATUS_CANCELLED);
 	if (watch->state == CG_WATCH_OPEN) {
 		cg_watcher_close(watch->watcher);
 		watch->watcher = NULL;

@@ -2,7 +2,8 @@
  * The rpc room with a gate that decides nothing and an events room in which happens what
  * stdin says, as a program: what tests/rpc/ talks to.
  *
- *   fake_gate_server LISTEN CALLS_MAX GRACE_MS WATCHERS_MAX [thread] [NAME=VALUE ...]
+ *   fake_gate_server LISTEN CALLS_MAX GRACE_MS WATCHERS_MAX [thread] [reflection]
+ *       [NAME=VALUE ...]
  *
  * NAME is a setting of struct cg_rpc_config, see `settings`.
  *
@@ -14,6 +15,8 @@
  *   end WHY                              every watcher, by the number of enum cg_watch_end
  *   counts                               prints "counts WATCHERS SENT"
  *   doors                                prints "doors NAME=VALUE ...": rpc/counters.h
+ *   serving 0|1                          what health says
+ *   metrics                              prints what is counted, and a line "end"
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -36,6 +39,7 @@ struct program {
 	struct cg_gate *gate;
 	struct cg_events *events;
 	struct cg_rpc_server *server;
+	struct cg_metrics metrics;
 	struct cg_signal *drain;
 	struct cg_signal *term;
 	struct cg_signal *hup;
@@ -112,6 +116,17 @@ static void close_server(void *owner)
 	}
 }
 
+static void print_metrics(const struct program *p)
+{
+	struct cg_metrics_text text;
+
+	CG_ASSERT(cg_metrics_write(&p->metrics, &text));
+	(void)fwrite(text.data, 1, text.len, stdout);
+	(void)printf("end\n");
+	(void)fflush(stdout);
+	cg_metrics_text_deinit(&text);
+}
+
 static void obey(struct program *p, const char *line)
 {
 	char company_text[64];
@@ -129,6 +144,10 @@ static void obey(struct program *p, const char *line)
 		fake_events_beat(p->events);
 	} else if (strcmp(line, "doors") == 0) {
 		show_doors(p);
+	} else if (sscanf(line, "serving %u", &type) == 1) {
+		cg_rpc_server_set_serving(p->server, type != 0);
+	} else if (strcmp(line, "metrics") == 0) {
+		print_metrics(p);
 	} else if (strcmp(line, "counts") == 0) {
 		(void)printf("counts %" PRIu32 " %" PRIu64 "\n",
 		    fake_events_watcher_count(p->events), fake_events_sent_count(p->events));
@@ -204,8 +223,9 @@ int main(int argc, char **argv)
 	struct cg_error err;
 
 	if (argc < 5) {
-		(void)fprintf(
-		    stderr, "usage: %s LISTEN CALLS_MAX GRACE_MS WATCHERS_MAX [thread]\n", argv[0]);
+		(void)fprintf(stderr,
+		    "usage: %s LISTEN CALLS_MAX GRACE_MS WATCHERS_MAX [thread] [reflection]\n",
+		    argv[0]);
 		return 2;
 	}
 	struct cg_rpc_config config = {
@@ -225,6 +245,8 @@ int main(int argc, char **argv)
 	for (int i = 5; i < argc; i++) {
 		if (strcmp(argv[i], "thread") == 0) {
 			config.waits_in_thread = true;
+		} else if (strcmp(argv[i], "reflection") == 0) {
+			config.reflection = true;
 		} else if (!set(&config, argv[i])) {
 			(void)fprintf(stderr, "%s: there is no such setting\n", argv[i]);
 			return 2;
@@ -243,6 +265,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	cg_rpc_server_set_serving(p.server, true);
+	cg_metrics_init(&p.metrics);
+	cg_rpc_server_measure(p.server, &p.metrics);
 	p.drain = cg_signal_create(p.loop, SIGUSR1, on_drain, &p);
 	p.hup = cg_signal_create(p.loop, SIGHUP, on_hup, &p);
 	p.term = cg_signal_create(p.loop, SIGTERM, close_server, &p);
@@ -252,6 +276,7 @@ int main(int argc, char **argv)
 	(void)fflush(stdout);
 
 	cg_loop_run(p.loop);
+	cg_metrics_deinit(&p.metrics);
 	cg_signal_close(p.drain);
 	cg_signal_close(p.term);
 	cg_signal_close(p.hup);

@@ -113,7 +113,8 @@ def test_an_unknown_method_is_unimplemented(channel, path):
 
 
 @pytest.mark.parametrize("path", [
-    "/callgate.v1.Gate/Session", "/grpc.health.v1.Health/Watch",
+    "/callgate.v1.Gate/Session", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ])
 def test_streams_are_unimplemented_without_waiting_for_a_message(channel, path):
     release = threading.Event()
