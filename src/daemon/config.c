@@ -62,6 +62,9 @@ static const struct setting settings[] = {
     {"log-level", TEXT, AT(log_level), "info", 0, 0, 0, "debug, info, warn or error"},
     {"grpc-wait", TEXT, AT(grpc_wait), "loop", 0, 0, 0,
         "loop: the loop watches gRPC's descriptor itself; thread: one of its own hands over to it"},
+    {"metrics-listen", OPTIONAL_TEXT, AT(metrics_listen), "", 0, 0, 0,
+        "where to tell metrics, /healthz and /readyz over HTTP: unix:/path, or a loopback "
+        "host:port; empty: nowhere"},
     {"partitions", NUMBER, AT(partitions), NULL, 16, 1, 4096,
         "partitions of the deployment; fixed when its ledger is first used"},
     {"calls-max", NUMBER, AT(calls_max), NULL, 4096, 16, 65536,
@@ -131,6 +134,13 @@ static const struct setting settings[] = {
     {"lifecycle-events", NUMBER, AT(lifecycle_events), NULL, 0, 0, 1,
         "1: also tell of calls authorized, started, stopped and cancelled; a write each on their "
         "path"},
+    {"reflection", NUMBER, AT(reflection), NULL, 0, 0, 1,
+        "1: tell tools such as grpcurl what is served, so that they need no proto file"},
+    {"probe-interval-ms", NUMBER, AT(probe_interval_ms), NULL, 5000, 0, 600000,
+        "how often to ask our own health through our own socket; two failures end the sidecar, "
+        "exit status 1; 0: never"},
+    {"probe-timeout-ms", NUMBER, AT(probe_timeout_ms), NULL, 2000, 100, 60000,
+        "how long such a question may take"},
 };
 
 static void env_name_of(const struct setting *s, char name[64])
@@ -164,7 +174,7 @@ static enum cg_status put(const struct setting *s, const char *value, const char
 		return CG_OK;
 	}
 	size_t len = strlen(value);
-	if (len == 0 || len >= CG_CONFIG_TEXT_BYTES) {
+	if ((len == 0 && s->kind != OPTIONAL_TEXT) || len >= CG_CONFIG_TEXT_BYTES) {
 		cg_error_set(
 		    err, "%s: must have 1 to %d characters", from, CG_CONFIG_TEXT_BYTES - 1);
 		return CG_INVALID;

@@ -32,6 +32,7 @@ struct cg_config {
 	int64_t connection_idle_ms;
 	int64_t authorizes_per_second;
 	int64_t authorizes_burst;
+	char metrics_listen[CG_CONFIG_TEXT_BYTES]; /* empty: off */
 	int64_t partitions;
 	int64_t calls_max;
 	int64_t message_bytes_max;
@@ -65,6 +66,9 @@ struct cg_config {
 	int64_t heartbeat_ms;
 	int64_t events_keep;
 	int64_t lifecycle_events;
+	int64_t reflection;
+	int64_t probe_interval_ms;
+	int64_t probe_timeout_ms;
 
 	/* Read out of redis_url. */
 	struct cg_redis_url redis;

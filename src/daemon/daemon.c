@@ -16,13 +16,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "events/events.h"
-#include "gate/gate.h"
-#include "ledger/ledger.h"
-#include "loop/loop.h"
-#include "rpc/server.h"
+#include "daemon/overview.h"
 #include "rpc/shutdown.h"
-#include "store/store.h"
 
 #define TICK_MS      100
 #define LATE_TICK_MS 10
@@ -30,6 +25,8 @@
 #define ANSWERING_SHARE 16
 /* Beside connections: the stores, gRPC, the log, what is read at a reload. */
 #define DESCRIPTORS_RESERVED 256
+/* Beyond twice drain_ms, for the end of a server whose listener is dead. */
+#define ALARM_SPARE_S 10
 /* Readings under way for watchers that catch up; src/events/ has fewer. */
 #define CATCHING_UP_MAX 64
 /* By then every request is answered and the ledger flushed: nobody waits for what gRPC keeps. */
@@ -52,8 +49,8 @@ struct daemon {
 	struct cg_signal *interrupt;
 	struct cg_signal *hang_up;
 	uint32_t drain_ms;
-	bool is_serving;
-	bool is_ending;
+	struct cg_overview overview;
+	bool is_dead; /* its own listener does not answer */
 };
 
 /* Not the loop's time, which stands still during a turn: deadlines are reckoned from here. */
@@ -63,34 +60,13 @@ static uint64_t now_ms(struct cg_clock_port *self)
 	return cg_loop_clock_ns() / 1000000;
 }
 
-/* One partition that recovers is its companies' trouble; none served is everybody's. */
-static bool is_any_partition_served(const struct daemon *d)
-{
-	struct cg_store_port *store = cg_store_port(d->store);
-
-	for (uint32_t i = 0; i < store->partition_count; i++) {
-		if (store->epoch(store, i) != 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 static void on_tick(void *owner)
 {
 	struct daemon *d = owner;
 
 	cg_gate_tick(d->gate);
-	bool serves = !d->is_ending && cg_gate_is_ready(d->gate) &&
-	    cg_store_is_answering(d->store) && is_any_partition_served(d);
-	if (serves != d->is_serving && d->server != NULL) {
-		d->is_serving = serves;
-		cg_rpc_server_set_serving(d->server, serves);
-		cg_log(CG_LOG_INFO, serves ? "serving" : "not serving", "store",
-		    cg_store_is_answering(d->store)       ? "answering"
-		        : cg_store_is_connected(d->store) ? "connected"
-		                                          : "away",
-		    "ledger", cg_ledger_is_connected(d->ledger) ? "connected" : "away", NULL);
+	if (cg_overview_look(&d->overview) && d->server != NULL) {
+		cg_rpc_server_set_serving(d->server, d->overview.is_serving);
 	}
 	cg_timer_start(d->tick, TICK_MS);
 }
@@ -140,6 +116,7 @@ static void on_server_closed(void *owner)
 	struct daemon *d = owner;
 
 	d->server = NULL; /* Freed when this returns; the tick goes on until the flush is done. */
+	cg_overview_close(&d->overview); /* What it tells is of the server, too. */
 	cg_events_close(d->events);
 	cg_log(CG_LOG_INFO, "requests answered", NULL);
 	cg_ledger_drain(d->ledger, cg_loop_now_ms(d->loop) + d->drain_ms, on_drained, d);
@@ -149,10 +126,11 @@ static void on_end_signal(void *owner)
 {
 	struct daemon *d = owner;
 
-	if (d->is_ending) {
+	if (d->overview.is_ending) {
 		return; /* drain_ms bounds the wait; SIGKILL is safe at any time. */
 	}
-	d->is_ending = true;
+	d->overview.is_ending = true;
+	cg_overview_end_probe(&d->overview);
 	cg_log(
 	    CG_LOG_INFO, "ending", "inflight", cg_log_int(cg_gate_inflight_count(d->gate)), NULL);
 	cg_rpc_server_drain(d->server);
@@ -166,6 +144,20 @@ static void on_hang_up(void *owner)
 	if (d->server != NULL) {
 		cg_rpc_server_reload(d->server);
 	}
+}
+
+/*
+ * Who is connected may still be answered, so it ends in order; but what does not accept may not
+ * end either, and then the kernel ends it.
+ */
+static void on_dead(void *owner)
+{
+	struct daemon *d = owner;
+
+	cg_log(CG_LOG_ERROR, "our own listener is dead: ending, to be started anew", NULL);
+	d->is_dead = true;
+	(void)alarm(2 * (d->drain_ms / 1000) + ALARM_SPARE_S);
+	on_end_signal(d);
 }
 
 static struct cg_events *create_events(struct daemon *d, const struct cg_config *config)
@@ -291,11 +283,26 @@ static enum cg_status open_server(
 	    .streams_max = (uint32_t)config->streams_max,
 	    .watchers_max = (uint32_t)config->watchers_max,
 	    .deadline_max_ms = (uint32_t)config->deadline_max_ms,
+	    .reflection = config->reflection != 0,
 	    .waits_in_thread = strcmp(config->grpc_wait, "thread") == 0,
 	};
 
 	reserve_descriptors(config);
 	return cg_rpc_server_open(d->loop, &rpc, d->gate, d->events, &d->server, err);
+}
+
+static enum cg_status open_overview(
+    struct daemon *d, const struct cg_config *config, struct cg_error *err)
+{
+	d->overview = (struct cg_overview){
+	    .loop = d->loop,
+	    .store = d->store,
+	    .timely = d->timely,
+	    .ledger = d->ledger,
+	    .gate = d->gate,
+	    .events = d->events,
+	};
+	return cg_overview_open(&d->overview, config, d->server, on_dead, d, err);
 }
 
 static void start(struct daemon *d, const struct cg_config *config)
@@ -342,7 +349,11 @@ enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *er
 	create_rooms(&d, config);
 	enum cg_status status = open_server(&d, config, err);
 	if (status == CG_OK) {
+		status = open_overview(&d, config, err);
 		start(&d, config);
+		if (status != CG_OK) {
+			on_end_signal(&d); /* The server ends in order, or not at all. */
+		}
 		cg_loop_run(d.loop);
 		cg_timer_close(d.tick);
 		cg_timer_close(d.late_tick);
@@ -353,6 +364,10 @@ enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *er
 		cg_events_close(d.events); /* Else the end of the server has closed it. */
 	}
 	destroy_rooms(&d);
+	if (d.is_dead) {
+		cg_error_set(err, "its own listener was dead");
+		status = CG_UNAVAILABLE;
+	}
 	return status;
 }
 

@@ -53,8 +53,6 @@ struct cg_rpc_bridge {
 	uint32_t ticks;
 	uint32_t looks;        /* in vain, since something arrived */
 	uint32_t looks_needed; /* until certainly nothing is left */
-	int idle_count;        /* what gRPC watches although there is no connection */
-	int watched_count;
 
 	pthread_mutex_t lock; /* of the three below */
 	struct event *arrived;
@@ -182,7 +180,6 @@ static void count_connections(struct cg_rpc_bridge *bridge)
 {
 	int count = cg_rpc_poller_count(bridge->epoll_fd);
 
-	bridge->watched_count = count;
 	bridge->looks_needed = count < 0 || count > EVENTS_MAX ? EVENTS_MAX : (uint32_t)count;
 	bridge->looks_needed++;
 }
@@ -333,19 +330,11 @@ bool cg_rpc_bridge_start(struct cg_rpc_bridge *bridge, int polled_fd)
 		return false;
 	}
 	count_connections(bridge);
-	bridge->idle_count = bridge->watched_count - 1; /* `polled_fd` is about to go */
 	bridge->watch = cg_watch_create(bridge->loop, bridge->epoll_fd, on_ready, bridge);
 	cg_watch_set(bridge->watch, CG_WATCH_READ);
 	bridge->tick = cg_timer_create(bridge->loop, on_tick, bridge);
 	cg_timer_start(bridge->tick, TICK_MS);
 	return true;
-}
-
-uint32_t cg_rpc_bridge_connections(const struct cg_rpc_bridge *bridge)
-{
-	int count = bridge->watched_count - bridge->idle_count;
-
-	return count > 0 ? (uint32_t)count : 0;
 }
 
 void cg_rpc_bridge_connected(struct cg_rpc_bridge *bridge)

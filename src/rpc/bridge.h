@@ -46,9 +46,6 @@ bool cg_rpc_bridge_start(struct cg_rpc_bridge *bridge, int polled_fd);
 /* gRPC was given one more connection. */
 void cg_rpc_bridge_connected(struct cg_rpc_bridge *bridge);
 
-/* How many connections gRPC has, counted within the last second; 0 where a thread waits. */
-uint32_t cg_rpc_bridge_connections(const struct cg_rpc_bridge *bridge);
-
 grpc_completion_queue *cg_rpc_bridge_arrivals(struct cg_rpc_bridge *bridge);
 grpc_completion_queue *cg_rpc_bridge_replies(struct cg_rpc_bridge *bridge);
 

@@ -140,6 +140,7 @@ static void on_connection(void *owner, int fd)
 	struct cg_rpc_server *server = door->server;
 	unsigned wait_ms = UNACKNOWLEDGED_MAX_MS;
 
+	door->accepted++;
 	if (!is_admitted(door, fd)) {
 		(void)close(fd);
 		return;

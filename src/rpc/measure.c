@@ -72,9 +72,9 @@ static void put_latency(void *owner, struct cg_metrics_out *out)
 
 static void put_connections(void *owner, struct cg_metrics_out *out)
 {
-	const struct cg_rpc_server *server = owner;
+	struct cg_rpc_server *server = owner;
 
-	cg_metrics_put(out, NULL, cg_rpc_bridge_connections(server->bridge));
+	cg_metrics_put(out, NULL, cg_connections_count(&server->connections));
 }
 
 static void add_limits(struct cg_rpc_server *server, struct cg_metrics *metrics)
@@ -102,7 +102,7 @@ void cg_rpc_server_measure(struct cg_rpc_server *server, struct cg_metrics *metr
 	    .help = "Connections that callers made.",
 	    .kind = CG_METRIC_COUNTER};
 	static const struct cg_metric_family connections = {.name = "callgate_connections",
-	    .help = "Connections of callers, as counted within the last second.",
+	    .help = "Connections of callers, now.",
 	    .kind = CG_METRIC_GAUGE};
 
 	cg_metrics_add(metrics, &requests, put_requests, server);

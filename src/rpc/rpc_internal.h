@@ -105,6 +105,7 @@ struct cg_rpc_door {
 	struct cg_rpc_line lines[CG_LINE_COUNT];
 	struct cg_rpc_op shutdown;
 	bool connections_ended;
+	uint64_t accepted; /* those that were closed at once too */
 };
 
 /* Who has sent a call, as far as it matters.  Of the snapshot that was in force when it came. */
@@ -304,8 +305,8 @@ void cg_slot__refuse_field(struct cg_rpc_slot *slot, const char *field, const ch
 
 /*
  * Notes that a request came, and refuses it where that needs no look inside: the server
- * drains, the caller has none of `roles` (0: anybody may), there is no message (of the type that is named), or it
- * is compressed.
+ * drains, the caller has none of `roles` (0: anybody may), there is no message (of the type that
+ * is named), or it is compressed.
  */
 bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, unsigned roles, const char *message_name);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -434,6 +435,31 @@ uint16_t cg_rpc_server_port(const struct cg_rpc_server *server)
 		}
 	}
 	return 0;
+}
+
+uint32_t cg_rpc_server_door_count(const struct cg_rpc_server *server)
+{
+	return server->door_count;
+}
+
+void cg_rpc_server_look(
+    const struct cg_rpc_server *server, uint32_t index, struct cg_rpc_outside *ret_outside)
+{
+	CG_ASSERT(index < server->door_count);
+	const struct cg_rpc_door *door = &server->doors[index];
+	const char *address = door->config.address;
+	uint16_t port = cg_rpc_listener_port(door->listener);
+	const char *colon = strrchr(address, ':');
+
+	*ret_outside = (struct cg_rpc_outside){
+	    .is_encrypted = door->tls != NULL, .accepted = &door->accepted};
+	if (port != 0) { /* With port 0 the kernel has chosen one. */
+		(void)snprintf(ret_outside->address, sizeof ret_outside->address, "%.*s:%u",
+		    (int)(colon - address), address, (unsigned)port);
+	} else {
+		(void)snprintf(
+		    ret_outside->address, sizeof ret_outside->address, "%s", address);
+	}
 }
 
 void cg_rpc_server_set_serving(struct cg_rpc_server *server, bool serving)

@@ -71,6 +71,17 @@ const struct cg_rpc_counters *cg_rpc_server_counters(struct cg_rpc_server *serve
 /* The first TCP port that was bound; 0 where there is none. */
 uint16_t cg_rpc_server_port(const struct cg_rpc_server *server);
 
+/* A door as a caller finds it. */
+struct cg_rpc_outside {
+	char address[160]; /* "unix:/path" or "host:port", with the port that was bound */
+	bool is_encrypted;
+	const uint64_t *accepted; /* how many connections it has taken so far: it moves */
+};
+
+uint32_t cg_rpc_server_door_count(const struct cg_rpc_server *server);
+void cg_rpc_server_look(
+    const struct cg_rpc_server *server, uint32_t index, struct cg_rpc_outside *ret_outside);
+
 /* Registers what it counts: requests, how long they take, connections, limits. */
 void cg_rpc_server_measure(struct cg_rpc_server *server, struct cg_metrics *metrics);
 
