@@ -96,11 +96,42 @@ static void answer(struct cg_rpc_slot *slot)
 	                                             : pack(message));
 }
 
+/*
+ * One line for each request where somebody debugs; else one a second for those that failed by no
+ * fault of their callers.
+ */
+static void log_answer(const struct cg_rpc_slot *slot)
+{
+	const struct cg_rpc_body *body = slot->body;
+	struct cg_rpc_server *server = slot->server;
+	enum cg_status status = body->req.status;
+	bool is_failure = status == CG_INTERNAL || status == CG_TIMEOUT || status == CG_LOST ||
+	    status == CG_UNAVAILABLE || status == CG_RECOVERING;
+	enum cg_log_level level = CG_LOG_DEBUG;
+	uint64_t held_back = 0;
+
+	if (is_failure &&
+	    cg_log_limit_admits(
+	        &server->failures, cg_loop_now_ms(server->loop), 1000, &held_back)) {
+		level = CG_LOG_WARN;
+	} else if (!cg_log_is_on(CG_LOG_DEBUG)) {
+		return;
+	}
+	char company[CG_UUID_TEXT_LEN + 1];
+	cg_uuid_format(&body->req.company, company);
+	cg_log(level, is_failure ? "request failed" : "request answered", "method",
+	    slot->line->path + 1, "status", cg_status_name(status), "company", company,
+	    "traceparent", body->traceparent, "took_us",
+	    cg_log_int((int64_t)((cg_loop_clock_ns() - slot->arrived_at_ns) / 1000)), "held_back",
+	    cg_log_int((int64_t)held_back), NULL);
+}
+
 static void on_done(struct cg_request *req)
 {
 	struct cg_rpc_body *body = CG_CONTAINER_OF(req, struct cg_rpc_body, req);
 	struct cg_rpc_slot *slot = body->slot;
 
+	log_answer(slot);
 	answer(slot);
 	drop_body(slot);
 }
@@ -182,6 +213,29 @@ static bool refuse_by_content(struct cg_rpc_slot *slot)
 	return false;
 }
 
+/* Keeps the caller's trace context; one that stands there twice is none. */
+static void take_trace(struct cg_rpc_slot *slot)
+{
+	static const struct cg_view key = {CG_TRACE_KEY, sizeof CG_TRACE_KEY - 1};
+	struct cg_rpc_body *body = slot->body;
+	struct cg_view found = {NULL, 0};
+	size_t count = 0;
+
+	for (size_t i = 0; i < slot->metadata.count; i++) {
+		const grpc_metadata *pair = &slot->metadata.metadata[i];
+		if (GRPC_SLICE_LENGTH(pair->key) == key.len &&
+		    memcmp(GRPC_SLICE_START_PTR(pair->key), key.data, key.len) == 0) {
+			found = (struct cg_view){(const char *)GRPC_SLICE_START_PTR(pair->value),
+			    GRPC_SLICE_LENGTH(pair->value)};
+			count++;
+		}
+	}
+	if (count == 1 && cg_trace_is_parent(found)) {
+		memcpy(body->traceparent, found.data, CG_TRACE_BYTES); /* Zeroed behind it. */
+	}
+	slot->server->decoder.traceparent = cg_view_of(body->traceparent);
+}
+
 static void submit(struct cg_rpc_slot *slot)
 {
 	struct cg_rpc_server *server = slot->server;
@@ -190,6 +244,7 @@ static void submit(struct cg_rpc_slot *slot)
 	struct cg_buffer text;
 	grpc_slice whole;
 
+	take_trace(slot);
 	cg_buffer_init(&text, body->text, sizeof body->text);
 	struct cg_view bytes = cg_slot__payload(slot, &whole);
 	bool good =

@@ -33,6 +33,7 @@
 #include "rpc/roles.h"
 #include "rpc/server.h"
 #include "rpc/tls.h"
+#include "rpc/trace.h"
 
 /* A refused request holds a slot until its answer is sent: this many at once. */
 #define CG_SLOTS_SPARE 64
@@ -132,6 +133,7 @@ struct cg_rpc_body {
 	bool is_counted;
 	struct cg_credentials *credentials; /* whose companies a listing is bound to; else NULL */
 	struct cg_rpc_listing listing;
+	char traceparent[CG_TRACE_BYTES + 1]; /* the caller's; empty: none */
 	char text[CG_RPC_TEXT_BYTES];
 };
 
@@ -258,6 +260,7 @@ struct cg_rpc_server {
 	size_t listings_bytes;
 	struct cg_log_limit refusals[CG_REFUSAL_COUNT];
 	struct cg_rpc_counts counts;
+	struct cg_log_limit failures;
 
 	bool has_cancelled;
 	struct cg_timer *closing; /* the next look while lingering, then the end of the grace */
