@@ -136,6 +136,9 @@ static const struct setting settings[] = {
         "path"},
     {"reflection", NUMBER, AT(reflection), NULL, 0, 0, 1,
         "1: tell tools such as grpcurl what is served, so that they need no proto file"},
+    {"holds-look", NUMBER, AT(holds_look), NULL, 1, 0, 1,
+        "1: with metrics, also what is held in all and how old the oldest hold is; asks the store "
+        "some 200 times a second"},
     {"probe-interval-ms", NUMBER, AT(probe_interval_ms), NULL, 5000, 0, 600000,
         "how often to ask our own health through our own socket; two failures end the sidecar, "
         "exit status 1; 0: never"},

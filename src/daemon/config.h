@@ -67,6 +67,7 @@ struct cg_config {
 	int64_t events_keep;
 	int64_t lifecycle_events;
 	int64_t reflection;
+	int64_t holds_look;
 	int64_t probe_interval_ms;
 	int64_t probe_timeout_ms;
 

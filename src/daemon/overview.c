@@ -109,7 +109,8 @@ static void put_build(void *owner, struct cg_metrics_out *out)
 	cg_metrics_put(out, "version=\"" CG_VERSION "\"", 1);
 }
 
-static void measure(struct cg_overview *o, struct cg_rpc_server *server)
+static void measure(
+    struct cg_overview *o, const struct cg_config *config, struct cg_rpc_server *server)
 {
 	static const struct cg_metric_family build = {.name = "callgate_build_info",
 	    .help = "1, with the version of the program.",
@@ -128,7 +129,8 @@ static void measure(struct cg_overview *o, struct cg_rpc_server *server)
 	cg_metrics_add(&o->metrics, &serving, put_serving, o);
 	cg_metrics_add(&o->metrics, &admitting, put_admitting, o);
 	cg_metrics_add(&o->metrics, &loop_age, put_loop_age, o);
-	cg_gate_measure(o->gate, &o->metrics);
+	cg_gate_measure(
+	    o->gate, &o->metrics, config->holds_look != 0 && config->metrics_listen[0] != '\0');
 	cg_rpc_server_measure(server, &o->metrics);
 	cg_store_measure(
 	    o->store, "connection=\"operations\"", "limit=\"store_operations\"", &o->metrics);
@@ -202,7 +204,7 @@ enum cg_status cg_overview_open(struct cg_overview *o, const struct cg_config *c
 	o->outbox_max = (uint64_t)config->outbox_max;
 	o->looked_at_ns = cg_loop_clock_ns();
 	cg_metrics_init(&o->metrics);
-	measure(o, server);
+	measure(o, config, server);
 	start_probes(o, config, server, on_dead, owner);
 	if (config->metrics_listen[0] != '\0') {
 		struct cg_admin_config admin = {

@@ -122,6 +122,7 @@ struct cg_gate {
 	struct cg_clock_port *clock;
 	struct cg_terms_cache cache;
 	struct cg_gate_counts counts;
+	struct cg_holds *holds; /* NULL: nobody asks what is held in all */
 
 	/* Plans and rates.  Read only within one event, so replacing them is always safe. */
 	struct cg_terms_snapshot *terms;
@@ -182,6 +183,11 @@ void cg_answer__flush(struct cg_gate *gate);
 
 /* measure.c: its answer is complete, and about to be given. */
 void cg_measure__answered(struct cg_request *req);
+
+/* holds.c: what is held in all, looked for in rounds once somebody measures. */
+void cg_holds__measure(struct cg_gate *gate, struct cg_metrics *metrics);
+void cg_holds__tick(struct cg_gate *gate);
+void cg_holds__deinit(struct cg_gate *gate);
 
 /* order.c: one operation at a time per call. */
 void cg_order__init(struct cg_gate *gate);

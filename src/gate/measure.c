@@ -85,7 +85,7 @@ static void put_inflight(void *owner, struct cg_metrics_out *out)
 	cg_metrics_put(out, NULL, gate->inflight_count);
 }
 
-void cg_gate_measure(struct cg_gate *gate, struct cg_metrics *metrics)
+void cg_gate_measure(struct cg_gate *gate, struct cg_metrics *metrics, bool looks_at_holds)
 {
 	static const struct cg_metric_family decisions = {.name = "callgate_decisions_total",
 	    .help =
@@ -102,4 +102,7 @@ void cg_gate_measure(struct cg_gate *gate, struct cg_metrics *metrics)
 	cg_metrics_add(metrics, &decisions, put_decisions, gate);
 	cg_metrics_add(metrics, &shadow, put_shadow, gate);
 	cg_metrics_add(metrics, &inflight, put_inflight, gate);
+	if (looks_at_holds) {
+		cg_holds__measure(gate, metrics);
+	}
 }

@@ -95,6 +95,36 @@ def test_the_outbox_grows_while_postgres_is_away_and_drains(told):
     check_invariants(told)
 
 
+def test_what_is_held_in_all_and_for_how_long(told):
+    client = told.client
+    begin = time.monotonic()
+    companies = [client.funded(100_000_000) for _ in range(5)]
+    client.authorize(companies[0], "the-oldest")
+    for company in companies[1:]:
+        client.authorize(company, "ringing")
+        client.authorize(company, "talking", start=True)
+
+    def seen():
+        scrape = Scrape(told.metrics)
+        return scrape if scrape.get("callgate_live_calls") == 9 else None
+    scrape = wait_until(seen)
+    held = sum(client.balance(company).held_micros for company in companies)
+    assert held > 0
+    assert scrape['callgate_held_micros{currency="usd"}'] == held
+    assert 0 < scrape["callgate_oldest_hold_seconds"] <= time.monotonic() - begin + 0.5
+    assert scrape["callgate_holds_left_out"] == 0
+    assert scrape["callgate_holds_age_seconds"] < 5
+    first = scrape["callgate_oldest_hold_seconds"]
+    wait_until(lambda: Scrape(told.metrics)["callgate_oldest_hold_seconds"] > first + 1)
+    client.cancel(companies[0], "the-oldest")
+    for company in companies[1:]:
+        client.cancel(company, "ringing")
+        client.settle(company, "talking", 1000)
+    wait_until(lambda: Scrape(told.metrics)["callgate_live_calls"] == 0)
+    assert Scrape(told.metrics)["callgate_oldest_hold_seconds"] == 0
+    assert Scrape(told.metrics).sum("callgate_held_micros") == 0
+
+
 def test_a_cut_off_is_told_with_its_lateness(told):
     client = told.client
     stream = client.wallets.Watch(pb.WatchRequest(types=[pb.EVENT_TYPE_CUT_OFF]), timeout=60)
@@ -138,6 +168,7 @@ def table_of_docs():
 def test_the_documented_metrics_are_those_that_are_told(told):
     client = told.client
     client.authorize(client.funded(CALL), "c1")
+    wait_until(lambda: Scrape(told.metrics)["callgate_live_calls"] == 1)
     scrape = Scrape(told.metrics)
     rows = table_of_docs()
     assert rows.keys() == scrape.kind.keys()
