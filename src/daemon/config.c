@@ -343,6 +343,7 @@ void cg_config_print_help(FILE *to)
 	    "  --help                   this text\n\n"
 	    "SIGTERM and SIGINT end it in order: accepted requests are answered, entries flushed.\n"
 	    "SIGHUP reads credentials and certificates anew.\n"
-	    "Exit status: 0 after an orderly end, 1 where it could not start, 2 for bad "
+	    "Exit status: 0 after an orderly end, 1 where it could not start or its own "
+	    "listener died, 2 for bad "
 	    "settings.\n");
 }

@@ -11,7 +11,7 @@
 
 /*
  * Serves until SIGTERM or SIGINT, then ends in order.
- *   CG_OK  an orderly end; anything else: it could not start, `err` says why
+ *   CG_OK  an orderly end; anything else: it could not start, or its own listener died; `err` says which
  */
 enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *err);
 

@@ -240,7 +240,8 @@ sidecar_up() {
 	fi
 	say "start $name"
 	spawn "$name" "$CG_BIN/callgated" --listen "$(sidecar_address "$1")" \
-		--redis-url "$CG_REDIS_URL" --database-url "$CG_SIDECAR_URL"
+		--redis-url "$CG_REDIS_URL" --database-url "$CG_SIDECAR_URL" --reflection 1 \
+		--metrics-listen "unix:$CG_RUN/metrics-$1.sock"
 }
 
 sidecar_is_serving() {
