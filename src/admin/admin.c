@@ -118,6 +118,7 @@ static enum MHD_Result answer_reasons(struct cg_admin *admin, struct MHD_Connect
 }
 
 /* The request's head is there; what else it sends is not waited for. */
+/* NOLINTNEXTLINE(readability-function-size): the parameters are the library's. */
 static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection, const char *path,
     const char *method, const char *version, const char *upload, size_t *upload_bytes,
     void **context)

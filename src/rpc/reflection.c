@@ -189,7 +189,7 @@ static void on_received(struct cg_rpc_stream *stream, struct cg_view bytes)
 		return;
 	}
 	/* The largest answer is a file; one set has them all.  And what was asked, twice. */
-	size_t room = cg_descriptors_set().len + 2 * bytes.len + 2048 + 8 * FIELD_MAX;
+	size_t room = cg_descriptors_set().len + 2 * bytes.len + 2048 + (size_t)8 * FIELD_MAX;
 	grpc_slice slice = grpc_slice_malloc(room);
 	struct cg_buffer out;
 	cg_buffer_init(&out, GRPC_SLICE_START_PTR(slice), room);

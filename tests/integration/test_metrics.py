@@ -298,7 +298,7 @@ def test_a_crowd_does_not_keep_others_out(told):
     try:
         begin = time.monotonic()
         assert get(told.metrics, "/healthz", timeout=20)[0] == 200
-        assert time.monotonic() - begin < 8
+        assert time.monotonic() - begin < 4  # sooner than any of them is idle for too long
     finally:
         for guest in guests:
             guest.close()

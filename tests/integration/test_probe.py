@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from support.contract import pb
 from support.metrics import Scrape
 from support.waiting import wait_until
 
@@ -34,11 +35,12 @@ def wait_for_looks(stack, count):
 
 
 def assert_well(stack):
-    wait_for_looks(stack, 3)
+    check = 'callgate_requests_total{method="grpc.health.v1.Health/Check",code="OK"}'
+    before = Scrape(stack.metrics)[check]
+    wait_for_looks(stack, 4)
     assert stack.sidecar.process.child.poll() is None
     assert Scrape(stack.metrics)["callgate_probe_failures_total"] == 0
-    check = 'callgate_requests_total{method="grpc.health.v1.Health/Check",code="OK"}'
-    assert Scrape(stack.metrics)[check] >= 3  # it does get its answers
+    assert Scrape(stack.metrics)[check] >= before + 3  # nobody else asks: its questions are good
 
 
 def assert_ended(stack, why):
@@ -109,10 +111,25 @@ def test_being_out_of_descriptors_is_no_death(probed):
     assert_well(probed)
 
 
-def test_draining_is_no_death(probed):
-    assert_well(probed)
-    assert probed.sidecar.terminate() == 0
-    assert "dead" not in probed.sidecar.process.text()
+def test_draining_is_no_death(make_stack, tmp_path):
+    """It accepts no more and waits for a request that the store keeps: many looks' time."""
+    stack = make_stack(metrics_listen=f"unix:{tmp_path}/metrics.sock", store_timeout_ms=10000,
+                       probe_interval_ms=100, probe_timeout_ms=100)
+    company = stack.client.funded(1_000_000)
+    stack.redis.process.signal(signal.SIGSTOP)
+    try:
+        asked = stack.client.gate.Authorize.future(pb.AuthorizeRequest(
+            company_id=company, call_id="c1", resource_type="voice_outbound",
+            destination="+14155550100"), timeout=3)
+        wait_until(lambda: Scrape(f"unix:{tmp_path}/metrics.sock")["callgate_requests_in_flight"])
+        begin = time.monotonic()
+        assert stack.sidecar.terminate() == 0
+        assert time.monotonic() - begin > 1
+        assert asked.exception() is not None
+    finally:
+        stack.redis.process.signal(signal.SIGCONT)
+    log = stack.sidecar.process.text()
+    assert "dead" not in log and "does not answer" not in log
 
 
 def test_it_can_be_switched_off(make_stack, tmp_path):

@@ -85,6 +85,14 @@ def test_a_symbol_leads_to_its_file(tool, symbol):
 
 
 @pytest.mark.parametrize("symbol", [
+    "grpc.health.v1.HealthCheckResponse.ServingStatus", "grpc.health.v1.HealthCheckResponse.SERVING",
+    "grpc.health.v1.Health.Watch",
+])
+def test_what_stands_within_a_message_leads_to_its_file(tool, symbol):
+    assert tool.file(file_containing_symbol=symbol).name == "grpc/health/v1/health.proto"
+
+
+@pytest.mark.parametrize("symbol", [
     "", ".", "callgate", "callgate.v1", "callgate.v1.", "callgate.v1.Nothing", "Gate",
     ".callgate.v1.Gate", "callgate.v1.Gate.", "callgate.v1.Gate.Nothing",
     "callgate.v1.GateAuthorize", "callgate.v1.AuthorizeRequest.nothing", "callgate.v1.Gat",
