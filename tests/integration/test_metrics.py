@@ -3,6 +3,7 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import json
 import re
 import socket
 import time
@@ -183,6 +184,7 @@ def test_names_follow_the_conventions_and_no_label_says_who(told):
     client = told.client
     company = client.funded(CALL)
     client.authorize(company, "a-call-of-theirs", meta={"city": "Bern"})
+    wait_until(lambda: Scrape(told.metrics)["callgate_live_calls"] == 1)
     scrape = Scrape(told.metrics)
     for name, kind in scrape.kind.items():
         assert name.endswith("_total") == (kind == "counter"), name
@@ -208,6 +210,8 @@ def test_dashboard_and_alerts_use_metrics_that_exist(told, file):
     for name, kind in scrape.kind.items():
         known |= {name} if kind != "histogram" else {
             name + suffix for suffix in ("_bucket", "_sum", "_count")}
+    if file.endswith(".json"):
+        assert len(json.loads(text)["panels"]) > 10
     used = set(re.findall(r"\b(?:callgate|process)_[a-z_]+\b", text))
     assert used and used <= known, used - known
 

@@ -251,10 +251,11 @@ sidecar_is_serving() {
 	return 1
 }
 
-# A sidecar that lives and cannot be reached is replaced once: its socket may be gone.
+# A sidecar that cannot be reached is replaced once: its socket may be gone, and then it ends by
+# itself within seconds.
 sidecar_ready() {
 	local socket="$CG_RUN/callgated-$1.sock"
-	if ! wait_for 5 test -S "$socket" && ! is_gone "callgated-$1"; then
+	if ! wait_for 5 test -S "$socket"; then
 		end "callgated-$1" TERM 20
 		sidecar_up "$1"
 	fi
