@@ -97,6 +97,8 @@ struct cg_outage {
 	uint32_t swept;          /* how many buckets, ever */
 	struct cg_log_limit admitted_log;
 	struct cg_log_limit refused_log;
+	uint64_t refused_plan; /* calls not admitted: their plan's cap */
+	uint64_t refused_full; /* likewise: degraded_calls_max */
 };
 
 #define CG_DECISION_COUNT (CG_DECISION_BARRED + 1)
@@ -107,6 +109,7 @@ enum cg_asked {
 	CG_ASKED_REPLAY,
 	CG_ASKED_VALIDATE,
 	CG_ASKED_START,
+	CG_ASKED_DEGRADED, /* decided without the store */
 	CG_ASKED_COUNT
 };
 

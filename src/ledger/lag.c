@@ -194,6 +194,10 @@ void cg_ledger_measure(struct cg_ledger *ledger, struct cg_metrics *metrics)
 	        "Entries under keys that the ledger already had: booked, and taken back.");
 	static const struct cg_metric_family recoveries = COUNTER(
 	    "callgate_recoveries_total", "Recoveries of a partition that this sidecar completed.");
+	static const struct cg_metric_family refusals = COUNTER("callgate_partition_refusals_total",
+	    "Looks at a partition that ended in refusing to serve it: an operator decides.");
+	static const struct cg_metric_family orphaned = COUNTER("callgate_orphaned_entries_total",
+	    "Entries of a history that is not the latest, copied to callgate.orphans.");
 	static const struct cg_metric_family flush = {.name = "callgate_flush_duration_seconds",
 	    .help = "From a batch being ready until Postgres has committed it.",
 	    .kind = CG_METRIC_HISTOGRAM,
@@ -208,4 +212,6 @@ void cg_ledger_measure(struct cg_ledger *ledger, struct cg_metrics *metrics)
 	cg_metrics_add_value(metrics, &quarantined, NULL, &counts->quarantined);
 	cg_metrics_add_value(metrics, &duplicates, NULL, &counts->duplicates);
 	cg_metrics_add_value(metrics, &recoveries, NULL, &counts->recoveries);
+	cg_metrics_add_value(metrics, &refusals, NULL, &counts->refusals);
+	cg_metrics_add_value(metrics, &orphaned, NULL, &counts->orphaned);
 }

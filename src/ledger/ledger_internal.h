@@ -90,6 +90,8 @@ struct cg_ledger_counts {
 	uint64_t quarantined;
 	uint64_t duplicates;
 	uint64_t recoveries;
+	uint64_t refusals; /* of a partition; an operator decides */
+	uint64_t orphaned; /* entries copied to callgate.orphans */
 	struct cg_metric_histogram
 	    flush; /* nanoseconds from asking for a connection to the answer */
 };

@@ -89,6 +89,7 @@ static void refuse(struct cg_part *part, const char *why)
 		    "why", why, "head_epoch", cg_log_int((int64_t)part->head_epoch), "ledger_epoch",
 		    cg_log_int((int64_t)part->cursor.epoch), NULL);
 	}
+	part->ledger->counts.refusals++;
 	cg_recovery__again(part, CG_REFUSED_MS);
 }
 
