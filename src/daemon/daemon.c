@@ -25,6 +25,8 @@
 #define ANSWERING_SHARE 16
 /* Beside connections: the stores, gRPC, the log, what is read at a reload. */
 #define DESCRIPTORS_RESERVED 256
+/* With a limit that leaves less than this, it is the reserve that shrinks. */
+#define CONNECTIONS_LEAST 16
 /* Beyond twice drain_ms, for the end of a server whose listener is dead. */
 #define ALARM_SPARE_S 10
 /* Readings under way for watchers that catch up; src/events/ has fewer. */
@@ -234,23 +236,37 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 }
 
 /*
- * Descriptors for every connection, and what is left over for the stores, files and gRPC itself:
- * connections that wait for one are accepted late, a store that is out of reach is worse.
+ * Descriptors for every connection, and a reserve for the stores, files and gRPC itself: where
+ * the limit does not admit both, there are fewer connections.  Returns how many.
  */
-static void reserve_descriptors(const struct cg_config *config)
+static uint32_t reserve_descriptors(const struct cg_config *config)
 {
 	rlim_t wanted = (rlim_t)config->connections_max + DESCRIPTORS_RESERVED;
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
-		return;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+		return (uint32_t)config->connections_max;
 	}
-	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
-		cg_log(CG_LOG_WARN, "descriptors may run out before --connections-max is reached",
-		    "limit", cg_log_int((int64_t)limit.rlim_cur), "wanted",
-		    cg_log_int((int64_t)wanted), NULL);
+	if (limit.rlim_cur < wanted) {
+		struct rlimit raised = limit;
+		raised.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+		limit = setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised : limit;
 	}
+	if (limit.rlim_cur >= wanted) {
+		return (uint32_t)config->connections_max;
+	}
+	rlim_t left = limit.rlim_cur > DESCRIPTORS_RESERVED + CONNECTIONS_LEAST
+	    ? limit.rlim_cur - DESCRIPTORS_RESERVED
+	    : CONNECTIONS_LEAST;
+	cg_log(CG_LOG_WARN, "fewer connections than --connections-max: descriptors are too few",
+	    "connections", cg_log_int((int64_t)left), "descriptors",
+	    cg_log_int((int64_t)limit.rlim_cur), "wanted", cg_log_int((int64_t)wanted), NULL);
+	return (uint32_t)left;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
 }
 
 static const char *text_or_null(const char *text)
@@ -261,6 +277,8 @@ static const char *text_or_null(const char *text)
 static enum cg_status open_server(
     struct daemon *d, const struct cg_config *config, struct cg_error *err)
 {
+	uint32_t connections_max = reserve_descriptors(config);
+	uint32_t door_max = (uint32_t)config->address_connections_max;
 	struct cg_rpc_config rpc = {
 	    .listen = config->listen,
 	    .peers = config->peers,
@@ -268,8 +286,11 @@ static enum cg_status open_server(
 	    .tls_certificate = text_or_null(config->tls_cert_file),
 	    .tls_key = text_or_null(config->tls_key_file),
 	    .tls_client_authorities = text_or_null(config->tls_client_ca_file),
-	    .connections_max = (uint32_t)config->connections_max,
-	    .door_connections_max = (uint32_t)config->address_connections_max,
+	    .connections_max = connections_max,
+	    /* Where there are fewer in all, the others' doors keep their quarter. */
+	    .door_connections_max = connections_max < config->connections_max
+	        ? least(door_max, connections_max - connections_max / 4)
+	        : door_max,
 	    .connection_age_ms = (uint32_t)config->connection_age_ms,
 	    .connection_grace_ms = (uint32_t)config->connection_grace_ms,
 	    .connection_idle_ms = (uint32_t)config->connection_idle_ms,
@@ -287,7 +308,6 @@ static enum cg_status open_server(
 	    .waits_in_thread = strcmp(config->grpc_wait, "thread") == 0,
 	};
 
-	reserve_descriptors(config);
 	return cg_rpc_server_open(d->loop, &rpc, d->gate, d->events, &d->server, err);
 }
 

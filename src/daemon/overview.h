@@ -35,10 +35,10 @@ struct cg_overview {
 	bool is_ending;
 
 	struct cg_metrics metrics;
-	struct cg_admin *admin;     /* NULL: off */
+	struct cg_admin *admin;                             /* NULL: off */
 	struct cg_rpc_probe *probes[CG_OVERVIEW_DOORS_MAX]; /* one for each door, or none */
 	uint32_t probe_count;
-	uint64_t looked_at_ns;      /* when the loop came by last */
+	uint64_t looked_at_ns; /* when the loop came by last */
 	uint32_t partitions;
 	uint32_t partitions_served;    /* their epoch is confirmed here */
 	uint32_t partitions_admitting; /* and their outbox is below its limit */

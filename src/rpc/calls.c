@@ -35,9 +35,6 @@ static void drop_body(struct cg_rpc_slot *slot)
 
 	cg_listing__drop(body);
 	cg_credentials_unref(body->credentials);
-	if (body->is_counted) {
-		cg_inflight_leave(&slot->server->inflight, body->peer);
-	}
 	slot->body = NULL;
 	cg_slab_give(&slot->server->bodies, body);
 }
@@ -278,16 +275,6 @@ static bool take_body(struct cg_rpc_slot *slot)
 	return true;
 }
 
-/* Counts it against its connection; false: that has as many under way as it may. */
-static bool count_in(struct cg_rpc_slot *slot)
-{
-	struct cg_rpc_body *body = slot->body;
-
-	body->peer = cg_server__peer(slot->call);
-	body->is_counted = cg_inflight_enter(&slot->server->inflight, body->peer);
-	return body->is_counted;
-}
-
 bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, unsigned roles, const char *message_name)
 {
 	struct cg_rpc_server *server = slot->server;
@@ -324,10 +311,6 @@ void cg_calls__on_request(struct cg_rpc_slot *slot)
 	if (!take_body(slot)) {
 		cg_server__note_refusal(server, CG_REFUSAL_IN_FLIGHT);
 		cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
-	} else if (!count_in(slot)) {
-		cg_server__note_refusal(server, CG_REFUSAL_CONNECTION_IN_FLIGHT);
-		cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
-		drop_body(slot);
 	} else if (!set_deadline(slot, slot->body)) {
 		cg_slot__fail(
 		    slot, &(struct cg_rpc_failure){.status = CG_TIMEOUT, .deadline_passed = true});

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/channel_args.h"
 
+#include "rpc/connections.h"
+
 #include <limits.h>
 
 /* gRPC's own memory; what a stuck peer makes it hold comes on top of it. */
@@ -53,10 +55,9 @@ void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_
 	add(args, GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 	add(args, GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
 	add(args, GRPC_ARG_MAX_CONNECTION_IDLE_MS, clamp(config->connection_idle_ms));
-	/* Calls whose message never comes are invisible to us: only age and grace end them. */
 	add(args, GRPC_ARG_MAX_CONNECTION_AGE_MS, clamp(config->connection_age_ms));
 	add(args, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, clamp(config->connection_grace_ms));
-	add(args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5000);
+	add(args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, CG_GREETING_MAX_MS);
 	/* Two servers would share a port without noticing. */
 	add(args, GRPC_ARG_ALLOW_REUSEPORT, 0);
 

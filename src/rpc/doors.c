@@ -106,11 +106,8 @@ enum cg_status cg_doors__start_grpc(struct cg_rpc_door *door, struct cg_error *e
 	for (size_t i = 0; i < CG_LINE_COUNT; i++) {
 		struct cg_rpc_line *line = &door->lines[i];
 		if (line->path != NULL) {
-			line->registered =
-			    grpc_server_register_method(door->grpc, line->path, NULL,
-			        line->reads_itself ? GRPC_SRM_PAYLOAD_NONE
-			                           : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER,
-			        0);
+			line->registered = grpc_server_register_method(
+			    door->grpc, line->path, NULL, GRPC_SRM_PAYLOAD_NONE, 0);
 			CG_ASSERT(line->registered != NULL);
 		}
 	}
@@ -146,7 +143,8 @@ static void on_connection(void *owner, int fd)
 		return;
 	}
 	if (!cg_connections_add(&server->connections, fd, door->index,
-	        cg_peer_hash_of(fd, door->tls == NULL), cg_loop_now_ms(server->loop))) {
+	        cg_peer_hash_of(fd, door->index, door->tls == NULL),
+	        cg_loop_now_ms(server->loop))) {
 		cg_server__note_refusal(server, CG_REFUSAL_CONNECTIONS);
 		(void)close(fd);
 		return;
@@ -174,6 +172,16 @@ void cg_doors__stop(struct cg_rpc_server *server)
 	for (uint32_t i = 0; i < server->door_count; i++) {
 		cg_rpc_listener_stop(server->doors[i].listener);
 	}
+}
+
+uint64_t cg_doors__pauses(const struct cg_rpc_server *server)
+{
+	uint64_t pauses = 0;
+
+	for (uint32_t i = 0; i < server->door_count; i++) {
+		pauses += cg_rpc_listener_pauses(server->doors[i].listener);
+	}
+	return pauses;
 }
 
 void cg_doors__close(struct cg_rpc_server *server)

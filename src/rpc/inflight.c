@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-void cg_inflight_init(struct cg_inflight *inflight, uint32_t all_max, uint32_t each_max)
+void cg_inflight_init(struct cg_inflight *inflight, uint32_t all_max)
 {
 	uint32_t size = 1;
 
@@ -14,7 +14,6 @@ void cg_inflight_init(struct cg_inflight *inflight, uint32_t all_max, uint32_t e
 	inflight->places = calloc(size, sizeof inflight->places[0]);
 	CG_ASSERT(inflight->places != NULL);
 	inflight->mask = size - 1;
-	inflight->each_max = each_max;
 }
 
 void cg_inflight_deinit(struct cg_inflight *inflight)
@@ -33,16 +32,12 @@ static uint32_t find(const struct cg_inflight *inflight, uint64_t peer)
 	return at;
 }
 
-bool cg_inflight_enter(struct cg_inflight *inflight, uint64_t peer)
+uint32_t cg_inflight_enter(struct cg_inflight *inflight, uint64_t peer)
 {
 	struct cg_inflight_place *place = &inflight->places[find(inflight, peer)];
 
-	if (place->count >= inflight->each_max) {
-		return false;
-	}
 	place->peer = peer;
-	place->count++;
-	return true;
+	return ++place->count;
 }
 
 /* Those behind a place that became free move up, unless their walk begins behind it. */

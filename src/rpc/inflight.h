@@ -18,15 +18,14 @@ struct cg_inflight_place {
 struct cg_inflight {
 	struct cg_inflight_place *places;
 	uint32_t mask;
-	uint32_t each_max;
 };
 
-/* At most `all_max` requests at once, of which `each_max` may be of one connection. */
-void cg_inflight_init(struct cg_inflight *inflight, uint32_t all_max, uint32_t each_max);
+/* At most `all_max` requests at once. */
+void cg_inflight_init(struct cg_inflight *inflight, uint32_t all_max);
 void cg_inflight_deinit(struct cg_inflight *inflight);
 
-/* One more; false: the connection has as many as it may, and nothing is counted. */
-bool cg_inflight_enter(struct cg_inflight *inflight, uint64_t peer);
+/* One more; how many the connection has now. */
+uint32_t cg_inflight_enter(struct cg_inflight *inflight, uint64_t peer);
 /* One less, of those that entered. */
 void cg_inflight_leave(struct cg_inflight *inflight, uint64_t peer);
 

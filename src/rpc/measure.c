@@ -49,7 +49,8 @@ static void put_requests(void *owner, struct cg_metrics_out *out)
 			uint64_t count = server->counts.ended[line][code];
 			/* A series that has never counted says nothing, but that there is one. */
 			if (count > 0 || (code == 0 && server->doors[0].lines[line].path != NULL)) {
-				int len = put_method(&server->doors[0].lines[line], labels, sizeof labels);
+				int len = put_method(
+				    &server->doors[0].lines[line], labels, sizeof labels);
 				(void)snprintf(labels + len, sizeof labels - (size_t)len,
 				    ",code=\"%s\"", code_names[code]);
 				cg_metrics_put(out, labels, (int64_t)count);
@@ -74,18 +75,96 @@ static void put_connections(void *owner, struct cg_metrics_out *out)
 {
 	struct cg_rpc_server *server = owner;
 
-	cg_metrics_put(out, NULL, cg_connections_count(&server->connections));
+	cg_metrics_put(
+	    out, NULL, cg_connections_count(&server->connections, cg_loop_now_ms(server->loop)));
+}
+
+static void put_pauses(void *owner, struct cg_metrics_out *out)
+{
+	const struct cg_rpc_server *server = owner;
+
+	cg_metrics_put(out, NULL, (int64_t)cg_doors__pauses(server));
 }
 
 static void add_limits(struct cg_rpc_server *server, struct cg_metrics *metrics)
 {
-	const struct cg_rpc_counters *counters = &server->counters;
+	const struct cg_rpc_counters *c = &server->counters;
+	const struct {
+		const char *labels;
+		const uint64_t *hits;
+	} limits[] = {
+	    {"limit=\"in_flight\"", &c->refused_in_flight},
+	    {"limit=\"connection_in_flight\"", &c->refused_connection_in_flight},
+	    {"limit=\"connection_flood\"", &c->connections_cut_flood},
+	    {"limit=\"company_authorizes\"", &c->refused_rate},
+	    {"limit=\"listings\"", &c->refused_listings},
+	    {"limit=\"watchers\"", &c->refused_watchers},
+	    {"limit=\"streams\"", &c->refused_streams},
+	    {"limit=\"connection_streams\"", &c->refused_connection_streams},
+	    {"limit=\"stalled_calls\"", &c->calls_stalled},
+	    {"limit=\"unread_answers\"", &c->connections_cut},
+	    {"limit=\"connections\"", &c->connections_refused_full},
+	};
 
-	cg_metrics_add_limit(metrics, "limit=\"in_flight\"", &counters->refused_in_flight);
-	cg_metrics_add_limit(metrics, "limit=\"listings\"", &counters->refused_listings);
-	cg_metrics_add_limit(metrics, "limit=\"watchers\"", &counters->refused_watchers);
-	cg_metrics_add_limit(metrics, "limit=\"unread_answers\"", &counters->connections_cut);
-	cg_metrics_add_limit(metrics, "limit=\"streams\"", &counters->refused_streams);
+	for (size_t i = 0; i < CG_COUNT_OF(limits); i++) {
+		cg_metrics_add_limit(metrics, limits[i].labels, limits[i].hits);
+	}
+}
+
+/* Who was turned away, and not for any limit. */
+static void add_refusals(struct cg_rpc_server *server, struct cg_metrics *metrics)
+{
+	static const struct cg_metric_family turned_away = {.name = "callgate_turned_away_total",
+	    .help = "Requests and connections refused for who sent them, or how.",
+	    .kind = CG_METRIC_COUNTER};
+	const struct cg_rpc_counters *c = &server->counters;
+	const struct {
+		const char *labels;
+		const uint64_t *count;
+	} whys[] = {
+	    {"why=\"unauthenticated\"", &c->unauthenticated},
+	    {"why=\"permission\"", &c->permission_denied},
+	    {"why=\"peer\"", &c->connections_refused_peer},
+	    {"why=\"compressed\"", &c->refused_compressed},
+	    {"why=\"no_message\"", &c->refused_no_message},
+	    {"why=\"closing\"", &c->refused_closing},
+	    {"why=\"credential_revoked\"", &c->watches_revoked},
+	};
+
+	for (size_t i = 0; i < CG_COUNT_OF(whys); i++) {
+		cg_metrics_add_value(metrics, &turned_away, whys[i].labels, whys[i].count);
+	}
+}
+
+static void add_connections(struct cg_rpc_server *server, struct cg_metrics *metrics)
+{
+	static const struct cg_metric_family accepted = {
+	    .name = "callgate_connections_accepted_total",
+	    .help = "Connections that callers made.",
+	    .kind = CG_METRIC_COUNTER};
+	static const struct cg_metric_family connections = {.name = "callgate_connections",
+	    .help = "Connections of callers, now.",
+	    .kind = CG_METRIC_GAUGE};
+	static const struct cg_metric_family pauses = {.name = "callgate_accept_pauses_total",
+	    .help = "How often connections had to wait: out of descriptors or memory.",
+	    .kind = CG_METRIC_COUNTER};
+	static const struct cg_metric_family reloads = {.name = "callgate_reloads_total",
+	    .help = "Files of credentials and certificates read anew, by what became of it.",
+	    .kind = CG_METRIC_COUNTER};
+	static const struct cg_metric_family ended = {.name = "callgate_connections_ended_total",
+	    .help = "Connections that gRPC ended: their age, unused for too long, or silent from "
+	            "the beginning.",
+	    .kind = CG_METRIC_COUNTER};
+	const struct cg_rpc_counters *c = &server->counters;
+
+	cg_metrics_add_value(metrics, &ended, "why=\"age\"", &c->connections_ended_old);
+	cg_metrics_add_value(metrics, &ended, "why=\"idle\"", &c->connections_ended_idle);
+	cg_metrics_add_value(metrics, &ended, "why=\"silent\"", &c->connections_ended_silent);
+	cg_metrics_add_value(metrics, &accepted, NULL, &c->connections_accepted);
+	cg_metrics_add(metrics, &connections, put_connections, server);
+	cg_metrics_add(metrics, &pauses, put_pauses, server);
+	cg_metrics_add_value(metrics, &reloads, "result=\"taken\"", &c->reloads);
+	cg_metrics_add_value(metrics, &reloads, "result=\"failed\"", &c->reloads_failed);
 }
 
 void cg_rpc_server_measure(struct cg_rpc_server *server, struct cg_metrics *metrics)
@@ -97,17 +176,10 @@ void cg_rpc_server_measure(struct cg_rpc_server *server, struct cg_metrics *metr
 	    .help = "From a request's arrival until its answer was handed to gRPC, by method.",
 	    .kind = CG_METRIC_HISTOGRAM,
 	    .decimals = 9};
-	static const struct cg_metric_family accepted = {
-	    .name = "callgate_connections_accepted_total",
-	    .help = "Connections that callers made.",
-	    .kind = CG_METRIC_COUNTER};
-	static const struct cg_metric_family connections = {.name = "callgate_connections",
-	    .help = "Connections of callers, now.",
-	    .kind = CG_METRIC_GAUGE};
 
 	cg_metrics_add(metrics, &requests, put_requests, server);
 	cg_metrics_add(metrics, &latency, put_latency, server);
-	cg_metrics_add_value(metrics, &accepted, NULL, &server->counters.connections_accepted);
-	cg_metrics_add(metrics, &connections, put_connections, server);
+	add_connections(server, metrics);
 	add_limits(server, metrics);
+	add_refusals(server, metrics);
 }

@@ -3,12 +3,12 @@
  *
  * A slot is a call as gRPC sees it, a body what the gate needs for one:
  *
- *   FREE --post--> POSTED --a request came--> SERVING --answered--> REPLYING --sent--> FREE
- *                    |                           '---it became a watch---------------^
- *                    '---the server ends---------------------------------------------^
+ *   FREE --post--> POSTED --headers came--> RECEIVING --message--> SERVING --answered--> REPLYING
+ *                    |                                              |                      |
+ *                    '---the server ends---> FREE <--became a watch-'      FREE <---sent---'
  *
- * POSTED waits for `arrivals`, SERVING for the gate (and has a body), REPLYING for
- * `replies`.  There are always slots left to refuse with: refusing takes no body, and a
+ * POSTED waits for `arrivals`, RECEIVING for the peer to go on, SERVING for the gate (and has a
+ * body), REPLYING for the peer to read, the latter two noticed by `replies`.  There are always slots left to refuse with: refusing takes no body, and a
  * watch, which may last for days, takes its call along and leaves the slot.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -38,8 +38,14 @@
 /* A refused request holds a slot until its answer is sent: this many at once. */
 #define CG_SLOTS_SPARE 64
 
+/* A call whose message has not come by then is ended. */
+#define CG_MESSAGE_MAX_MS 5000
+
 /* A peer that does not read its answer for this long is cut off. */
 #define CG_REPLY_MAX_MS 10000
+
+/* Either, where most slots wait for peers: an honest one takes no time at all. */
+#define CG_SCARCE_MAX_MS 50
 
 /* A watch that ends may say why for this long, behind the message that is under way. */
 #define CG_WATCH_ENDING_MAX_MS 1000
@@ -90,7 +96,8 @@ struct cg_rpc_line {
 #define CG_LINE_COUNT            (CG_METHOD_COUNT + 6)
 
 /* Health watches and reflections at once, of all connections. */
-#define CG_STREAMS_MAX 1024
+#define CG_STREAMS_MAX            1024
+#define CG_CONNECTION_STREAMS_MAX 256 /* they need no credential */
 
 /* gRPC's status codes, GRPC_STATUS_OK to GRPC_STATUS_UNAUTHENTICATED. */
 #define CG_CODE_COUNT 17
@@ -129,8 +136,6 @@ struct cg_rpc_body {
 	struct cg_rpc_slot *slot;
 	bool caller_has_deadline;
 	uint64_t caller_deadline_at_ms;
-	uint64_t peer; /* the connection that it counts against */
-	bool is_counted;
 	struct cg_credentials *credentials; /* whose companies a listing is bound to; else NULL */
 	struct cg_rpc_listing listing;
 	char traceparent[CG_TRACE_BYTES + 1]; /* the caller's; empty: none */
@@ -140,6 +145,7 @@ struct cg_rpc_body {
 enum cg_slot_state {
 	CG_SLOT_FREE,
 	CG_SLOT_POSTED,
+	CG_SLOT_RECEIVING,
 	CG_SLOT_SERVING,
 	CG_SLOT_REPLYING,
 };
@@ -158,10 +164,11 @@ struct cg_rpc_slot {
 	grpc_byte_buffer *payload;
 	int cancelled; /* written by core when the call ends */
 	uint64_t replied_at_ms;
-	bool is_cancelled;           /* REPLYING, for too long */
-	uint64_t peer;               /* where it is cancelled: the connection */
+	uint64_t arrived_at_ms;      /* RECEIVING */
+	bool is_cancelled;           /* RECEIVING or REPLYING, for too long */
+	uint64_t peer;               /* the connection, against which it counts */
 	struct cg_rpc_caller caller; /* SERVING, and only until the request is submitted */
-	struct cg_list link;         /* in free_slots, or in replying */
+	struct cg_list link;         /* in free_slots, in receiving, or in replying */
 };
 
 /* See watches.c. */
@@ -211,6 +218,9 @@ enum cg_refusal {
 	CG_REFUSAL_LISTING,
 	CG_REFUSAL_WATCHERS,
 	CG_REFUSAL_UNREADING,
+	CG_REFUSAL_FLOOD,
+	CG_REFUSAL_STALLED,
+	CG_REFUSAL_CONNECTION_STREAMS,
 	CG_REFUSAL_STREAMS,
 	CG_REFUSAL_COUNT
 };
@@ -247,13 +257,15 @@ struct cg_rpc_server {
 	uint32_t slot_count;
 	uint32_t free_count;
 	struct cg_list free_slots;
-	struct cg_list replying; /* oldest first */
+	struct cg_list receiving; /* oldest first */
+	struct cg_list replying;  /* likewise */
 	struct cg_slab bodies;
 	struct cg_slab watches;
 	struct cg_list watches_open;
 	struct cg_slab streams; /* see streams.h */
 	struct cg_list streams_open;
 	struct cg_list streams_ending; /* oldest first */
+	struct cg_list streams_gone;   /* likewise */
 	struct cg_list watches_ending; /* oldest first */
 	struct cg_list watches_gone;   /* whose last message is under way all the same; likewise */
 	struct cg_rpc_decoder decoder;
@@ -348,13 +360,13 @@ void cg_listing__drop(struct cg_rpc_body *body);
  * The connection that this call came on, see cg_peer_hash(); gRPC knows no more once the call has
  * ended.
  */
-uint64_t cg_server__peer(grpc_call *call);
+uint64_t cg_server__peer(const struct cg_rpc_line *line, grpc_call *call);
 
 /*
  * Cuts a connection, and with it whatever is on it.  Something of a call on it must be under
  * way, or it might be somebody else's by now.
  */
-void cg_server__cut_peer(struct cg_rpc_server *server, uint64_t peer);
+void cg_server__cut_peer(struct cg_rpc_server *server, uint64_t peer, enum cg_refusal why);
 
 /* doors.c: binds the addresses of the configuration; CG_OK, or nothing is left behind. */
 enum cg_status cg_doors__open(
@@ -365,6 +377,8 @@ enum cg_status cg_doors__start_grpc(struct cg_rpc_door *door, struct cg_error *e
 void cg_doors__start(struct cg_rpc_server *server);
 void cg_doors__stop(struct cg_rpc_server *server);
 void cg_doors__close(struct cg_rpc_server *server);
+/* How often accepting had to wait, at all of them. */
+uint64_t cg_doors__pauses(const struct cg_rpc_server *server);
 
 /*
  * guard.c: who has sent this call, into slot->caller; refuses it where he has no credential, or

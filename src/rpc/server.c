@@ -68,6 +68,9 @@ static uint64_t *counter_of(struct cg_rpc_server *server, enum cg_refusal refusa
 	    [CG_REFUSAL_LISTING] = &counters->refused_listings,
 	    [CG_REFUSAL_WATCHERS] = &counters->refused_watchers,
 	    [CG_REFUSAL_UNREADING] = &counters->connections_cut,
+	    [CG_REFUSAL_FLOOD] = &counters->connections_cut_flood,
+	    [CG_REFUSAL_STALLED] = &counters->calls_stalled,
+	    [CG_REFUSAL_CONNECTION_STREAMS] = &counters->refused_connection_streams,
 	    [CG_REFUSAL_STREAMS] = &counters->refused_streams,
 	};
 
@@ -90,6 +93,10 @@ void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refus
 	    [CG_REFUSAL_LISTING] = "listings refused: too many are in flight",
 	    [CG_REFUSAL_WATCHERS] = "watches refused: there are too many",
 	    [CG_REFUSAL_UNREADING] = "connections cut: their peers do not read",
+	    [CG_REFUSAL_FLOOD] = "connections cut: more requests at once than they were told",
+	    [CG_REFUSAL_STALLED] = "requests ended: their message did not come",
+	    [CG_REFUSAL_CONNECTION_STREAMS] =
+	        "health watches and reflections refused: too many of one connection",
 	    [CG_REFUSAL_STREAMS] = "health watches and reflections refused: there are too many",
 	};
 	uint64_t held_back = 0;
@@ -102,19 +109,19 @@ void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refus
 	}
 }
 
-uint64_t cg_server__peer(grpc_call *call)
+uint64_t cg_server__peer(const struct cg_rpc_line *line, grpc_call *call)
 {
 	char *text = grpc_call_get_peer(call);
-	uint64_t peer = cg_peer_hash(text == NULL ? "" : text);
+	uint64_t peer = cg_peer_hash(text == NULL ? "" : text, line->door->index);
 
 	gpr_free(text);
 	return peer;
 }
 
-void cg_server__cut_peer(struct cg_rpc_server *server, uint64_t peer)
+void cg_server__cut_peer(struct cg_rpc_server *server, uint64_t peer, enum cg_refusal why)
 {
 	if (cg_connections_cut(&server->connections, peer)) {
-		cg_server__note_refusal(server, CG_REFUSAL_UNREADING);
+		cg_server__note_refusal(server, why);
 	}
 }
 
@@ -285,6 +292,7 @@ static void on_turn(void *owner)
 {
 	struct cg_rpc_server *server = owner;
 
+	cg_connections_look(&server->connections, cg_loop_now_ms(server->loop));
 	cg_slots__cancel_stuck(server);
 	cg_watches__cancel_stuck(server);
 	cg_streams__cancel_stuck(server);
@@ -321,11 +329,17 @@ static enum cg_status set_up_guard(
     struct cg_rpc_server *server, const struct cg_rpc_config *config, struct cg_error *err)
 {
 	uint64_t seed = cg_loop_clock_ns() ^ (uintptr_t)server;
+	struct cg_rpc_counters *counters = &server->counters;
 
 	server->crypto = cg_crypto_create();
-	cg_connections_init(
-	    &server->connections, config->connections_max, config->door_connections_max);
-	cg_inflight_init(&server->inflight, config->calls_max, config->streams_max);
+	cg_connections_init(&server->connections,
+	    &(struct cg_connections_config){.count_max = config->connections_max,
+	        .door_max = config->door_connections_max,
+	        .age_ms = config->connection_age_ms,
+	        .idle_ms = config->connection_idle_ms},
+	    &(struct cg_connections_ends){.old = &counters->connections_ended_old,
+	        .idle = &counters->connections_ended_idle,
+	        .silent = &counters->connections_ended_silent});
 	cg_rate_init(&server->rate, config->authorizes_per_second, config->authorizes_burst, seed);
 	enum cg_status status = cg_peers_parse(
 	    cg_view_of(config->peers == NULL ? "group" : config->peers), &server->peers, err);
@@ -351,6 +365,7 @@ static void set_up_slabs(struct cg_rpc_server *server, const struct cg_rpc_confi
 	CG_ASSERT(status == CG_OK);
 	cg_list_init(&server->streams_open);
 	cg_list_init(&server->streams_ending);
+	cg_list_init(&server->streams_gone);
 	cg_list_init(&server->watches_open);
 	cg_list_init(&server->watches_ending);
 	cg_list_init(&server->watches_gone);
@@ -368,6 +383,7 @@ static void start_grpc(struct cg_rpc_server *server)
 		set_up_lines(&server->doors[i]);
 	}
 	cg_slots__init(server);
+	cg_inflight_init(&server->inflight, server->slot_count);
 	/* One event per slot at most, and the end of each door. */
 	server->bridge = cg_rpc_bridge_open(
 	    server->loop, server->slot_count + server->door_count, on_turn, server);
@@ -418,11 +434,9 @@ const struct cg_rpc_counters *cg_rpc_server_counters(struct cg_rpc_server *serve
 {
 	struct cg_rpc_counters *counters = &server->counters;
 
-	counters->connections_open = cg_connections_count(&server->connections);
-	counters->accept_pauses = 0;
-	for (uint32_t i = 0; i < server->door_count; i++) {
-		counters->accept_pauses += cg_rpc_listener_pauses(server->doors[i].listener);
-	}
+	counters->connections_open =
+	    cg_connections_count(&server->connections, cg_loop_now_ms(server->loop));
+	counters->accept_pauses = cg_doors__pauses(server);
 	return counters;
 }
 
@@ -451,14 +465,13 @@ void cg_rpc_server_look(
 	uint16_t port = cg_rpc_listener_port(door->listener);
 	const char *colon = strrchr(address, ':');
 
-	*ret_outside = (struct cg_rpc_outside){
-	    .is_encrypted = door->tls != NULL, .accepted = &door->accepted};
+	*ret_outside =
+	    (struct cg_rpc_outside){.is_encrypted = door->tls != NULL, .accepted = &door->accepted};
 	if (port != 0) { /* With port 0 the kernel has chosen one. */
 		(void)snprintf(ret_outside->address, sizeof ret_outside->address, "%.*s:%u",
 		    (int)(colon - address), address, (unsigned)port);
 	} else {
-		(void)snprintf(
-		    ret_outside->address, sizeof ret_outside->address, "%s", address);
+		(void)snprintf(ret_outside->address, sizeof ret_outside->address, "%s", address);
 	}
 }
 

@@ -9,7 +9,8 @@
 
 static const unsigned allowed[] = {
     [CG_SLOT_FREE] = 1u << CG_SLOT_POSTED,
-    [CG_SLOT_POSTED] = 1u << CG_SLOT_SERVING | 1u << CG_SLOT_FREE,
+    [CG_SLOT_POSTED] = 1u << CG_SLOT_RECEIVING | 1u << CG_SLOT_SERVING | 1u << CG_SLOT_FREE,
+    [CG_SLOT_RECEIVING] = 1u << CG_SLOT_SERVING | 1u << CG_SLOT_REPLYING,
     [CG_SLOT_SERVING] = 1u << CG_SLOT_REPLYING | 1u << CG_SLOT_FREE,
     [CG_SLOT_REPLYING] = 1u << CG_SLOT_FREE,
 };
@@ -44,8 +45,7 @@ static void post(struct cg_rpc_line *line, struct cg_rpc_slot *slot)
 	line->posted_count++;
 	if (line->registered != NULL) {
 		error = grpc_server_request_registered_call(grpc, line->registered, &slot->call,
-		    &slot->deadline, &slot->metadata,
-		    line->reads_itself ? NULL : &slot->payload, replies, arrivals, &slot->op);
+		    &slot->deadline, &slot->metadata, NULL, replies, arrivals, &slot->op);
 	} else {
 		error = grpc_server_request_call(grpc, &slot->call, &slot->details, &slot->metadata,
 		    replies, arrivals, &slot->op);
@@ -76,6 +76,60 @@ void cg_slots__post(struct cg_rpc_server *server)
 	}
 }
 
+static void on_received(struct cg_rpc_op *op, bool ok)
+{
+	struct cg_rpc_slot *slot = CG_CONTAINER_OF(op, struct cg_rpc_slot, op);
+
+	(void)ok; /* Without a message there is none: it was said, or the call has ended. */
+	cg_list_remove(&slot->link);
+	move(slot, CG_SLOT_SERVING);
+	slot->line->on_request(slot);
+}
+
+/*
+ * The message nearly always came with the headers.  It is asked for here and not left to gRPC,
+ * which tells nothing of a call until it has its message: without this nobody would know of those
+ * whose message never comes, and no limit would hold for them.
+ */
+static void receive(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_server *server = slot->server;
+	grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &slot->payload};
+
+	move(slot, CG_SLOT_RECEIVING);
+	slot->op.done = on_received;
+	slot->is_cancelled = false;
+	slot->arrived_at_ms = cg_loop_now_ms(server->loop);
+	cg_list_append(&server->receiving, &slot->link);
+	cg_rpc_bridge_expect(server->bridge);
+	grpc_call_error error = grpc_call_start_batch(slot->call, &op, 1, &slot->op, NULL);
+	CG_ASSERT(error == GRPC_CALL_OK);
+}
+
+/*
+ * Counts it against its connection, until its answer has left.  One that has as many as it was
+ * told it may is refused the next; one that goes on all the same is cut, as gRPC itself does as
+ * soon as the peer has acknowledged the limit.
+ */
+static bool refuse_flood(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_server *server = slot->server;
+
+	slot->peer = cg_server__peer(slot->line, slot->call);
+	cg_connections_use(&server->connections, slot->peer, cg_loop_now_ms(server->loop));
+	uint32_t count = cg_inflight_enter(&server->inflight, slot->peer);
+	if (count <= server->config.streams_max) {
+		return false;
+	}
+	move(slot, CG_SLOT_SERVING);
+	if (count > server->config.streams_max + CG_SLOTS_SPARE) {
+		cg_server__cut_peer(server, slot->peer, CG_REFUSAL_FLOOD);
+	}
+	cg_server__note_refusal(server, CG_REFUSAL_CONNECTION_IN_FLIGHT);
+	cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
+	return true;
+}
+
 static void on_arrived(struct cg_rpc_op *op, bool ok)
 {
 	struct cg_rpc_slot *slot = CG_CONTAINER_OF(op, struct cg_rpc_slot, op);
@@ -88,8 +142,15 @@ static void on_arrived(struct cg_rpc_op *op, bool ok)
 	}
 	/* First of all: calls that find none posted pile up inside gRPC without a limit. */
 	post_line(line);
-	move(slot, CG_SLOT_SERVING);
 	slot->arrived_at_ns = cg_loop_clock_ns();
+	if (refuse_flood(slot)) {
+		return;
+	}
+	if (line->registered != NULL && !line->reads_itself) {
+		receive(slot);
+		return;
+	}
+	move(slot, CG_SLOT_SERVING);
 	line->on_request(slot);
 }
 
@@ -99,6 +160,7 @@ static void empty(struct cg_rpc_slot *slot)
 	struct cg_rpc_server *server = slot->server;
 	bool some_missing = server->free_count == 0;
 
+	cg_inflight_leave(&server->inflight, slot->peer);
 	if (slot->payload != NULL) {
 		grpc_byte_buffer_destroy(slot->payload);
 		slot->payload = NULL;
@@ -236,22 +298,53 @@ struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole)
 	    (const char *)GRPC_SLICE_START_PTR(*ret_whole), GRPC_SLICE_LENGTH(*ret_whole)};
 }
 
+/*
+ * Most slots wait for peers: whoever lets his wait for more than an instant has taken others'
+ * room, whether he means it or not.
+ */
+static bool are_scarce(const struct cg_rpc_server *server)
+{
+	return server->free_count < server->slot_count / 4;
+}
+
+/* Ends calls whose message does not come. */
+static void end_stalled(struct cg_rpc_server *server, uint64_t now_ms)
+{
+	uint64_t patience_ms = are_scarce(server) ? CG_SCARCE_MAX_MS : CG_MESSAGE_MAX_MS;
+
+	for (struct cg_list *link = server->receiving.next; link != &server->receiving;
+	     link = link->next) {
+		struct cg_rpc_slot *slot = CG_CONTAINER_OF(link, struct cg_rpc_slot, link);
+		if (slot->arrived_at_ms + patience_ms > now_ms) {
+			return;
+		}
+		if (!slot->is_cancelled) { /* Once is enough; `on_received` follows. */
+			slot->is_cancelled = true;
+			cg_server__note_refusal(server, CG_REFUSAL_STALLED);
+			(void)grpc_call_cancel_with_status(slot->call, GRPC_STATUS_INVALID_ARGUMENT,
+			    "the request's message did not come in time", NULL);
+		}
+	}
+}
+
 void cg_slots__cancel_stuck(struct cg_rpc_server *server)
 {
 	uint64_t now_ms = cg_loop_now_ms(server->loop);
+	bool scarce = are_scarce(server);
 
+	end_stalled(server, now_ms);
 	for (struct cg_list *link = server->replying.next; link != &server->replying;
 	     link = link->next) {
 		struct cg_rpc_slot *slot = CG_CONTAINER_OF(link, struct cg_rpc_slot, link);
-		if (slot->replied_at_ms + CG_REPLY_MAX_MS > now_ms) {
+		uint64_t waits_ms = now_ms - slot->replied_at_ms;
+		if (waits_ms < (scarce ? CG_SCARCE_MAX_MS : CG_REPLY_MAX_MS)) {
 			return;
 		}
-		if (!slot->is_cancelled) {
+		if (scarce || waits_ms >= CG_REPLY_MAX_MS + CG_UNREAD_MAX_MS) {
+			cg_server__cut_peer(server, slot->peer, CG_REFUSAL_UNREADING);
+		} else if (!slot->is_cancelled) {
 			slot->is_cancelled = true;
-			slot->peer = cg_server__peer(slot->call);
 			(void)grpc_call_cancel(slot->call, NULL);
-		} else if (slot->replied_at_ms + CG_REPLY_MAX_MS + CG_UNREAD_MAX_MS <= now_ms) {
-			cg_server__cut_peer(server, slot->peer);
 		}
 	}
 }
@@ -259,6 +352,7 @@ void cg_slots__cancel_stuck(struct cg_rpc_server *server)
 void cg_slots__init(struct cg_rpc_server *server)
 {
 	cg_list_init(&server->free_slots);
+	cg_list_init(&server->receiving);
 	cg_list_init(&server->replying);
 	server->slot_count = server->config.calls_max + CG_SLOTS_SPARE;
 	for (uint32_t d = 0; d < server->door_count; d++) {

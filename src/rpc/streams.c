@@ -57,6 +57,7 @@ static void send_status(struct cg_rpc_stream *stream)
 static void give_back_if_over(struct cg_rpc_stream *stream)
 {
 	if (stream->state == CG_STREAM_GONE && !stream->is_sending && !stream->is_receiving) {
+		cg_list_remove(&stream->link);
 		grpc_call_unref(stream->call);
 		cg_slab_give(&stream->server->streams, stream);
 	}
@@ -132,15 +133,35 @@ static void on_closed(struct cg_rpc_op *op, bool ok)
 	                                       : cg_rpc_failure_code(&stream->why));
 	cg_list_remove(&stream->link);
 	move(stream, CG_STREAM_GONE);
+	stream->ending_at_ms = cg_loop_now_ms(stream->server->loop);
+	cg_connections_use(&stream->server->connections, stream->peer, stream->ending_at_ms);
+	cg_list_append(&stream->server->streams_gone, &stream->link);
 	give_back_if_over(stream);
+}
+
+/* How many a connection has; they are few, and begin rarely. */
+static uint32_t count_of(const struct cg_rpc_server *server, uint64_t peer)
+{
+	uint32_t count = 0;
+
+	for (struct cg_list *link = server->streams_open.next; link != &server->streams_open;
+	     link = link->next) {
+		count += CG_CONTAINER_OF(link, struct cg_rpc_stream, link)->peer == peer ? 1 : 0;
+	}
+	return count;
 }
 
 struct cg_rpc_stream *cg_stream__begin(
     struct cg_rpc_slot *slot, const struct cg_rpc_stream_kind *kind)
 {
 	struct cg_rpc_server *server = slot->server;
-	struct cg_rpc_stream *stream = cg_slab_take(&server->streams);
 
+	if (count_of(server, slot->peer) >= CG_CONNECTION_STREAMS_MAX) {
+		cg_server__note_refusal(server, CG_REFUSAL_CONNECTION_STREAMS);
+		cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
+		return NULL;
+	}
+	struct cg_rpc_stream *stream = cg_slab_take(&server->streams);
 	if (stream == NULL) {
 		cg_server__note_refusal(server, CG_REFUSAL_STREAMS);
 		cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
@@ -152,6 +173,7 @@ struct cg_rpc_stream *cg_stream__begin(
 	    .closed.done = on_closed,
 	    .sent.done = on_sent,
 	    .received.done = on_received,
+	    .peer = slot->peer,
 	    .health.told = -1,
 	};
 	stream->call = cg_slot__hand_over(slot);
@@ -213,10 +235,26 @@ void cg_streams__drain(struct cg_rpc_server *server)
 	}
 }
 
+static void cut_those_who_do_not_read(struct cg_rpc_server *server, uint64_t now_ms)
+{
+	struct cg_list *link;
+
+	while ((link = server->streams_gone.next) != &server->streams_gone) {
+		struct cg_rpc_stream *stream = CG_CONTAINER_OF(link, struct cg_rpc_stream, link);
+		if (stream->ending_at_ms + CG_UNREAD_MAX_MS > now_ms) {
+			return;
+		}
+		cg_list_remove(link); /* Once is enough; `sent` follows. */
+		cg_server__cut_peer(server, stream->peer, CG_REFUSAL_UNREADING);
+	}
+}
+
 void cg_streams__cancel_stuck(struct cg_rpc_server *server)
 {
 	uint64_t now_ms = cg_loop_now_ms(server->loop);
 	struct cg_list *link;
+
+	cut_those_who_do_not_read(server, now_ms);
 
 	while ((link = server->streams_ending.next) != &server->streams_ending) {
 		struct cg_rpc_stream *stream = CG_CONTAINER_OF(link, struct cg_rpc_stream, link);

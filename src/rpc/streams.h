@@ -8,8 +8,8 @@
  * OPEN has at most one message on its way out and, where it is asked for, one on its way in.
  * ENDING waits for the message that is under way, no longer than CG_WATCH_ENDING_MAX_MS; then
  * the call is cancelled.  LEAVING waits for the end of the call, GONE for whatever is under
- * way; then it is given back.  There are CG_STREAMS_MAX at most; whoever takes nothing off his
- * connection keeps one message and his place, until his connection ends.
+ * way, no longer than CG_UNREAD_MAX_MS: then the connection is cut; and it is given back.  There
+ * are CG_STREAMS_MAX at most, CG_CONNECTION_STREAMS_MAX of one connection.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -49,13 +49,15 @@ struct cg_rpc_stream {
 	grpc_call *call;
 	grpc_byte_buffer *message; /* as received */
 	struct cg_rpc_failure why; /* ENDING; its status CG_OK: all is well */
-	uint64_t ending_at_ms;
-	bool has_begun; /* the answer's headers have been sent */
+	uint64_t ending_at_ms;     /* ENDING: since when; GONE: likewise */
+	uint64_t peer;             /* the connection */
+	bool has_begun;            /* the answer's headers have been sent */
 	bool is_sending;
 	bool is_receiving;
 	bool is_cancelled;
-	int cancelled;       /* written by core when the call ends */
-	struct cg_list link; /* in the server's streams_open, streams_ending, or in none */
+	int cancelled; /* written by core when the call ends */
+	struct cg_list
+	    link; /* in streams_open, streams_ending, streams_gone of the server, or in none */
 	/* The kinds' own. */
 	struct {
 		bool is_known; /* the service that is watched */

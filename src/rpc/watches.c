@@ -136,6 +136,7 @@ static void on_closed(struct cg_rpc_op *op, bool ok)
 	cg_list_remove(&watch->link);
 	move(watch, CG_WATCH_GONE);
 	watch->ending_at_ms = cg_loop_now_ms(watch->server->loop);
+	cg_connections_use(&watch->server->connections, watch->peer, watch->ending_at_ms);
 	cg_list_append(&watch->server->watches_gone, &watch->link);
 	give_back_if_over(watch);
 }
@@ -180,8 +181,8 @@ static void begin(struct cg_rpc_watch *watch, struct cg_rpc_slot *slot)
 	grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
 	    .data.recv_close_on_server.cancelled = &watch->cancelled};
 
+	watch->peer = slot->peer;
 	watch->call = cg_slot__hand_over(slot);
-	watch->peer = cg_server__peer(watch->call);
 	cg_list_append(&watch->server->watches_open, &watch->link);
 	start(watch, &watch->closed, &close, 1);
 }
@@ -275,7 +276,7 @@ static void cut_those_who_do_not_read(struct cg_rpc_server *server, uint64_t now
 			return;
 		}
 		cg_list_remove(link); /* Once is enough; `sent` follows. */
-		cg_server__cut_peer(server, watch->peer);
+		cg_server__cut_peer(server, watch->peer, CG_REFUSAL_UNREADING);
 	}
 }
 

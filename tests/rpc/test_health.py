@@ -3,6 +3,7 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import contextlib
 import threading
 
 import grpc
@@ -15,6 +16,7 @@ CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 STREAMS_MAX = 1024
+CONNECTION_STREAMS_MAX = 256
 Code = grpc.StatusCode
 
 
@@ -114,13 +116,21 @@ def test_a_server_that_closes_with_watches_open_closes_in_time(start_server):
 
 
 def test_watches_have_a_limit_and_leave_their_place(server):
-    with connect(server) as channel:
-        streams = [watch(channel) for _ in range(STREAMS_MAX)]
-        for stream in streams:
-            assert next(stream) == SERVING
+    limits = 'callgate_limits_hit_total{{limit="{}"}}'
+    with contextlib.ExitStack() as channels:
+        streams = []
+        for n in range(STREAMS_MAX // CONNECTION_STREAMS_MAX):
+            channel = channels.enter_context(connect(server))
+            for _ in range(CONNECTION_STREAMS_MAX):
+                streams.append(watch(channel))
+                assert next(streams[-1]) == SERVING
+            # It has its share, whether or not there is room.
+            assert failure_of(lambda: next(watch(channel))).code() == Code.RESOURCE_EXHAUSTED
+            assert server.metrics()[limits.format("connection_streams")] == n + 1
+        channel = channels.enter_context(connect(server))
         error = failure_of(lambda: next(watch(channel)))
         assert error.code() == Code.RESOURCE_EXHAUSTED
-        assert server.metrics()['callgate_limits_hit_total{limit="streams"}'] == 1
+        assert server.metrics()[limits.format("streams")] == 1
         assert raw(channel, CHECK)(b"", timeout=5) == SERVING
         for stream in streams:
             stream.cancel()
