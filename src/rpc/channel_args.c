@@ -5,6 +5,9 @@
 
 #include <limits.h>
 
+/* Fifty requests of usual size. */
+#define READ_BYTES_MAX 8192
+
 /* gRPC's own memory; what a stuck peer makes it hold comes on top of it. */
 #define QUOTA_BYTES ((size_t)256 * 1024 * 1024)
 
@@ -58,6 +61,8 @@ void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_
 	add(args, GRPC_ARG_MAX_CONNECTION_AGE_MS, clamp(config->connection_age_ms));
 	add(args, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, clamp(config->connection_grace_ms));
 	add(args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, CG_GREETING_MAX_MS);
+	/* How much of one connection is taken in before the others have their turn. */
+	add(args, GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, READ_BYTES_MAX);
 	/* Two servers would share a port without noticing. */
 	add(args, GRPC_ARG_ALLOW_REUSEPORT, 0);
 

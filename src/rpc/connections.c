@@ -15,6 +15,11 @@
 #define LOOK_PAUSE_MS 10
 #define LOOKS_MAX     32
 
+/* As much as a socket holds, and more. */
+#define UNREAD_MAX_BYTES ((size_t)8 * 1024 * 1024)
+
+#define WASTE_WITHIN_MS 1000
+
 /* An end is seen so much later at the latest, unless there are very many. */
 #define SEEN_WITHIN_MS 2000
 
@@ -210,10 +215,42 @@ void cg_connections_use(struct cg_connections *connections, uint64_t peer, uint6
 	}
 }
 
+bool cg_connections_waste(struct cg_connections *connections, uint64_t peer, uint64_t now_ms)
+{
+	uint32_t place = connections->places[find(connections, peer)];
+
+	if (place == 0) {
+		return false;
+	}
+	struct cg_connection *connection = &connections->all[place - 1];
+	if (now_ms >= connection->wasting_since_ms + WASTE_WITHIN_MS) {
+		connection->wasting_since_ms = now_ms;
+		connection->wasted = 0;
+	}
+	return ++connection->wasted > CG_WASTE_MAX;
+}
+
 uint32_t cg_connections_count(struct cg_connections *connections, uint64_t now_ms)
 {
 	sweep(connections, now_ms);
 	return connections->count;
+}
+
+/*
+ * Throws away what the peer has sent and nobody has read: gRPC would serve all of it before it
+ * saw the end, and a socket holds more than a thousand requests.
+ */
+static void empty(int fd)
+{
+	char bytes[16384];
+
+	for (size_t taken = 0; taken < UNREAD_MAX_BYTES;) {
+		ssize_t len = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+		if (len <= 0) {
+			return;
+		}
+		taken += (size_t)len;
+	}
 }
 
 static bool cut(struct cg_connection *connection)
@@ -223,6 +260,7 @@ static bool cut(struct cg_connection *connection)
 		return false;
 	}
 	connection->is_cut = true;
+	empty(connection->fd);
 	return true;
 }
 

@@ -20,6 +20,8 @@
 /* One that has not said by then what a client says first is closed. */
 #define CG_GREETING_MAX_MS 5000
 
+#define CG_WASTE_MAX 256
+
 struct cg_connection {
 	int fd;
 	uint32_t door;
@@ -27,6 +29,8 @@ struct cg_connection {
 	uint64_t peer; /* see cg_peer_hash() */
 	uint64_t accepted_at_ms;
 	uint64_t used_at_ms; /* when a request came last, or a stream ended; 0: never */
+	uint64_t wasting_since_ms;
+	uint32_t wasted; /* calls that came to nothing, since then */
 	bool is_cut;
 };
 
@@ -67,6 +71,12 @@ bool cg_connections_add(
 
 /* Something of it was asked for, or has ended. */
 void cg_connections_use(struct cg_connections *connections, uint64_t peer, uint64_t now_ms);
+
+/*
+ * A call came to nothing through its peer's doing.  True: within a second there were more of them
+ * than anybody has who means well, CG_WASTE_MAX.
+ */
+bool cg_connections_waste(struct cg_connections *connections, uint64_t peer, uint64_t now_ms);
 
 /* Looks at a few whether they have ended: for every turn of the loop. */
 void cg_connections_look(struct cg_connections *connections, uint64_t now_ms);

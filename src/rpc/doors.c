@@ -152,6 +152,16 @@ static void on_connection(void *owner, int fd)
 	server->counters.connections_accepted++;
 	if (door->tls != NULL) {
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &wait_ms, sizeof wait_ms);
+	}
+	cg_greetings_wait(&server->greetings, door, fd, door->tls != NULL);
+}
+
+/* It has said what a client says first. */
+static void on_greeted(struct cg_rpc_door *door, int fd)
+{
+	struct cg_rpc_server *server = door->server;
+
+	if (door->tls != NULL) {
 		cg_rpc_tls_take(door->tls, fd);
 	} else {
 		grpc_server_add_channel_from_fd(door->grpc, fd, server->plaintext);
@@ -159,8 +169,16 @@ static void on_connection(void *owner, int fd)
 	cg_rpc_bridge_connected(server->bridge);
 }
 
+static void on_rubbish(struct cg_rpc_door *door)
+{
+	cg_server__note_refusal(door->server, CG_REFUSAL_RUBBISH);
+}
+
 void cg_doors__start(struct cg_rpc_server *server)
 {
+	cg_greetings_init(&server->greetings, server->loop);
+	server->greetings.on_greeted = on_greeted;
+	server->greetings.on_rubbish = on_rubbish;
 	for (uint32_t i = 0; i < server->door_count; i++) {
 		struct cg_rpc_door *door = &server->doors[i];
 		cg_rpc_listener_start(door->listener, server->loop, on_connection, door);
@@ -169,6 +187,7 @@ void cg_doors__start(struct cg_rpc_server *server)
 
 void cg_doors__stop(struct cg_rpc_server *server)
 {
+	cg_greetings_close(&server->greetings);
 	for (uint32_t i = 0; i < server->door_count; i++) {
 		cg_rpc_listener_stop(server->doors[i].listener);
 	}

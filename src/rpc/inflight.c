@@ -40,6 +40,11 @@ uint32_t cg_inflight_enter(struct cg_inflight *inflight, uint64_t peer)
 	return ++place->count;
 }
 
+uint32_t cg_inflight_count(const struct cg_inflight *inflight, uint64_t peer)
+{
+	return inflight->places[find(inflight, peer)].count;
+}
+
 /* Those behind a place that became free move up, unless their walk begins behind it. */
 static void close_gap(struct cg_inflight *inflight, uint32_t gap)
 {

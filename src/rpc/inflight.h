@@ -26,6 +26,8 @@ void cg_inflight_deinit(struct cg_inflight *inflight);
 
 /* One more; how many the connection has now. */
 uint32_t cg_inflight_enter(struct cg_inflight *inflight, uint64_t peer);
+/* How many it has. */
+uint32_t cg_inflight_count(const struct cg_inflight *inflight, uint64_t peer);
 /* One less, of those that entered. */
 void cg_inflight_leave(struct cg_inflight *inflight, uint64_t peer);
 

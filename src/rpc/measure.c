@@ -125,6 +125,7 @@ static void add_refusals(struct cg_rpc_server *server, struct cg_metrics *metric
 	    {"why=\"unauthenticated\"", &c->unauthenticated},
 	    {"why=\"permission\"", &c->permission_denied},
 	    {"why=\"peer\"", &c->connections_refused_peer},
+	    {"why=\"rubbish\"", &c->connections_refused_rubbish},
 	    {"why=\"compressed\"", &c->refused_compressed},
 	    {"why=\"no_message\"", &c->refused_no_message},
 	    {"why=\"closing\"", &c->refused_closing},

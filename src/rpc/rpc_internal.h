@@ -26,6 +26,7 @@
 #include "rpc/decode.h"
 #include "rpc/door.h"
 #include "rpc/failure.h"
+#include "rpc/greeting.h"
 #include "rpc/inflight.h"
 #include "rpc/listener.h"
 #include "rpc/peers.h"
@@ -44,7 +45,7 @@
 /* A peer that does not read its answer for this long is cut off. */
 #define CG_REPLY_MAX_MS 10000
 
-/* Either, where most slots wait for peers: an honest one takes no time at all. */
+/* Either, of a connection that has more than its share of the slots while few are free. */
 #define CG_SCARCE_MAX_MS 50
 
 /* A watch that ends may say why for this long, behind the message that is under way. */
@@ -218,6 +219,7 @@ enum cg_refusal {
 	CG_REFUSAL_LISTING,
 	CG_REFUSAL_WATCHERS,
 	CG_REFUSAL_UNREADING,
+	CG_REFUSAL_RUBBISH,
 	CG_REFUSAL_FLOOD,
 	CG_REFUSAL_STALLED,
 	CG_REFUSAL_CONNECTION_STREAMS,
@@ -249,6 +251,7 @@ struct cg_rpc_server {
 	struct cg_credentials *credentials; /* NULL: none are asked for */
 	struct cg_peers peers;
 	struct cg_connections connections;
+	struct cg_greetings greetings;
 	struct cg_inflight inflight;
 	struct cg_rate rate;
 	struct cg_rpc_counters counters;
@@ -313,6 +316,12 @@ grpc_call *cg_slot__hand_over(struct cg_rpc_slot *slot);
 
 /* The request's bytes in one piece; *ret_whole is to be unreferenced after use. */
 struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole);
+
+/*
+ * It comes to nothing through its peer's doing: notes that.  True: its connection has had so many
+ * lately that it is to be cut.
+ */
+bool cg_slot__is_waste(struct cg_rpc_slot *slot);
 
 /* Failures in words of their own. */
 void cg_slot__refuse(struct cg_rpc_slot *slot, enum cg_status status, enum cg_reason reason);

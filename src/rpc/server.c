@@ -68,6 +68,7 @@ static uint64_t *counter_of(struct cg_rpc_server *server, enum cg_refusal refusa
 	    [CG_REFUSAL_LISTING] = &counters->refused_listings,
 	    [CG_REFUSAL_WATCHERS] = &counters->refused_watchers,
 	    [CG_REFUSAL_UNREADING] = &counters->connections_cut,
+	    [CG_REFUSAL_RUBBISH] = &counters->connections_refused_rubbish,
 	    [CG_REFUSAL_FLOOD] = &counters->connections_cut_flood,
 	    [CG_REFUSAL_STALLED] = &counters->calls_stalled,
 	    [CG_REFUSAL_CONNECTION_STREAMS] = &counters->refused_connection_streams,
@@ -93,6 +94,7 @@ void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refus
 	    [CG_REFUSAL_LISTING] = "listings refused: too many are in flight",
 	    [CG_REFUSAL_WATCHERS] = "watches refused: there are too many",
 	    [CG_REFUSAL_UNREADING] = "connections cut: their peers do not read",
+	    [CG_REFUSAL_RUBBISH] = "connections closed: this is not how a client begins",
 	    [CG_REFUSAL_FLOOD] = "connections cut: more requests at once than they were told",
 	    [CG_REFUSAL_STALLED] = "requests ended: their message did not come",
 	    [CG_REFUSAL_CONNECTION_STREAMS] =
@@ -292,6 +294,7 @@ static void on_turn(void *owner)
 {
 	struct cg_rpc_server *server = owner;
 
+	cg_greetings_look(&server->greetings);
 	cg_connections_look(&server->connections, cg_loop_now_ms(server->loop));
 	cg_slots__cancel_stuck(server);
 	cg_watches__cancel_stuck(server);

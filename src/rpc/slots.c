@@ -76,6 +76,13 @@ void cg_slots__post(struct cg_rpc_server *server)
 	}
 }
 
+bool cg_slot__is_waste(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_server *server = slot->server;
+
+	return cg_connections_waste(&server->connections, slot->peer, cg_loop_now_ms(server->loop));
+}
+
 static void on_received(struct cg_rpc_op *op, bool ok)
 {
 	struct cg_rpc_slot *slot = CG_CONTAINER_OF(op, struct cg_rpc_slot, op);
@@ -106,6 +113,41 @@ static void receive(struct cg_rpc_slot *slot)
 	CG_ASSERT(error == GRPC_CALL_OK);
 }
 
+/* Its call is somebody else's, or ended: the slot is for the next one. */
+static void empty(struct cg_rpc_slot *slot)
+{
+	struct cg_rpc_server *server = slot->server;
+	bool some_missing = server->free_count == 0;
+
+	cg_inflight_leave(&server->inflight, slot->peer);
+	if (slot->payload != NULL) {
+		grpc_byte_buffer_destroy(slot->payload);
+		slot->payload = NULL;
+	}
+	slot->call = NULL;
+	give_back(slot);
+	if (some_missing) {
+		cg_slots__post(server);
+	}
+}
+
+static void unref_details(struct cg_rpc_slot *slot)
+{
+	if (slot->line->registered == NULL) {
+		grpc_slice_unref(slot->details.method);
+		grpc_slice_unref(slot->details.host);
+	}
+}
+
+/* Without an answer: its connection has been cut. */
+static void drop(struct cg_rpc_slot *slot)
+{
+	(void)grpc_call_cancel(slot->call, NULL);
+	grpc_call_unref(slot->call);
+	unref_details(slot);
+	empty(slot);
+}
+
 /*
  * Counts it against its connection, until its answer has left.  One that has as many as it was
  * told it may is refused the next; one that goes on all the same is cut, as gRPC itself does as
@@ -115,15 +157,16 @@ static bool refuse_flood(struct cg_rpc_slot *slot)
 {
 	struct cg_rpc_server *server = slot->server;
 
-	slot->peer = cg_server__peer(slot->line, slot->call);
 	cg_connections_use(&server->connections, slot->peer, cg_loop_now_ms(server->loop));
 	uint32_t count = cg_inflight_enter(&server->inflight, slot->peer);
 	if (count <= server->config.streams_max) {
 		return false;
 	}
 	move(slot, CG_SLOT_SERVING);
-	if (count > server->config.streams_max + CG_SLOTS_SPARE) {
+	if (count > server->config.streams_max + CG_SLOTS_SPARE || cg_slot__is_waste(slot)) {
 		cg_server__cut_peer(server, slot->peer, CG_REFUSAL_FLOOD);
+		drop(slot);
+		return true;
 	}
 	cg_server__note_refusal(server, CG_REFUSAL_CONNECTION_IN_FLIGHT);
 	cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
@@ -143,6 +186,7 @@ static void on_arrived(struct cg_rpc_op *op, bool ok)
 	/* First of all: calls that find none posted pile up inside gRPC without a limit. */
 	post_line(line);
 	slot->arrived_at_ns = cg_loop_clock_ns();
+	slot->peer = cg_server__peer(line, slot->call);
 	if (refuse_flood(slot)) {
 		return;
 	}
@@ -152,24 +196,6 @@ static void on_arrived(struct cg_rpc_op *op, bool ok)
 	}
 	move(slot, CG_SLOT_SERVING);
 	line->on_request(slot);
-}
-
-/* Its call is somebody else's, or ended: the slot is for the next one. */
-static void empty(struct cg_rpc_slot *slot)
-{
-	struct cg_rpc_server *server = slot->server;
-	bool some_missing = server->free_count == 0;
-
-	cg_inflight_leave(&server->inflight, slot->peer);
-	if (slot->payload != NULL) {
-		grpc_byte_buffer_destroy(slot->payload);
-		slot->payload = NULL;
-	}
-	slot->call = NULL;
-	give_back(slot);
-	if (some_missing) {
-		cg_slots__post(server);
-	}
 }
 
 grpc_call *cg_slot__hand_over(struct cg_rpc_slot *slot)
@@ -190,10 +216,7 @@ static void on_replied(struct cg_rpc_op *op, bool ok)
 	 * the caller finds it again under the same key.
 	 */
 	(void)ok;
-	if (slot->line->registered == NULL) {
-		grpc_slice_unref(slot->details.method);
-		grpc_slice_unref(slot->details.host);
-	}
+	unref_details(slot);
 	grpc_call_unref(slot->call);
 	cg_list_remove(&slot->link);
 	empty(slot);
@@ -299,30 +322,65 @@ struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole)
 }
 
 /*
- * Most slots wait for peers: whoever lets his wait for more than an instant has taken others'
- * room, whether he means it or not.
+ * Where few slots are free, connections have a share each of half of them all: one that has more,
+ * and lets them wait for it, takes others' room, whether it means it or not.  0: there are enough.
  */
-static bool are_scarce(const struct cg_rpc_server *server)
+static uint32_t share_of_each(const struct cg_rpc_server *server)
 {
-	return server->free_count < server->slot_count / 4;
+	uint32_t connections = server->connections.count > 0 ? server->connections.count : 1;
+
+	return server->free_count >= server->slot_count / 4
+	    ? 0
+	    : server->slot_count / 2 / connections + 1;
+}
+
+/* Whether a slot has waited for its peer long enough: `max_ms`, or much less beyond the share. */
+static bool has_waited(
+    const struct cg_rpc_slot *slot, uint64_t waits_ms, uint64_t max_ms, uint32_t share)
+{
+	return waits_ms >= max_ms ||
+	    (share > 0 && waits_ms >= CG_SCARCE_MAX_MS &&
+	        cg_inflight_count(&slot->server->inflight, slot->peer) > share);
 }
 
 /* Ends calls whose message does not come. */
 static void end_stalled(struct cg_rpc_server *server, uint64_t now_ms)
 {
-	uint64_t patience_ms = are_scarce(server) ? CG_SCARCE_MAX_MS : CG_MESSAGE_MAX_MS;
+	uint32_t share = share_of_each(server);
 
 	for (struct cg_list *link = server->receiving.next; link != &server->receiving;
 	     link = link->next) {
 		struct cg_rpc_slot *slot = CG_CONTAINER_OF(link, struct cg_rpc_slot, link);
-		if (slot->arrived_at_ms + patience_ms > now_ms) {
+		uint64_t waits_ms = now_ms - slot->arrived_at_ms;
+		if (waits_ms < CG_SCARCE_MAX_MS || (share == 0 && waits_ms < CG_MESSAGE_MAX_MS)) {
+			return; /* And so have all that came later. */
+		}
+		if (!slot->is_cancelled && has_waited(slot, waits_ms, CG_MESSAGE_MAX_MS, share)) {
+			slot->is_cancelled = true; /* `on_received` follows. */
+			cg_server__note_refusal(server, CG_REFUSAL_STALLED);
+			(void)grpc_call_cancel_with_status(slot->call, GRPC_STATUS_UNAVAILABLE,
+			    "the request's message did not come in time", NULL);
+		}
+	}
+}
+
+/* Ends calls whose answer is not read, and then their connections. */
+static void end_unread(struct cg_rpc_server *server, uint64_t now_ms)
+{
+	uint32_t share = share_of_each(server);
+
+	for (struct cg_list *link = server->replying.next; link != &server->replying;
+	     link = link->next) {
+		struct cg_rpc_slot *slot = CG_CONTAINER_OF(link, struct cg_rpc_slot, link);
+		uint64_t waits_ms = now_ms - slot->replied_at_ms;
+		if (waits_ms < CG_SCARCE_MAX_MS || (share == 0 && waits_ms < CG_REPLY_MAX_MS)) {
 			return;
 		}
-		if (!slot->is_cancelled) { /* Once is enough; `on_received` follows. */
+		if (has_waited(slot, waits_ms, CG_REPLY_MAX_MS + CG_UNREAD_MAX_MS, share)) {
+			cg_server__cut_peer(server, slot->peer, CG_REFUSAL_UNREADING);
+		} else if (waits_ms >= CG_REPLY_MAX_MS && !slot->is_cancelled) {
 			slot->is_cancelled = true;
-			cg_server__note_refusal(server, CG_REFUSAL_STALLED);
-			(void)grpc_call_cancel_with_status(slot->call, GRPC_STATUS_INVALID_ARGUMENT,
-			    "the request's message did not come in time", NULL);
+			(void)grpc_call_cancel(slot->call, NULL);
 		}
 	}
 }
@@ -330,23 +388,9 @@ static void end_stalled(struct cg_rpc_server *server, uint64_t now_ms)
 void cg_slots__cancel_stuck(struct cg_rpc_server *server)
 {
 	uint64_t now_ms = cg_loop_now_ms(server->loop);
-	bool scarce = are_scarce(server);
 
 	end_stalled(server, now_ms);
-	for (struct cg_list *link = server->replying.next; link != &server->replying;
-	     link = link->next) {
-		struct cg_rpc_slot *slot = CG_CONTAINER_OF(link, struct cg_rpc_slot, link);
-		uint64_t waits_ms = now_ms - slot->replied_at_ms;
-		if (waits_ms < (scarce ? CG_SCARCE_MAX_MS : CG_REPLY_MAX_MS)) {
-			return;
-		}
-		if (scarce || waits_ms >= CG_REPLY_MAX_MS + CG_UNREAD_MAX_MS) {
-			cg_server__cut_peer(server, slot->peer, CG_REFUSAL_UNREADING);
-		} else if (!slot->is_cancelled) {
-			slot->is_cancelled = true;
-			(void)grpc_call_cancel(slot->call, NULL);
-		}
-	}
+	end_unread(server, now_ms);
 }
 
 void cg_slots__init(struct cg_rpc_server *server)

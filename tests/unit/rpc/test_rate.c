@@ -137,6 +137,7 @@ static void test_requests_in_flight_are_counted_by_connection(void **state)
 			model[i]++;
 			all++;
 			assert_int_equal(cg_inflight_enter(&inflight, peers[i]), model[i]);
+			assert_int_equal(cg_inflight_count(&inflight, peers[i]), model[i]);
 		} else if (model[i] > 0) {
 			cg_inflight_leave(&inflight, peers[i]);
 			model[i]--;
