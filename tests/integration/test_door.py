@@ -17,7 +17,7 @@ from support.certificates import Authority, client_credentials
 from support.client import Client, new_company
 from support.contract import pb
 from support.invariants import check_invariants
-from support.processes import build_directory
+from support.processes import ROOT, build_directory
 from support.waiting import wait_until
 from test_readme import blocks, environment
 
@@ -343,7 +343,15 @@ def test_one_company_that_dials_wildly_is_held_back(door, make_stack, tmp_path):
     assert stack.client.authorize(other, "", validate_only=True)
 
 
-def test_the_examples_of_the_readme(door):
+EXAMPLES = {
+    "python": lambda: ([sys.executable, "-c", blocks("python")[-1]], "call-over-tls"),
+    "node": lambda: (["node", "-e", blocks("js")[-1]], "call-from-node"),
+}
+
+
+@pytest.mark.parametrize("client", EXAMPLES)
+def test_the_examples_of_the_readme(door, client):
+    """Over TLS and with a token that the command has made: authorized, settled, and watched."""
     (script,) = [block for block in blocks("sh") if "callgate token" in block]
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=door.folder,
                           env=environment(door.stack), capture_output=True, text=True, timeout=60,
@@ -352,17 +360,25 @@ def test_the_examples_of_the_readme(door):
     door.reload()
     company = "0b1c0a4e-6c43-4c4e-9d0a-0d7a3f5b1c11"
     door.operator.create_wallet(company)
-    door.operator.credit(company, 5)
+    door.operator.credit(company, PLENTY)
     certificate, key = door.authority.issue("host", "DNS:host.example.org")
-    *_, example = blocks("python")
+    example, call = EXAMPLES[client]()
     files = {"CALLGATE_CA_FILE": door.authority.pem, "CALLGATE_CLIENT_KEY_FILE": key,
              "CALLGATE_CLIENT_CERT_FILE": certificate,
              "CALLGATE_TOKEN_FILE": door.folder / "reseller.token"}
     done = subprocess.run(
-        [sys.executable, "-c", example], capture_output=True, text=True, timeout=60, check=False,
+        example, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
         env={**environment(door.stack), **{name: str(path) for name, path in files.items()},
+             "NODE_PATH": str(ROOT / "build" / "node" / "node_modules"),
              "CALLGATE_ADDRESS": door.tls_address, "COMPANY": company})
-    assert done.stdout == "5\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    told, cost = done.stdout.split()
+    assert told == call
+    settled = door.operator.get_call(company, call)
+    assert settled.state == pb.CALL_STATE_SETTLED and settled.cost_micros == int(cost) > 0
+    assert door.stack.sql("select meta->>'call_id' from usage_logs where company_id = %s",
+                          [company]) == [(call,)]
+    check_invariants(door.stack)
 
 
 @pytest.mark.parametrize("listen, complaint", [
