@@ -16,8 +16,8 @@
 enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *err);
 
 /*
- * The end of the process after cg_daemon_run(), whatever it gave: without waiting longer than a second for threads
- * that gRPC may have asleep.
+ * The end of the process after cg_daemon_run(), whatever it gave: without waiting longer than a
+ * second for threads that gRPC may have asleep.
  */
 _Noreturn void cg_daemon_exit(int exit_status);
 

@@ -6,6 +6,7 @@ SPDX-License-Identifier: Apache-2.0
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import tempfile
@@ -52,7 +53,7 @@ class Honest:
     def __init__(self, address, token):
         self.process = subprocess.Popen(
             [program("callgate-bench", release_directory()), "--address", address, "--op", "cycle",
-             "--rate", "200", "--in-flight", "64", "--seconds", "3600", "--companies", "16", "--parts", "--json"],
+             "--rate", "100", "--in-flight", "32", "--deadline-ms", "20000", "--seconds", "3600", "--companies", "16", "--parts", "--json"],
             stdout=subprocess.PIPE, text=True, env={**os.environ, "CALLGATE_TOKEN": token})
 
     def part(self):
@@ -184,7 +185,6 @@ class Siege:
 @pytest.fixture(scope="session")
 def whole_fort(request, postgres):  # noqa: F811
     with tempfile.TemporaryDirectory(prefix="cg-fort-") as folder:
-        import pathlib
         fort = Fort(postgres, pathlib.Path(folder), request.config.getoption("--quiet-machine"))
         try:
             yield fort

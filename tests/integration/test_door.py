@@ -5,7 +5,6 @@ SPDX-License-Identifier: Apache-2.0
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,17 +17,12 @@ from support.client import Client, new_company
 from support.contract import pb
 from support.invariants import check_invariants
 from support.processes import ROOT, build_directory
+from support.redis_server import free_port
 from support.waiting import wait_until
 from test_readme import blocks, environment
 
 Code = grpc.StatusCode
 PLENTY = 1_000_000_000
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def callgate(*words, **environment):

@@ -88,7 +88,13 @@ static void show_doors(struct program *p)
 	SHOW(connections_refused_full);
 	SHOW(connections_refused_peer);
 	SHOW(accept_pauses);
+	SHOW(connections_refused_rubbish);
 	SHOW(connections_cut);
+	SHOW(connections_cut_flood);
+	SHOW(connections_ended_old);
+	SHOW(connections_ended_idle);
+	SHOW(connections_ended_silent);
+	SHOW(calls_stalled);
 	SHOW(unauthenticated);
 	SHOW(permission_denied);
 	SHOW(refused_in_flight);

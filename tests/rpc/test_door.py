@@ -16,6 +16,7 @@ import grpc
 import pytest
 
 from conftest import COMPANY, Server, authorize, connect, detail_of, method, raw, request, wait_until
+from support import http2
 
 OTHER = "fedcba98-7654-3210-fedc-ba9876543210"
 Code = grpc.StatusCode
@@ -527,12 +528,88 @@ def test_a_call_whose_message_never_comes_ends_with_its_connection(pb, start_ser
     wait_until(lambda: server.doors()["connections_open"] == 0)
 
 
+def test_a_call_whose_message_never_comes_is_ended_and_its_connection_goes_on(pb, start_server):
+    server = start_server()
+    release = threading.Event()
+
+    def nothing():
+        release.wait(30)
+        yield from ()
+
+    with connect(server) as channel:
+        call = channel.stream_unary("/callgate.v1.Gate/Authorize", lambda b: b, lambda b: b)
+        begun = time.monotonic()
+        code, said = code_of(lambda: call(nothing(), timeout=30))
+        release.set()
+        assert code == Code.UNAVAILABLE and "did not come" in said
+        assert 4.5 < time.monotonic() - begun < 15
+        assert authorize(channel, pb)(request(pb), timeout=5).decision == pb.DECISION_ALLOWED
+    counted = server.doors()
+    assert counted["calls_stalled"] == 1 and counted["connections_accepted"] == 1
+
+
+def test_who_never_acknowledges_its_limit_is_cut(pb, start_server):
+    """gRPC itself holds nobody to a limit that he has not acknowledged."""
+    server = start_server(streams_max=8)
+    flood = b"".join(http2.frame(http2.HEADERS, http2.END_HEADERS, 2 * n + 1, http2.request_headers())
+                     for n in range(2000))
+    with connect(server) as channel, http2.connect(server.path) as peer:
+        http2.send(peer, http2.HELLO + flood)
+        assert http2.is_closed(peer, 10)
+        assert authorize(channel, pb)(request(pb), timeout=5).decision == pb.DECISION_ALLOWED
+    counted = server.doors()
+    assert counted["connections_cut_flood"] == 1
+    assert counted["calls_stalled"] == 0
+
+
+def test_who_says_nothing_or_something_else_is_let_go(start_server):
+    server = start_server()
+    with http2.connect(server.path) as silent, http2.connect(server.path) as slow, \
+            http2.connect(server.path) as other, http2.connect(server.path):
+        assert http2.send(slow, http2.PREFACE[:10])
+        assert http2.send(other, b"GET / HTTP/1.1\r\n\r\n")
+        assert http2.is_closed(other, 3)
+        begun = time.monotonic()
+        assert http2.is_closed(silent, 15) and http2.is_closed(slow, 15)
+        assert time.monotonic() - begun > 1
+    wait_until(lambda: server.doors()["connections_open"] == 0)
+    counted = server.doors()
+    assert counted["connections_refused_rubbish"] == 1
+    assert counted["connections_ended_silent"] == 3
+
+
+def test_a_greeting_in_pieces_is_one(pb, start_server):
+    server = start_server()
+    with http2.connect(server.path) as peer:
+        for at in range(len(http2.HELLO)):
+            assert http2.send(peer, http2.HELLO[at:at + 1])
+            time.sleep(0.005)  # so that they come one by one
+        assert peer.recv(9)[3] == http2.SETTINGS
+
+
 def test_an_idle_connection_is_closed(start_server):
     server = start_server(connection_idle_ms=300)
     with connect(server) as channel:
         assert raw(channel, "/grpc.health.v1.Health/Check")(b"", timeout=5) == b"\x08\x01"
         assert server.doors()["connections_open"] == 1
         wait_until(lambda: server.doors()["connections_open"] == 0)
+    counted = server.doors()
+    assert (counted["connections_ended_idle"], counted["connections_ended_old"]) == (1, 0)
+
+
+def test_an_old_connection_is_closed_and_who_leaves_is_not_counted(start_server):
+    server = start_server(connection_age_ms=600, connection_grace_ms=200)
+    with connect(server) as channel:
+        check = raw(channel, "/grpc.health.v1.Health/Check")
+        assert check(b"", timeout=5) == b"\x08\x01"
+    wait_until(lambda: server.doors()["connections_open"] == 0)
+    assert server.doors()["connections_ended_old"] == 0
+    with http2.connect(server.path) as peer:
+        assert http2.send(peer, http2.HELLO)
+        assert http2.is_closed(peer, 10)
+    wait_until(lambda: server.doors()["connections_open"] == 0)
+    counted = server.doors()
+    assert (counted["connections_ended_idle"], counted["connections_ended_old"]) == (0, 1)
 
 
 def test_every_refusal_of_a_message_is_counted(pb, start_server):
