@@ -5,9 +5,6 @@
 
 #include <limits.h>
 
-/* Fifty requests of usual size. */
-#define READ_BYTES_MAX 8192
-
 /* gRPC's own memory; what a stuck peer makes it hold comes on top of it. */
 #define QUOTA_BYTES ((size_t)256 * 1024 * 1024)
 
@@ -29,6 +26,12 @@ static void add(struct cg_rpc_channel_args *args, const char *key, int value)
 	    (grpc_arg){.type = GRPC_ARG_INTEGER, .key = writable(key), .value.integer = value};
 }
 
+/* All watches may come over one connection, and leave its requests their share. */
+uint32_t cg_rpc_streams_told(const struct cg_rpc_config *config)
+{
+	return config->streams_max + config->watchers_max;
+}
+
 static int clamp(uint32_t value)
 {
 	return value > INT_MAX ? INT_MAX : (int)value;
@@ -40,9 +43,7 @@ void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_
 
 	add(args, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, clamp(config->message_bytes_max));
 	add(args, GRPC_ARG_MAX_METADATA_SIZE, clamp(config->metadata_bytes_max));
-	/* All watches may come over one connection, and leave its requests their share. */
-	add(args, GRPC_ARG_MAX_CONCURRENT_STREAMS,
-	    clamp(config->streams_max + config->watchers_max));
+	add(args, GRPC_ARG_MAX_CONCURRENT_STREAMS, clamp(cg_rpc_streams_told(config)));
 
 	/* The receive limit is looked at before inflating: 54 KB of gzip became 57 MB. */
 	add(args, GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
@@ -61,8 +62,6 @@ void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_
 	add(args, GRPC_ARG_MAX_CONNECTION_AGE_MS, clamp(config->connection_age_ms));
 	add(args, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, clamp(config->connection_grace_ms));
 	add(args, GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, CG_GREETING_MAX_MS);
-	/* How much of one connection is taken in before the others have their turn. */
-	add(args, GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, READ_BYTES_MAX);
 	/* Two servers would share a port without noticing. */
 	add(args, GRPC_ARG_ALLOW_REUSEPORT, 0);
 

@@ -227,7 +227,7 @@ bool cg_connections_waste(struct cg_connections *connections, uint64_t peer, uin
 		connection->wasting_since_ms = now_ms;
 		connection->wasted = 0;
 	}
-	return ++connection->wasted > CG_WASTE_MAX;
+	return ++connection->wasted > connections->config.waste_max;
 }
 
 uint32_t cg_connections_count(struct cg_connections *connections, uint64_t now_ms)

@@ -20,7 +20,6 @@
 /* One that has not said by then what a client says first is closed. */
 #define CG_GREETING_MAX_MS 5000
 
-#define CG_WASTE_MAX 256
 
 struct cg_connection {
 	int fd;
@@ -39,6 +38,7 @@ struct cg_connections_config {
 	uint32_t door_max;  /* at one door */
 	uint64_t age_ms;    /* after which gRPC ends them, give or take a tenth */
 	uint64_t idle_ms;
+	uint32_t waste_max;
 };
 
 /* How they ended, as far as it was not their peers' doing; only ever grows. */
@@ -74,7 +74,7 @@ void cg_connections_use(struct cg_connections *connections, uint64_t peer, uint6
 
 /*
  * A call came to nothing through its peer's doing.  True: within a second there were more of them
- * than anybody has who means well, CG_WASTE_MAX.
+ * than anybody has who means well, `waste_max` of the configuration.
  */
 bool cg_connections_waste(struct cg_connections *connections, uint64_t peer, uint64_t now_ms);
 

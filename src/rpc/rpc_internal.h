@@ -20,6 +20,7 @@
 
 #include "events/events.h"
 #include "rpc/bridge.h"
+#include "rpc/channel_args.h"
 #include "rpc/connections.h"
 #include "rpc/counters.h"
 #include "rpc/credentials.h"

@@ -20,6 +20,9 @@
 #define REFLECTION_PATH       "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 #define REFLECTION_ALPHA_PATH "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
+/* So many calls of one connection may come to nothing within a second, however few it may have. */
+#define WASTE_LEAST 256
+
 /* On the path of live calls, and not: how many requests wait inside gRPC for a burst. */
 #define POSTED_HOT  64
 #define POSTED_COLD 8
@@ -333,13 +336,15 @@ static enum cg_status set_up_guard(
 {
 	uint64_t seed = cg_loop_clock_ns() ^ (uintptr_t)server;
 	struct cg_rpc_counters *counters = &server->counters;
+	uint32_t told = cg_rpc_streams_told(config);
 
 	server->crypto = cg_crypto_create();
 	cg_connections_init(&server->connections,
 	    &(struct cg_connections_config){.count_max = config->connections_max,
 	        .door_max = config->door_connections_max,
 	        .age_ms = config->connection_age_ms,
-	        .idle_ms = config->connection_idle_ms},
+	        .idle_ms = config->connection_idle_ms,
+	        .waste_max = told > WASTE_LEAST ? told : WASTE_LEAST},
 	    &(struct cg_connections_ends){.old = &counters->connections_ended_old,
 	        .idle = &counters->connections_ended_idle,
 	        .silent = &counters->connections_ended_silent});

@@ -149,9 +149,9 @@ static void drop(struct cg_rpc_slot *slot)
 }
 
 /*
- * Counts it against its connection, until its answer has left.  One that has as many as it was
- * told it may is refused the next; one that goes on all the same is cut, as gRPC itself does as
- * soon as the peer has acknowledged the limit.
+ * Counts it against its connection, until its answer has left.  One that has --streams-max is
+ * refused the next; one that has more than it was told it may open, watches included, is cut, as
+ * gRPC itself does as soon as the peer has acknowledged the limit.
  */
 static bool refuse_flood(struct cg_rpc_slot *slot)
 {
@@ -163,7 +163,8 @@ static bool refuse_flood(struct cg_rpc_slot *slot)
 		return false;
 	}
 	move(slot, CG_SLOT_SERVING);
-	if (count > server->config.streams_max + CG_SLOTS_SPARE || cg_slot__is_waste(slot)) {
+	if (count > cg_rpc_streams_told(&server->config) + CG_SLOTS_SPARE ||
+	    cg_slot__is_waste(slot)) {
 		cg_server__cut_peer(server, slot->peer, CG_REFUSAL_FLOOD);
 		drop(slot);
 		return true;

@@ -32,7 +32,7 @@ P99_TIMES_QUIET = 20
 
 STREAMS_MAX = 64
 SETTINGS = {"streams_max": STREAMS_MAX, "connections_max": 256, "address_connections_max": 192,
-            "authorizes_per_second": 100, "watchers_max": 256}
+            "authorizes_per_second": 100, "watchers_max": 128}
 rows = []
 
 

@@ -5,6 +5,7 @@ SPDX-License-Identifier: Apache-2.0
 
 import json
 import re
+import signal
 import socket
 import time
 
@@ -140,6 +141,32 @@ def test_a_cut_off_is_told_with_its_lateness(told):
     assert Scrape(told.metrics)[f"{name}_sum"] < 5
     stream.cancel()
     wait_until(lambda: Scrape(told.metrics)["callgate_watchers"] == 0)
+
+
+def test_a_store_that_hangs_is_told_and_what_is_decided_without_it(make_stack, tmp_path):
+    stack = make_stack(metrics_listen=f"unix:{tmp_path}/metrics.sock")
+    metrics = f"unix:{tmp_path}/metrics.sock"
+    stack.add_plan("open", outage_policy="allow", outage_longest_ms=30_000, longest_call_ms=20_000,
+                   default_reserve_ms=10_000, outage_calls_max=1)
+    company = stack.client.funded(1_000_000_000, plan_id="open")
+    stack.client.authorize(company, "", validate_only=True)
+    is_open = 'callgate_store_breaker_open{connection="operations"}'
+    assert Scrape(metrics)[is_open] == 0
+    stack.redis.process.signal(signal.SIGSTOP)
+    try:
+        assert stack.client.authorize(company, "c1").degraded
+        wait_until(lambda: Scrape(metrics)[is_open] == 1)
+        assert stack.client.fails("authorize", company, "c2").code == grpc.StatusCode.UNAVAILABLE
+        scrape = Scrape(metrics)
+        assert scrape['callgate_store_breaker_opened_total{connection="operations"}'] == 1
+        assert scrape['callgate_store_breaker_refused_total{connection="operations"}'] >= 1
+        assert scrape["callgate_degraded_calls"] == 1
+        assert decided(scrape, "allowed", "degraded") == 1
+        assert decided(scrape, "allowed") == 0
+        assert scrape['callgate_limits_hit_total{limit="outage_calls"}'] == 1
+    finally:
+        stack.redis.process.signal(signal.SIGCONT)
+    wait_until(lambda: Scrape(metrics)[is_open] == 0)
 
 
 def test_the_process_is_told(told):

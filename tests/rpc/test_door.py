@@ -550,7 +550,7 @@ def test_a_call_whose_message_never_comes_is_ended_and_its_connection_goes_on(pb
 
 def test_who_never_acknowledges_its_limit_is_cut(pb, start_server):
     """gRPC itself holds nobody to a limit that he has not acknowledged."""
-    server = start_server(streams_max=8)
+    server = start_server(streams_max=8, watchers_max=16)
     flood = b"".join(http2.frame(http2.HEADERS, http2.END_HEADERS, 2 * n + 1, http2.request_headers())
                      for n in range(2000))
     with connect(server) as channel, http2.connect(server.path) as peer:
