@@ -287,9 +287,6 @@ bool cg_calls__refuse_unread(struct cg_rpc_slot *slot, unsigned roles, const cha
 		return true;
 	} else if (slot->payload == NULL) {
 		server->counters.refused_no_message++;
-		if (cg_slot__is_waste(slot)) {
-			cg_server__cut_peer(server, slot->peer, CG_REFUSAL_FLOOD);
-		}
 		cg_slot__refuse_field(
 		    slot, message_name, "sent: the call ended without its message");
 	} else if (slot->payload->data.raw.compression != GRPC_COMPRESS_NONE) {

@@ -271,6 +271,13 @@ bool cg_connections_cut(struct cg_connections *connections, uint64_t peer)
 	return place != 0 && cut(&connections->all[place - 1]);
 }
 
+bool cg_connections_is_cut(const struct cg_connections *connections, uint64_t peer)
+{
+	uint32_t place = connections->places[find(connections, peer)];
+
+	return place != 0 && connections->all[place - 1].is_cut;
+}
+
 uint32_t cg_connections_cut_all(struct cg_connections *connections)
 {
 	uint32_t cut_count = 0;

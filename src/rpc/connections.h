@@ -20,7 +20,6 @@
 /* One that has not said by then what a client says first is closed. */
 #define CG_GREETING_MAX_MS 5000
 
-
 struct cg_connection {
 	int fd;
 	uint32_t door;
@@ -86,6 +85,9 @@ uint32_t cg_connections_count(struct cg_connections *connections, uint64_t now_m
 
 /* Shuts down the one that `peer` is on; false: it has ended, or was shut down before. */
 bool cg_connections_cut(struct cg_connections *connections, uint64_t peer);
+
+/* Whether that was done. */
+bool cg_connections_is_cut(const struct cg_connections *connections, uint64_t peer);
 
 /* Shuts all of them down; how many. */
 uint32_t cg_connections_cut_all(struct cg_connections *connections);

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -15,6 +16,9 @@
 
 /* Data that the other end does not acknowledge for so long ends a TCP connection. */
 #define UNACKNOWLEDGED_MAX_MS 20000
+
+/* Above what the process itself has open from the beginning. */
+#define FIRST_FD 64
 
 static enum cg_status check_files(
     const struct cg_rpc_config *config, const struct cg_door_config *door, struct cg_error *err)
@@ -131,10 +135,28 @@ static bool is_admitted(struct cg_rpc_door *door, int fd)
 	return false;
 }
 
-static void on_connection(void *owner, int fd)
+/*
+ * gRPC calls a connection by its descriptor, and calls of one that has ended may come long after
+ * its number could be somebody else's.  So numbers go round: one is used again after all others.
+ */
+static int number_anew(struct cg_rpc_server *server, int fd)
+{
+	int anew = fcntl(fd, F_DUPFD_CLOEXEC, server->next_fd);
+
+	if (anew < 0) { /* Beyond the last there is, or there are none: round again. */
+		server->next_fd = FIRST_FD;
+		return fd;
+	}
+	(void)close(fd);
+	server->next_fd = anew + 1;
+	return anew;
+}
+
+static void on_connection(void *owner, int accepted)
 {
 	struct cg_rpc_door *door = owner;
 	struct cg_rpc_server *server = door->server;
+	int fd = number_anew(server, accepted);
 	unsigned wait_ms = UNACKNOWLEDGED_MAX_MS;
 
 	door->accepted++;

@@ -253,6 +253,7 @@ struct cg_rpc_server {
 	struct cg_peers peers;
 	struct cg_connections connections;
 	struct cg_greetings greetings;
+	int next_fd; /* see doors.c */
 	struct cg_inflight inflight;
 	struct cg_rate rate;
 	struct cg_rpc_counters counters;

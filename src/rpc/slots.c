@@ -83,15 +83,7 @@ bool cg_slot__is_waste(struct cg_rpc_slot *slot)
 	return cg_connections_waste(&server->connections, slot->peer, cg_loop_now_ms(server->loop));
 }
 
-static void on_received(struct cg_rpc_op *op, bool ok)
-{
-	struct cg_rpc_slot *slot = CG_CONTAINER_OF(op, struct cg_rpc_slot, op);
-
-	(void)ok; /* Without a message there is none: it was said, or the call has ended. */
-	cg_list_remove(&slot->link);
-	move(slot, CG_SLOT_SERVING);
-	slot->line->on_request(slot);
-}
+static void on_received(struct cg_rpc_op *op, bool ok);
 
 /*
  * The message nearly always came with the headers.  It is asked for here and not left to gRPC,
@@ -148,6 +140,28 @@ static void drop(struct cg_rpc_slot *slot)
 	empty(slot);
 }
 
+static void on_received(struct cg_rpc_op *op, bool ok)
+{
+	struct cg_rpc_slot *slot = CG_CONTAINER_OF(op, struct cg_rpc_slot, op);
+	struct cg_rpc_server *server = slot->server;
+
+	(void)ok;
+	cg_list_remove(&slot->link);
+	move(slot, CG_SLOT_SERVING);
+	if (slot->payload != NULL || grpc_call_failed_before_recv_message(slot->call) == 0) {
+		slot->line->on_request(
+		    slot); /* Without a message: it was said that there is none. */
+		return;
+	}
+	/* Nobody waits for an answer: it was ended here, or its peer hung up or reset it. */
+	cg_rpc_measure__answered(
+	    slot, slot->is_cancelled ? GRPC_STATUS_UNAVAILABLE : GRPC_STATUS_CANCELLED);
+	if (cg_slot__is_waste(slot)) {
+		cg_server__cut_peer(server, slot->peer, CG_REFUSAL_FLOOD);
+	}
+	drop(slot);
+}
+
 /*
  * Counts it against its connection, until its answer has left.  One that has --streams-max is
  * refused the next; one that has more than it was told it may open, watches included, is cut, as
@@ -159,11 +173,14 @@ static bool refuse_flood(struct cg_rpc_slot *slot)
 
 	cg_connections_use(&server->connections, slot->peer, cg_loop_now_ms(server->loop));
 	uint32_t count = cg_inflight_enter(&server->inflight, slot->peer);
-	if (count <= server->config.streams_max) {
+	if (count <= server->config.streams_max &&
+	    !cg_connections_is_cut(&server->connections, slot->peer)) {
 		return false;
 	}
 	move(slot, CG_SLOT_SERVING);
-	if (count > cg_rpc_streams_told(&server->config) + CG_SLOTS_SPARE ||
+	/* Of one that has been cut, gRPC may have as many more as it had read by then. */
+	if (cg_connections_is_cut(&server->connections, slot->peer) ||
+	    count > cg_rpc_streams_told(&server->config) + CG_SLOTS_SPARE ||
 	    cg_slot__is_waste(slot)) {
 		cg_server__cut_peer(server, slot->peer, CG_REFUSAL_FLOOD);
 		drop(slot);
