@@ -157,13 +157,14 @@ def test_a_store_that_hangs_is_told_and_what_is_decided_without_it(make_stack, t
         assert stack.client.authorize(company, "c1").degraded
         wait_until(lambda: Scrape(metrics)[is_open] == 1)
         assert stack.client.fails("authorize", company, "c2").code == grpc.StatusCode.UNAVAILABLE
+        limit = 'callgate_limits_hit_total{limit="outage_calls"}'
+        wait_until(lambda: Scrape(metrics)[limit] == 1)  # the text is kept for 50 ms
         scrape = Scrape(metrics)
         assert scrape['callgate_store_breaker_opened_total{connection="operations"}'] == 1
         assert scrape['callgate_store_breaker_refused_total{connection="operations"}'] >= 1
         assert scrape["callgate_degraded_calls"] == 1
         assert decided(scrape, "allowed", "degraded") == 1
         assert decided(scrape, "allowed") == 0
-        assert scrape['callgate_limits_hit_total{limit="outage_calls"}'] == 1
     finally:
         stack.redis.process.signal(signal.SIGCONT)
     wait_until(lambda: Scrape(metrics)[is_open] == 0)

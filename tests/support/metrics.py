@@ -6,16 +6,29 @@ SPDX-License-Identifier: Apache-2.0
 import re
 import socket
 
+from support.waiting import wait_until
+
 SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[^}]*\})? (-?[0-9.]+)$")
+
+
+def _connect_unix(path, timeout):
+    opened = socket.socket(socket.AF_UNIX)
+    opened.settimeout(timeout)
+    try:
+        opened.connect(path)
+    except BlockingIOError:  # the queue of those who connect is full, and this kind does not wait
+        opened.close()
+        return None
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def connect(address, timeout=10):
     """To "unix:/path" or "host:port"."""
     if address.startswith("unix:"):
-        opened = socket.socket(socket.AF_UNIX)
-        opened.settimeout(timeout)
-        opened.connect(address[len("unix:"):])
-        return opened
+        return wait_until(lambda: _connect_unix(address[len("unix:"):], timeout), timeout)
     host, port = address.rsplit(":", 1)
     return socket.create_connection((host, int(port)), timeout)
 
