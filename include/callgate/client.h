@@ -96,6 +96,21 @@ struct callgate_options {
 	 * generator: it spares every answer a hand-over between threads.
 	 */
 	bool poll_inline;
+	/*
+	 * The token, where `token` is NULL, in a file of its own: read once, when the client is
+	 * created.  NULL: none.
+	 */
+	const char *token_file;
+	/*
+	 * TLS, for addresses of another machine: PEM files, read when the client is created.
+	 * `tls_ca_file` holds whom to trust (NULL: no TLS); the other two, which callgated requires,
+	 * the client's own certificate and key.
+	 */
+	const char *tls_ca_file;
+	const char *tls_cert_file;
+	const char *tls_key_file;
+	/* The server's name in its certificate, where it is not the address's; NULL: it is. */
+	const char *tls_server_name;
 };
 
 /* Sets every default; the address is left NULL. */

@@ -33,7 +33,13 @@
  * Reported at once, before everything else has its turn: a watch that catches up sends its
  * next message as soon as one has left, for as long as there are any.
  */
-#define REPLIES_PER_TURN 256
+#define REPLIES_PER_TURN 128
+
+/*
+ * Likewise of what arrives: whoever sends faster than it is answered would else have the loop for
+ * himself, and nobody's answer from the store would ever be read.
+ */
+#define ARRIVALS_PER_TURN 32
 
 struct event {
 	struct cg_rpc_op *op;
@@ -150,7 +156,11 @@ static void take_replies(struct cg_rpc_bridge *bridge)
  */
 static void take_arrivals(struct cg_rpc_bridge *bridge)
 {
-	for (;;) {
+	for (uint32_t taken = 0;; taken++) {
+		if (taken == ARRIVALS_PER_TURN) {
+			cg_hook_request(bridge->hook); /* The rest in the next turn. */
+			return;
+		}
 		grpc_event event = grpc_completion_queue_next(
 		    bridge->arrivals, gpr_inf_past(GPR_CLOCK_REALTIME), NULL);
 		if (event.type != GRPC_OP_COMPLETE) {

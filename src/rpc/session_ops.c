@@ -30,20 +30,24 @@ static bool is_unanswered(struct cg_rpc_session *session, uint64_t tag)
 	return false;
 }
 
-static struct cg_session_entry *take_entry(struct cg_rpc_session *session, uint64_t tag)
+static struct cg_session_entry *take_entry(
+    struct cg_rpc_session *session, const struct cg_frame *frame)
 {
 	struct cg_list *link = cg_list_pop(&session->free);
 
 	CG_ASSERT(link != NULL); /* Nothing is read while there is none. */
 	struct cg_session_entry *entry = CG_CONTAINER_OF(link, struct cg_session_entry, link);
-	entry->tag = tag;
-	cg_list_append(bucket_of(session, tag), &entry->same_hash);
+	entry->tag = frame->tag;
+	entry->method = frame->method;
+	entry->arrived_at_ns = cg_loop_clock_ns();
+	cg_list_append(bucket_of(session, frame->tag), &entry->same_hash);
 	return entry;
 }
 
 void cg_session__free_entry(struct cg_session_entry *entry)
 {
 	grpc_slice_unref(entry->answer);
+	cg_inflight_leave(&entry->session->server->held, entry->session->peer);
 	cg_list_remove(&entry->same_hash);
 	cg_list_append(&entry->session->free, &entry->link);
 }
@@ -62,19 +66,23 @@ static grpc_slice pack_failure(
 	return slice;
 }
 
-static grpc_slice pack_answer(
-    struct cg_rpc_server *server, uint64_t tag, const struct cg_rpc_body *body)
+static grpc_slice pack_answer(struct cg_rpc_server *server, uint64_t tag,
+    const struct cg_rpc_body *body, grpc_status_code *ret_code)
 {
 	const struct cg_request *req = &body->req;
+	struct cg_rpc_failure failure = {.status = CG_INTERNAL};
 
 	if (req->status != CG_OK) {
-		struct cg_rpc_failure failure = cg_calls__failure_of(server, body);
+		failure = cg_calls__failure_of(server, body);
+		*ret_code = cg_rpc_failure_code(&failure);
 		return pack_failure(server, tag, &failure);
 	}
 	const ProtobufCMessage *answer = cg_rpc_encode(req, &server->decoder.arena);
 	if (answer == NULL) {
-		return pack_failure(server, tag, &(struct cg_rpc_failure){.status = CG_INTERNAL});
+		*ret_code = cg_rpc_failure_code(&failure);
+		return pack_failure(server, tag, &failure);
 	}
+	*ret_code = GRPC_STATUS_OK;
 	grpc_slice slice = grpc_slice_malloc(cg_frame_answer_bytes(tag, req->method, answer));
 	cg_frame_write_answer(tag, req->method, answer, GRPC_SLICE_START_PTR(slice));
 	return slice;
@@ -82,7 +90,11 @@ static grpc_slice pack_answer(
 
 static void refuse(struct cg_session_entry *entry, const struct cg_rpc_failure *failure)
 {
-	cg_session__answered(entry, pack_failure(entry->session->server, entry->tag, failure));
+	struct cg_rpc_server *server = entry->session->server;
+
+	cg_rpc_measure__operation(
+	    server, entry->method, cg_rpc_failure_code(failure), entry->arrived_at_ns);
+	cg_session__answered(entry, pack_failure(server, entry->tag, failure));
 }
 
 static void refuse_field(struct cg_session_entry *entry, const char *field, const char *bound)
@@ -94,6 +106,13 @@ static void refuse_field(struct cg_session_entry *entry, const char *field, cons
 	        .bound = bound});
 }
 
+static void refuse_full(struct cg_session_entry *entry, enum cg_refusal refusal)
+{
+	cg_server__note_refusal(entry->session->server, refusal);
+	refuse(entry,
+	    &(struct cg_rpc_failure){.status = CG_FULL, .reason = CG_REASON_TOO_MANY_IN_FLIGHT});
+}
+
 static void on_done(struct cg_request *req)
 {
 	struct cg_rpc_body *body = CG_CONTAINER_OF(req, struct cg_rpc_body, req);
@@ -101,9 +120,13 @@ static void on_done(struct cg_request *req)
 	struct cg_rpc_session *session = entry->session;
 	struct cg_rpc_server *server = session->server;
 	bool is_wanted = session->state != CG_SESSION_GONE;
+	grpc_status_code code = GRPC_STATUS_CANCELLED;
 
+	cg_calls__log(server, body, entry->arrived_at_ns);
 	/* Of a session that is gone nobody hears what became of what it began. */
-	grpc_slice answer = is_wanted ? pack_answer(server, entry->tag, body) : grpc_empty_slice();
+	grpc_slice answer =
+	    is_wanted ? pack_answer(server, entry->tag, body, &code) : grpc_empty_slice();
+	cg_rpc_measure__operation(server, entry->method, code, entry->arrived_at_ns);
 	cg_slab_give(&server->bodies, body);
 	session->serving_count--;
 	cg_session__answered(entry, answer);
@@ -120,15 +143,20 @@ static void submit(struct cg_session_entry *entry, struct cg_rpc_body *body)
 	cg_gate_submit(session->server->gate, &body->req);
 }
 
-/* Decodes the operation into a body; false: it is answered, and there is no body. */
+/*
+ * Decodes the operation into a body, and asks the guard; false: it is answered.  It has no trace
+ * context: the metadata is the stream's, and what goes into a call's meta is said there.
+ */
 static bool decode(
     struct cg_session_entry *entry, const struct cg_frame *frame, struct cg_rpc_body *body)
 {
 	struct cg_rpc_session *session = entry->session;
 	struct cg_rpc_server *server = session->server;
+	struct cg_rpc_failure failure;
 	struct cg_rpc_fault fault;
 	struct cg_buffer text;
 
+	server->decoder.traceparent = (struct cg_view){NULL, 0};
 	cg_buffer_init(&text, body->text, sizeof body->text);
 	if (!cg_calls__set_deadline(server, session->deadline, body)) {
 		refuse(
@@ -137,6 +165,10 @@ static bool decode(
 	}
 	if (!cg_rpc_decode(&server->decoder, frame->method, frame->op, &text, &body->req, &fault)) {
 		refuse_field(entry, fault.field, fault.bound);
+		return false;
+	}
+	if (cg_guard__denies_request(server, &session->caller, &body->req, &failure)) {
+		refuse(entry, &failure);
 		return false;
 	}
 	return true;
@@ -152,7 +184,8 @@ bool cg_session__take(struct cg_rpc_session *session, struct cg_view bytes)
 		return false;
 	}
 	bool is_reused = is_unanswered(session, frame.tag);
-	struct cg_session_entry *entry = take_entry(session, frame.tag);
+	struct cg_session_entry *entry = take_entry(session, &frame);
+	uint32_t held = cg_inflight_enter(&server->held, session->peer);
 	if (is_reused) {
 		refuse_field(entry, "tag", "unique among the unanswered requests of its session");
 		return true;
@@ -161,12 +194,14 @@ bool cg_session__take(struct cg_rpc_session *session, struct cg_view bytes)
 		refuse_field(entry, fault.field, fault.bound);
 		return true;
 	}
+	if (held + cg_inflight_count(&server->inflight, session->peer) >
+	    server->config.streams_max) {
+		refuse_full(entry, CG_REFUSAL_CONNECTION_IN_FLIGHT);
+		return true;
+	}
 	struct cg_rpc_body *body = cg_calls__take_body(server);
 	if (body == NULL) {
-		cg_server__note_refusal(server, CG_REFUSAL_IN_FLIGHT);
-		refuse(entry,
-		    &(struct cg_rpc_failure){
-		        .status = CG_FULL, .reason = CG_REASON_TOO_MANY_IN_FLIGHT});
+		refuse_full(entry, CG_REFUSAL_IN_FLIGHT);
 		return true;
 	}
 	if (decode(entry, &frame, body)) {

@@ -1,9 +1,9 @@
 /*
  * Gate.Session: many operations in flight on one stream, answered as they end.
  *
- *   OPEN --half-closed, unreadable, or the server drains--> FINISHING --all sent--> LEAVING
- *     |                                                        |                      |
- *     '----------------the peer is gone------------------------+----------------------'--> GONE
+ *   OPEN --half-closed, unreadable, revoked, draining--> FINISHING --all sent--> LEAVING
+ *     |                                                     |                      |
+ *     '---------------the peer is gone----------------------+----------------------'--> GONE
  *
  * OPEN reads one message at a time while an entry is free, and sends one answer at a time: gRPC
  * takes no second one before.  FINISHING reads no more; it waits for the operations that have
@@ -136,6 +136,8 @@ static void give_back_if_over(struct cg_rpc_session *session)
 	}
 	cg_list_remove(&session->link);
 	cg_list_remove(&session->due_link);
+	cg_inflight_leave(&server->held, session->peer);
+	cg_credentials_unref(session->credentials);
 	grpc_call_unref(session->call);
 	server->session_count--;
 	free(session);
@@ -241,11 +243,27 @@ static void on_sent(struct cg_rpc_op *op, bool ok)
 	give_back_if_over(session);
 }
 
+/* What its peer has heard of its end. */
+static grpc_status_code code_of(const struct cg_rpc_session *session)
+{
+	if (session->is_cancelled) {
+		return GRPC_STATUS_RESOURCE_EXHAUSTED;
+	}
+	if (session->state != CG_SESSION_LEAVING) {
+		return GRPC_STATUS_CANCELLED;
+	}
+	return session->failure.status == CG_OK ? GRPC_STATUS_OK
+	                                        : cg_rpc_failure_code(&session->failure);
+}
+
 static void on_closed(struct cg_rpc_op *op, bool ok)
 {
 	struct cg_rpc_session *session = CG_CONTAINER_OF(op, struct cg_rpc_session, closed);
+	struct cg_rpc_server *server = session->server;
 
 	(void)ok;
+	cg_rpc_measure__ended(server, CG_LINE_SESSION, code_of(session));
+	cg_connections_use(&server->connections, session->peer, cg_loop_now_ms(server->loop));
 	move(session, CG_SESSION_GONE);
 	drop_answers(session);
 	give_back_if_over(session);
@@ -285,8 +303,13 @@ static void begin(struct cg_rpc_session *session, struct cg_rpc_slot *slot)
 	    .data.recv_close_on_server.cancelled = &session->cancelled};
 
 	session->deadline = slot->deadline;
+	session->peer = slot->peer;
+	session->caller = slot->caller;
+	if (session->caller.credential != NULL) {
+		session->credentials = cg_credentials_ref(server->credentials);
+	}
+	(void)cg_inflight_enter(&server->held, session->peer);
 	session->call = cg_slot__hand_over(slot);
-	session->peer_fd = cg_server__peer_fd(session->call);
 	server->session_count++;
 	cg_list_append(&server->sessions, &session->link);
 	start(session, &session->closed, &close, 1);
@@ -301,6 +324,8 @@ void cg_sessions__on_request(struct cg_rpc_slot *slot)
 	if (server->draining) {
 		cg_server__note_refusal(server, CG_REFUSAL_CLOSING);
 		cg_slot__refuse(slot, CG_CLOSING, CG_REASON_SHUTTING_DOWN);
+	} else if (cg_guard__refuse(slot, CG_ROLE_GATE)) {
+		return;
 	} else if (server->session_count >= server->config.sessions_max) {
 		cg_server__note_refusal(server, CG_REFUSAL_SESSIONS);
 		cg_slot__refuse(slot, CG_FULL, CG_REASON_TOO_MANY_IN_FLIGHT);
@@ -322,6 +347,22 @@ void cg_sessions__drain(struct cg_rpc_server *server)
 	}
 }
 
+void cg_sessions__end_revoked(struct cg_rpc_server *server)
+{
+	for (struct cg_list *link = server->sessions.next; link != &server->sessions;
+	     link = link->next) {
+		struct cg_rpc_session *session = CG_CONTAINER_OF(link, struct cg_rpc_session, link);
+		if (session->state == CG_SESSION_OPEN &&
+		    cg_guard__is_revoked(server, session->caller.credential)) {
+			server->counters.sessions_revoked++;
+			finish(session,
+			    &(struct cg_rpc_failure){.status = CG_DENIED,
+			        .unauthenticated = true,
+			        .said = "the credential was taken away or changed"});
+		}
+	}
+}
+
 static void cut_if_stuck(struct cg_rpc_session *session, uint64_t now_ms)
 {
 	if (!session->is_cancelled) {
@@ -329,7 +370,7 @@ static void cut_if_stuck(struct cg_rpc_session *session, uint64_t now_ms)
 		(void)grpc_call_cancel_with_status(session->call, GRPC_STATUS_RESOURCE_EXHAUSTED,
 		    "the answers of this session are not read", NULL);
 	} else if (session->sending_at_ms + CG_REPLY_MAX_MS + CG_UNREAD_MAX_MS <= now_ms) {
-		cg_server__cut_peer(session->server, session->peer_fd);
+		cg_server__cut_peer(session->server, session->peer, CG_REFUSAL_UNREADING);
 	}
 }
 

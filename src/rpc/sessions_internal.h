@@ -24,6 +24,8 @@
 struct cg_session_entry {
 	struct cg_rpc_session *session;
 	uint64_t tag;
+	enum cg_method method; /* CG_METHOD_COUNT: none, or several */
+	uint64_t arrived_at_ns;
 	grpc_slice answer;        /* ANSWERED */
 	struct cg_list link;      /* in `free`, in `answered`, or in none: SERVING, or being sent */
 	struct cg_list same_hash; /* while its tag is unanswered */
@@ -49,7 +51,10 @@ struct cg_rpc_session {
 	struct cg_rpc_server *server;
 	grpc_call *call;
 	gpr_timespec deadline;
-	int peer_fd;                   /* the connection's */
+	uint64_t peer; /* the connection, against which all of it counts */
+	struct cg_rpc_caller caller;
+	struct cg_credentials
+	    *credentials;              /* whose snapshot the caller's is of; NULL: he has none */
 	int cancelled;                 /* written by core when the call ends */
 	grpc_byte_buffer *message;     /* what `read` brings */
 	struct cg_rpc_failure failure; /* FINISHING, LEAVING: status CG_OK where it ends well */

@@ -157,6 +157,7 @@ void cg_store__expire(struct cg_store *s)
 	s->deadlines_at_ms = CG_RING_NEVER;
 	if (s->ring.earliest_ms <= now_ms) {
 		while (cg_ring_next_overdue(&s->ring, now_ms, &cursor, &slot)) {
+			s->counts.timeouts++;
 			finish(&slot, CG_TIMEOUT);
 		}
 	}

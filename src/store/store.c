@@ -109,6 +109,7 @@ static void on_ready(void *owner)
 	struct cg_store *s = owner;
 
 	cg_breaker_reset(&s->breaker);
+	s->counts.connects++;
 	s->progress_at_ms = cg_loop_now_ms(s->loop);
 	cg_timer_start(s->watchdog, s->pace.watch_ms);
 	if (s->listener.on_connected != NULL) {

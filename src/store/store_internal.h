@@ -79,6 +79,12 @@ struct cg_store {
 	struct cg_breaker breaker;
 	bool is_closing;
 	struct cg_log_limit full_log;
+	struct cg_store_counts {
+		const char *labels; /* of all; NULL: nobody asks */
+		uint64_t connects;
+		uint64_t refused_full;
+		uint64_t timeouts;
+	} counts;
 	struct cg_log_limit error_log;
 };
 

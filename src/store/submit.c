@@ -34,6 +34,7 @@ void cg_store__log_full(struct cg_store *s, const char *what)
 {
 	uint64_t held_back = 0;
 
+	s->counts.refused_full++;
 	if (cg_log_limit_admits(
 	        &s->full_log, cg_loop_now_ms(s->loop), FULL_INTERVAL_MS, &held_back) != 0) {
 		cg_log(CG_LOG_WARN, "store operations refused", "limit", what, "in_flight",

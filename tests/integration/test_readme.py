@@ -41,7 +41,7 @@ def test_the_commands_of_the_quick_start(stack):
 
 
 def test_the_python_examples(stack):
-    gate, session, _, health = blocks("python")
+    gate, session, _, health, _ = blocks("python")
     cost, ledger_id = run(stack, sys.executable, "-c", gate).split()
     assert int(cost) > 0 and stack.value(
         "select count(*) from wallet_transactions where entry_id = %s", [ledger_id]) == 1
@@ -57,7 +57,7 @@ def test_the_python_examples(stack):
 def test_the_example_that_watches(make_stack):
     stack = make_stack(sidecars=2)
     here, there = stack.sidecars
-    _, _, watch, _ = blocks("python")
+    _, _, watch, _, _ = blocks("python")
     stack.add_plan("tests-readme", rate=(600_000, 0, 0, 1_000), cut_warning_ms=0)
     child = subprocess.Popen([sys.executable, "-c", watch], env=environment(stack),
                              stdout=subprocess.PIPE, text=True)

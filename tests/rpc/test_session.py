@@ -229,7 +229,7 @@ def test_a_peer_that_does_not_read_is_not_read_either(pb, start_server):
 
 
 def test_a_window_that_is_huge_is_read_to_its_end(pb, start_server):
-    server = start_server(session_window=5000, calls_max=6000)
+    server = start_server(session_window=5000, calls_max=6000, streams_max=6000)
     with connect(server) as channel:
         session = Session(channel, pb)
         for tag in range(5000):
