@@ -226,7 +226,6 @@ enum cg_refusal {
 	CG_REFUSAL_LISTING,
 	CG_REFUSAL_WATCHERS,
 	CG_REFUSAL_SESSIONS,
-	CG_REFUSAL_SESSIONS,
 	CG_REFUSAL_UNREADING,
 	CG_REFUSAL_RUBBISH,
 	CG_REFUSAL_FLOOD,
@@ -299,6 +298,9 @@ struct cg_rpc_server {
 	void (*on_closed)(void *owner);
 	void *owner;
 };
+
+/* lines.c: what is served at a door; doors.c tells gRPC of it. */
+void cg_lines__set_up(struct cg_rpc_door *door);
 
 /* slots.c: the lines must be set up. */
 void cg_slots__init(struct cg_rpc_server *server);

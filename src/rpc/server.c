@@ -14,42 +14,11 @@
 #include "rpc/rpc_internal.h"
 #include "rpc/streams.h"
 
-#define HEALTH_PATH           "/grpc.health.v1.Health/Check"
-#define WATCH_PATH            "/callgate.v1.Wallets/Watch"
-#define SESSION_PATH          "/callgate.v1.Gate/Session"
-#define HEALTH_WATCH_PATH     "/grpc.health.v1.Health/Watch"
-#define REFLECTION_PATH       "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-#define REFLECTION_ALPHA_PATH "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-
 /* Of a stream that reads its messages, at once: a message, an answer, and its end. */
 #define OPS_PER_STREAM 3
 
 /* So many calls of one connection may come to nothing within a second, however few it may have. */
 #define WASTE_LEAST 256
-
-/* On the path of live calls, and not: how many requests wait inside gRPC for a burst. */
-#define POSTED_HOT  64
-#define POSTED_COLD 8
-
-static const struct {
-	const char *path;
-	uint32_t posted;
-} methods[CG_METHOD_COUNT] = {
-    [CG_METHOD_AUTHORIZE] = {"/callgate.v1.Gate/Authorize", 2 * POSTED_HOT},
-    [CG_METHOD_START] = {"/callgate.v1.Gate/Start", POSTED_HOT},
-    [CG_METHOD_STOP] = {"/callgate.v1.Gate/Stop", POSTED_HOT},
-    [CG_METHOD_SETTLE] = {"/callgate.v1.Gate/Settle", 2 * POSTED_HOT},
-    [CG_METHOD_CANCEL] = {"/callgate.v1.Gate/Cancel", POSTED_HOT},
-    [CG_METHOD_ADOPT] = {"/callgate.v1.Gate/Adopt", POSTED_COLD},
-    [CG_METHOD_CREATE_WALLET] = {"/callgate.v1.Wallets/CreateWallet", POSTED_COLD},
-    [CG_METHOD_GET_WALLET] = {"/callgate.v1.Wallets/GetWallet", POSTED_COLD},
-    [CG_METHOD_UPDATE_WALLET] = {"/callgate.v1.Wallets/UpdateWallet", POSTED_COLD},
-    [CG_METHOD_GET_BALANCE] = {"/callgate.v1.Wallets/GetBalance", POSTED_HOT},
-    [CG_METHOD_GET_CALL] = {"/callgate.v1.Wallets/GetCall", POSTED_COLD},
-    [CG_METHOD_LIST_CALLS] = {"/callgate.v1.Wallets/ListCalls", POSTED_COLD},
-    [CG_METHOD_CREDIT] = {"/callgate.v1.Wallets/Credit", POSTED_COLD},
-    [CG_METHOD_CHARGE] = {"/callgate.v1.Wallets/Charge", POSTED_COLD},
-};
 
 /* gRPC's own complaints, from any of its threads: they may quote a peer, so they are few. */
 static void on_grpc_log(gpr_log_func_args *line)
@@ -133,66 +102,6 @@ void cg_server__cut_peer(struct cg_rpc_server *server, uint64_t peer, enum cg_re
 {
 	if (cg_connections_cut(&server->connections, peer)) {
 		cg_server__note_refusal(server, why);
-	}
-}
-
-static void set_up_lines(struct cg_rpc_door *door)
-{
-	struct cg_rpc_server *server = door->server;
-	struct cg_rpc_line *lines = door->lines;
-
-	for (size_t i = 0; i < CG_METHOD_COUNT; i++) {
-		lines[i] = (struct cg_rpc_line){
-		    .server = server,
-		    .path = methods[i].path,
-		    .method = (enum cg_method)i,
-		    .posted_wanted = methods[i].posted,
-		    .on_request = cg_calls__on_request,
-		};
-	}
-	lines[CG_LINE_HEALTH] = (struct cg_rpc_line){
-	    .server = server,
-	    .path = HEALTH_PATH,
-	    .posted_wanted = POSTED_HOT,
-	    .on_request = cg_health__on_request,
-	};
-	lines[CG_LINE_WATCH] = (struct cg_rpc_line){
-	    .server = server,
-	    .path = WATCH_PATH,
-	    .posted_wanted = POSTED_HOT,
-	    .on_request = server->events != NULL ? cg_watches__on_request : cg_calls__on_unknown,
-	};
-	lines[CG_LINE_SESSION] = (struct cg_rpc_line){
-	    .server = server,
-	    .path = SESSION_PATH,
-	    .reads_itself = true,
-	    .posted_wanted = POSTED_COLD,
-	    .on_request = cg_sessions__on_request,
-	};
-	lines[CG_LINE_HEALTH_WATCH] = (struct cg_rpc_line){
-	    .server = server,
-	    .path = HEALTH_WATCH_PATH,
-	    .posted_wanted = POSTED_COLD,
-	    .on_request = cg_health__on_watch,
-	};
-	for (size_t i = CG_LINE_REFLECTION; i <= CG_LINE_REFLECTION_ALPHA; i++) {
-		bool is_alpha = i == CG_LINE_REFLECTION_ALPHA;
-		lines[i] = (struct cg_rpc_line){
-		    .server = server,
-		    .path = is_alpha ? REFLECTION_ALPHA_PATH : REFLECTION_PATH,
-		    .reads_itself = true,
-		    .posted_wanted = POSTED_COLD,
-		    .on_request = server->config.reflection ? cg_reflection__on_request
-		                                            : cg_calls__on_unknown,
-		};
-	}
-	lines[CG_LINE_UNKNOWN] = (struct cg_rpc_line){
-	    .server = server,
-	    .posted_wanted = POSTED_COLD,
-	    .on_request = cg_calls__on_unknown,
-	};
-	for (size_t i = 0; i < CG_LINE_COUNT; i++) {
-		lines[i].door = door;
 	}
 }
 
@@ -407,7 +316,7 @@ static void start_grpc(struct cg_rpc_server *server)
 	grpc_init();
 	server->plaintext = grpc_insecure_server_credentials_create();
 	for (uint32_t i = 0; i < server->door_count; i++) {
-		set_up_lines(&server->doors[i]);
+		cg_lines__set_up(&server->doors[i]);
 	}
 	cg_slots__init(server);
 	cg_inflight_init(&server->inflight, server->slot_count);
