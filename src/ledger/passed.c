@@ -7,12 +7,7 @@
  */
 #include "ledger/passed.h"
 
-#include "base/base.h"
-
-static bool is_before(const struct cg_entry_id *a, const struct cg_entry_id *b)
-{
-	return a->epoch < b->epoch || (a->epoch == b->epoch && a->n < b->n);
-}
+#include "ledger/ledger_internal.h"
 
 void cg_passed_note(
     struct cg_passed *passed, struct cg_entry_id cursor, uint64_t margin_ms, uint64_t now_ms)
@@ -22,7 +17,7 @@ void cg_passed_note(
 	const struct cg_entry_id *latest =
 	    &passed->steps[(passed->next + CG_PASSED_STEPS - 1) % CG_PASSED_STEPS];
 
-	if (is_before(&cursor, latest)) {
+	if (cg_position_compare(cursor.epoch, cursor.n, latest->epoch, latest->n) < 0) {
 		/* Another ledger leads, and lacks them: what was passed before is passed anew. */
 		*passed = (struct cg_passed){0};
 	}

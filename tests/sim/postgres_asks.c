@@ -135,7 +135,8 @@ static bool is_beginning(const struct pg_statement *s)
 	uint32_t partition = (uint32_t)pg_int(s, 0);
 	uint64_t under = (uint64_t)pg_int(s, 1);
 	uint64_t end_epoch = (uint64_t)pg_int(s, 2), end_n = (uint64_t)pg_int(s, 3);
-	const struct pg_served *line = pg_served_find(partition, postgres.now.cursors[partition].served);
+	const struct pg_served *line =
+	    pg_served_find(partition, postgres.now.cursors[partition].served);
 
 	while (line != NULL && line->from_epoch < line->epoch && line->from_epoch > under) {
 		line = pg_served_find(partition, line->from_epoch);

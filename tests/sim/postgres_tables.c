@@ -78,7 +78,8 @@ struct pg_row *pg_aside_add(void)
 
 struct pg_served *pg_served_add(void)
 {
-	postgres.served = grow(postgres.served, postgres.now.served_count, &postgres.served_room, sizeof *postgres.served);
+	postgres.served = grow(postgres.served, postgres.now.served_count, &postgres.served_room,
+	    sizeof *postgres.served);
 	return &postgres.served[postgres.now.served_count++];
 }
 

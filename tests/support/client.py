@@ -85,12 +85,12 @@ def until_answered(ask, timeout=20):
     """Repeats a request with the same key while it is answered UNAVAILABLE, as callers do."""
     def once():
         try:
-            return ask()
+            return (ask(),)  # also where that is nothing
         except grpc.RpcError as error:
             if error.code() != grpc.StatusCode.UNAVAILABLE:
                 raise
             raise AssertionError(error.details()) from None
-    return wait_until(once, timeout, "an answer other than UNAVAILABLE")
+    return wait_until(once, timeout, "an answer other than UNAVAILABLE")[0]
 
 
 class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):

@@ -269,7 +269,7 @@ class _Hiding(_Link):
     def _next_server(self):
         while not self.ended and not self.proxy.closed:
             try:
-                server = self.proxy.connect()
+                server = self._healthy_server()
             except OSError:
                 self._give_up_pending()
                 time.sleep(0.02)
@@ -280,6 +280,20 @@ class _Hiding(_Link):
                 self.server = server
                 self.proxy.hidden += 1
             return
+
+    def _healthy_server(self):
+        """One that has loaded its files: to be told LOADING would be no hidden restart."""
+        server = self.proxy.connect()
+        try:
+            server.settimeout(1)
+            server.sendall(b"PING\r\n")
+            if server.recv(CHUNK) != b"+PONG\r\n":
+                raise ConnectionError("not in health")
+            server.settimeout(None)
+        except OSError:
+            server.close()
+            raise
+        return server
 
     def _give_up_pending(self):
         with self.lock:

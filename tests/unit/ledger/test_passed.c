@@ -45,12 +45,29 @@ static void test_without_a_margin_all_that_was_passed_is_trimmable(void **state)
 	}
 }
 
+/* `n` is the moment at which the cursor was there: what is trimmable says itself when it was passed. */
+static void check_margin(struct cg_random *random, uint64_t margin_ms, uint64_t pause_most)
+{
+	struct cg_passed passed = {0};
+	uint64_t now_ms = 1;
+	uint64_t step_ms = margin_ms / CG_PASSED_STEPS + pause_most;
+	uint64_t longest_ms = (CG_PASSED_STEPS + 1) * (step_ms + 1);
+
+	for (int moment = 0; moment < MOMENTS; moment++) {
+		now_ms += cg_random_below(random, pause_most + 1);
+		cg_passed_note(&passed, id_of(1, now_ms), margin_ms, now_ms);
+		if (passed.trimmable.epoch == 0) {
+			assert_true(now_ms < 2 + longest_ms);
+		} else {
+			assert_true(passed.trimmable.n + margin_ms <= now_ms);
+			assert_true(passed.trimmable.n + longest_ms >= now_ms);
+		}
+	}
+}
+
 /*
  * Goal: whatever the margin and however irregularly it is told, what is trimmable was passed a
  * margin ago; and where it is told often, no more than two steps longer ago.
- *
- * Method: n is the moment at which the cursor was there, so that what is trimmable says itself
- * when it was passed.
  */
 static void test_what_is_trimmable_was_passed_a_margin_ago(void **state)
 {
@@ -61,22 +78,7 @@ static void test_what_is_trimmable_was_passed_a_margin_ago(void **state)
 	cg_random_init(&random, 5);
 	for (size_t i = 0; i < sizeof margins / sizeof margins[0]; i++) {
 		for (uint64_t pause_most = 1; pause_most <= 3 * margins[i]; pause_most *= 3) {
-			struct cg_passed passed = {0};
-			uint64_t now_ms = 1;
-			uint64_t step_ms = margins[i] / CG_PASSED_STEPS + pause_most;
-			for (int moment = 0; moment < MOMENTS; moment++) {
-				now_ms += cg_random_below(&random, pause_most + 1);
-				cg_passed_note(&passed, id_of(1, now_ms), margins[i], now_ms);
-				if (passed.trimmable.epoch == 0) {
-					assert_true(
-					    now_ms < 2 + (CG_PASSED_STEPS + 1) * (step_ms + 1));
-					continue;
-				}
-				assert_true(passed.trimmable.n + margins[i] <= now_ms);
-				assert_true(
-				    passed.trimmable.n + (CG_PASSED_STEPS + 1) * (step_ms + 1) >=
-				    now_ms);
-			}
+			check_margin(&random, margins[i], pause_most);
 		}
 	}
 }
