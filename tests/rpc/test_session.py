@@ -317,7 +317,7 @@ def test_a_connection_that_is_cut_leaves_nothing_behind(pb, start_server):
 
 def test_a_deadline_of_the_stream_is_one_of_its_operations(pb, channel, server):
     session = Session(channel, pb, timeout=0.3)
-    session.authorize(1, "slow-10000")
+    session.authorize(1, "slow-3000")
     began = time.monotonic()
     with pytest.raises(grpc.RpcError) as caught:
         next(session.call)
