@@ -93,7 +93,7 @@ static PGresult *epoch_served(const struct pg_statement *s)
 		    .end_n = (uint64_t)pg_int(s, 4)};
 		cursor->fence = epoch;
 		cursor->turn_until_ms = 0;
-		redis_was_recovered((uint32_t)pg_int(s, 0));
+		redis_was_recovered((uint32_t)pg_int(s, 0), epoch);
 		sim_trace("ledger: p%d serves epoch %" PRIu64, (int)pg_int(s, 0), epoch);
 	}
 	return one_text(holds ? "t" : "f");
@@ -142,8 +142,8 @@ static bool is_beginning(const struct pg_statement *s)
 		line = pg_served_find(partition, line->from_epoch);
 	}
 	postgres.line_is_broken[partition] = line == NULL;
-	return under > 0 && line != NULL && line->from_epoch < line->epoch &&
-	    line->from_epoch == under &&
+	return sim_rule_holds(SIM_RULE_BEGINNING) && under > 0 && line != NULL &&
+	    line->from_epoch < line->epoch && line->from_epoch == under &&
 	    (end_epoch < line->end_epoch || (end_epoch == line->end_epoch && end_n <= line->end_n));
 }
 

@@ -28,6 +28,8 @@ static const struct profile profiles[] = {
         {SIM_RULE_SERVED_FROM, NO_MORE}},
     {"late-flush", STRIKE_LATE_FLUSH, OFTEN, 3000, 80, 60, 0, false, 6000, 4000,
         {SIM_RULE_READ_AFTER, SIM_RULE_FLUSH_EPOCH, SIM_RULE_FENCE_LEDGER, NO_MORE}},
+    {"lost-recovery", STRIKE_LOSE_RECOVERY, OFTEN, 3000, 150, 60, 0, false, 6000, 4000,
+        {SIM_RULE_BEGINNING, NO_MORE}},
     {"old-backup", STRIKE_CUT_LEDGER, ALONE, 8000, 400, 60, 0, true, 6000, 4000,
         {SIM_RULE_TELL_TRIMMED, NO_MORE}},
     {"again", STRIKE_COUNT, 0, 4000, 250, 60, 500, false, 6000, 4000,

@@ -9,6 +9,7 @@
 #include "postgres.h"
 #include "scripting.h"
 #include "store/wire.h"
+#include "store_records.h"
 
 #define KEPT           128 /* states that a tail can be cut back to */
 #define SNAPSHOTS      8
@@ -47,6 +48,8 @@ static struct {
 	struct entry_note *notes;
 	size_t note_count, note_capacity;
 	uint64_t seen[2 * SIM_PARTITIONS][2]; /* last ids of the streams, as looked at */
+	/* By partition; until it is recovered: a master leads that missed writes, and was written to. */
+	bool is_left_behind[SIM_PARTITIONS];
 	bool is_fork[SIM_PARTITIONS];
 	uint64_t up_at_ms;
 	uint64_t lost_at_ms;
@@ -193,6 +196,9 @@ static void note_entry(uint32_t partition, const struct mem_item *item)
 	    .epoch = item->epoch,
 	    .n = item->n,
 	    .version = redis.last_version};
+	if (redis.is_left_behind[partition]) {
+		redis.is_fork[partition] = true;
+	}
 }
 
 /* As announce() in callgate/10_entries.lua packs it. */
@@ -272,9 +278,15 @@ bool redis_is_fork(uint32_t partition)
 	return redis.is_fork[partition];
 }
 
-void redis_was_recovered(uint32_t partition)
+/* The fence has reached who leads now; where it reached another one, this one is what it was. */
+void redis_was_recovered(uint32_t partition, uint64_t epoch)
 {
-	redis.is_fork[partition] = false;
+	struct store_head head;
+
+	if (store_head_read(partition, &head) && head.epoch == epoch) {
+		redis.is_fork[partition] = false;
+		redis.is_left_behind[partition] = false;
+	}
 }
 
 /* Commands. */
@@ -519,6 +531,7 @@ bool redis_promote_back(enum redis_return how)
 	if (how == REDIS_LEFT_BEHIND) {
 		for (uint32_t p = 0; p < SIM_PARTITIONS; p++) {
 			redis.is_fork[p] = redis.lost[redis.former.version];
+			redis.is_left_behind[p] = redis.former.version < redis.last_version;
 		}
 		/* What was written elsewhere since is lost; what it had alone is there again. */
 		for (uint64_t v = redis.former.version + 1; v <= redis.last_version; v++) {

@@ -54,10 +54,11 @@ bool redis_entry_was_lost(uint32_t partition, uint64_t epoch, uint64_t n);
 uint64_t redis_lost_at_ms(void);
 
 /*
- * Whether a master that was left behind leads, with what its successor never had, and the partition
- * was not recovered since: what of it waited for the ledger is dropped with the rest.
+ * Whether a master that was left behind leads, with what its successor never had (from before, or
+ * written since), and the partition was not recovered since: what of it waited for the ledger is
+ * dropped with the rest.
  */
 bool redis_is_fork(uint32_t partition);
-void redis_was_recovered(uint32_t partition);
+void redis_was_recovered(uint32_t partition, uint64_t epoch);
 
 #endif /* CG_SIM_REDIS_H */

@@ -30,6 +30,8 @@
 	X(SERVED, "served", "only the history that was served last is the latest")                 \
 	X(SERVED_FROM, "served-from",                                                              \
 	    "a fence that reached a replica does not make its history the latest")                 \
+	X(BEGINNING, "beginning",                                                                  \
+	    "what is left of the history that was served last is the latest")                      \
 	X(REPAIR, "repair",                                                                        \
 	    "wallets with ledger entries above the stream's end take the ledger's")                \
 	X(FENCE_LEDGER, "fence-ledger",                                                            \

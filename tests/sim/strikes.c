@@ -387,6 +387,25 @@ static void fork_unflushed(void)
 	(void)follow(200 + sim_below(400), promote_and_fork);
 }
 
+static void lose_since_recovery(void)
+{
+	promote_without(3 + sim_below(12));
+}
+
+static void promote_nearly_and_lose_since(void)
+{
+	if (may_lose() && follow(30 + sim_below(150), lose_since_recovery)) {
+		promote_nearly();
+	}
+}
+
+/* The next one to lead lacks a whole recovery, but has what waits for the ledger since before it. */
+static void lose_recovery(void)
+{
+	hold_up_flushes(300 + sim_below(500));
+	(void)follow(200 + sim_below(400), promote_nearly_and_lose_since);
+}
+
 static void promote_before_served(void)
 {
 	promote_without(1 + sim_below(2));

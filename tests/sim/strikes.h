@@ -36,7 +36,8 @@
 	X(SLOW_STORE, slow_store, 3)                                                               \
 	X(FORK_UNFLUSHED, fork_unflushed, 3)                                                       \
 	X(FORK_DROPPED, fork_dropped, 3)                                                           \
-	X(LATE_FLUSH, late_flush, 3)
+	X(LATE_FLUSH, late_flush, 3)                                                               \
+	X(LOSE_RECOVERY, lose_recovery, 3)
 
 enum strike {
 #define X(value, function, weight) STRIKE_##value,

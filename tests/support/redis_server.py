@@ -50,7 +50,8 @@ class RedisServer:
         self.process = Process("redis-server", [
             "redis-server", "--port", self.port, "--bind", "127.0.0.1",
             "--unixsocket", self.socket, "--dir", self.directory,
-            "--appendonly", "yes", "--appendfsync", appendfsync, "--save", "",
+            "--appendonly", "yes", "--appendfsync", appendfsync, "--rdbcompression", "no",
+            "--save", "",
             "--maxmemory-policy", "noeviction", "--daemonize", "no", *more,
         ], self.directory / "redis.log", env=self.clock and self.clock.environment)
         self.client = redis.Redis(unix_socket_path=str(self.socket))

@@ -147,7 +147,7 @@ redis_up() {
 	mkdir -p "$CG_STATE/redis"
 	rm -f "$CG_REDIS_SOCKET"
 	spawn redis redis-server --port 0 --unixsocket "$CG_REDIS_SOCKET" --unixsocketperm 700 \
-		--dir "$CG_STATE/redis" --appendonly yes --appendfsync everysec --save '' \
+		--dir "$CG_STATE/redis" --appendonly yes --appendfsync everysec --rdbcompression no --save '' \
 		--maxmemory-policy noeviction --daemonize no
 }
 
