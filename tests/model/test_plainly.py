@@ -98,6 +98,8 @@ class Schedule:
         company = pick.choice(COMPANIES)
         if pick.random() < 0.03:
             self.calm(company)
+        if pick.random() < 0.03:
+            self.come_near()
         kind = pick.random()
         if kind < 0.6 or not self.calls:
             self.authorize(company)
@@ -128,6 +130,22 @@ class Schedule:
             self.now += later
             self.client.fcall('cgtest_clock', 0, self.now)
         self.authorize(company)
+
+    def come_near(self):
+        """Of a wallet of its own the end, or the threshold, is so near that the last of three holds
+        brings it before the instant at which the wallet would be looked at."""
+        pick = self.random
+        self.serial += 1
+        company = self.serial.to_bytes(16, 'big')
+        terms = pick.choice([Terms(calls_max=1000), Terms(calls_max=1000, has_low=True, low_balance=1_000_000)])
+        self.partition.load(company, terms.low_balance + pick.choice([230_000, 300_000, 390_000]), 0, terms)
+        for number, started in enumerate([True, False, False]):
+            call_id = f'near-{self.serial}-{number}'
+            self.calls.append((company, call_id))
+            self.terms.setdefault(company, terms)
+            self.note(lambda p, c=call_id, s=started: p.authorize(company, c, PRICES[0], terms, LIMITS[0], start=s))
+            self.now += pick.choice([1, 1000])
+            self.client.fcall('cgtest_clock', 0, self.now)
 
     def run(self):
         for number in range(150):
