@@ -10,26 +10,6 @@
 
 /* libFuzzer calls it, by this name. */
 /* NOLINTNEXTLINE(readability-identifier-naming) */
-/* The same bytes as a session's message. */
-static void try_frame(struct cg_view bytes, char *memory)
-{
-	struct cg_rpc_fault fault = {.bound = NULL};
-	struct cg_request req;
-	struct cg_frame frame;
-
-	if (!cg_frame_read(bytes, &frame, &fault)) {
-		return;
-	}
-	if (frame.method == CG_METHOD_COUNT) {
-		CG_ASSERT(fault.field[0] != '\0' && fault.bound != NULL);
-	} else {
-		CG_ASSERT(frame.op.len <= bytes.len);
-		if (decode(frame.method, frame.op, memory, &req)) {
-			check(&req);
-		}
-	}
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct cg_rpc_decoder decoder;
@@ -101,6 +81,26 @@ static void check(const struct cg_request *req)
 		break;
 	default:
 		break;
+	}
+}
+
+/* The same bytes as a session's message. */
+static void try_frame(struct cg_view bytes, char *memory)
+{
+	struct cg_rpc_fault fault = {.bound = NULL};
+	struct cg_request req;
+	struct cg_frame frame;
+
+	if (!cg_frame_read(bytes, &frame, &fault)) {
+		return;
+	}
+	if (frame.method == CG_METHOD_COUNT) {
+		CG_ASSERT(fault.field[0] != '\0' && fault.bound != NULL);
+	} else {
+		CG_ASSERT(frame.op.len <= bytes.len);
+		if (decode(frame.method, frame.op, memory, &req)) {
+			check(&req);
+		}
 	}
 }
 
