@@ -25,8 +25,7 @@ static size_t bytes_of(const struct cg_store_op *op)
 	if (op->verb == CG_STORE_SETTLE) {
 		return OPERATION_BYTES + op->in.settle.meta.pairs.len;
 	}
-	return OPERATION_BYTES +
-	    (op->verb == CG_STORE_ADOPT ? op->in.adopt.meta.pairs.len : 0);
+	return OPERATION_BYTES + (op->verb == CG_STORE_ADOPT ? op->in.adopt.meta.pairs.len : 0);
 }
 
 void cg_store__init_queues(struct cg_store *s, uint32_t partition_count)
