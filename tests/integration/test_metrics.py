@@ -275,7 +275,7 @@ def test_only_get_and_only_what_there_is(told, request_line, status):
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 200,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"\r\n" * 10000,
-])
+], ids=["header", "path", "headers", "body", "tls", "http2", "nothing"])
 def test_what_is_too_large_or_no_request_is_refused(told, request_bytes):
     try:
         status = ask(told.metrics, request_bytes)[0]

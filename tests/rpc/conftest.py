@@ -66,7 +66,7 @@ def measured_environment():
 
 class Server:
     def __init__(self, listen=None, calls_max=256, grace_ms=2000, watchers_max=4000,
-                 measured=False, reflection=False, **settings):
+                 measured=False, reflection=False, waits_in=None, **settings):
         self.folder = tempfile.TemporaryDirectory(prefix="cg-rpc-")
         self.path = os.path.join(self.folder.name, "gate.sock")
         self.listen = listen or f"unix:{self.path}"
@@ -74,7 +74,7 @@ class Server:
         self.log = open(os.path.join(self.folder.name, "log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
             [program, self.listen, str(calls_max), str(grace_ms), str(watchers_max),
-             *WAITS_IN, *(["reflection"] if reflection else []),
+             *([waits_in] if waits_in else WAITS_IN), *(["reflection"] if reflection else []),
              *(f"{name}={value}" for name, value in settings.items())],
             env=measured_environment() if measured else None,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)

@@ -297,7 +297,7 @@ BAD_FILES = [
 ]
 
 
-@pytest.mark.parametrize("text, complaint", BAD_FILES)
+@pytest.mark.parametrize("text, complaint", BAD_FILES, ids=range(len(BAD_FILES)))
 def test_a_bad_file_is_refused_at_start_and_changes_nothing_later(
         pb, tmp_path, start_server, credentials, text, complaint):
     bad = Credentials(tmp_path / "bad").write(text)
@@ -578,8 +578,10 @@ def test_who_says_nothing_or_something_else_is_let_go(start_server):
     assert counted["connections_ended_silent"] == 3
 
 
-def test_a_greeting_in_pieces_is_one(pb, start_server):
-    server = start_server()
+@pytest.mark.parametrize("waits_in", [None, "thread"])
+def test_a_greeting_in_pieces_is_one(start_server, waits_in):
+    """Also where nothing but the greeting itself would wake the loop."""
+    server = start_server(waits_in=waits_in)
     with http2.connect(server.path) as peer:
         for at in range(len(http2.HELLO)):
             assert http2.send(peer, http2.HELLO[at:at + 1])
