@@ -114,7 +114,7 @@ def test_being_out_of_descriptors_is_no_death(probed):
 def test_draining_is_no_death(make_stack, tmp_path):
     """It accepts no more and waits for a request that the store keeps: many looks' time."""
     stack = make_stack(metrics_listen=f"unix:{tmp_path}/metrics.sock", store_timeout_ms=10000,
-                       probe_interval_ms=100, probe_timeout_ms=100)
+                       probe_interval_ms=100, probe_timeout_ms=100, drain_ms=1500)
     company = stack.client.funded(1_000_000)
     stack.redis.process.signal(signal.SIGSTOP)
     try:

@@ -64,7 +64,7 @@ def test_requests_of_a_session_have_no_trace_of_one_before_them(shared):
 
 
 def test_a_trace_is_in_the_line_about_its_request(make_stack):
-    stack = make_stack(log_level="debug")
+    stack = make_stack(log_level="debug", drain_ms=500)  # at the end the store is away
     company = stack.client.funded(1_000_000)
     authorize(stack.client, company, "c1", [("traceparent", TRACE)])
 
