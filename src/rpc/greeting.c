@@ -162,11 +162,13 @@ void cg_greetings_look(struct cg_greetings *greetings)
 
 void cg_greetings_close(struct cg_greetings *greetings)
 {
-	struct cg_list *link;
+	struct cg_list *next = NULL;
 
-	while ((link = greetings->waiting.next) != &greetings->waiting) {
+	for (struct cg_list *link = greetings->waiting.next; link != &greetings->waiting;
+	     link = next) {
 		struct greeting *greeting = CG_CONTAINER_OF(link, struct greeting, link);
 		int fd = greeting->fd;
+		next = link->next;
 		forget(greeting);
 		(void)close(fd);
 	}

@@ -316,7 +316,7 @@ void cg_wire_encode_many(const struct cg_store_op *const *ops, uint32_t count, u
 	uint8_t places[2 * CG_WIRE_MANY_MAX];
 
 	CG_ASSERT(count > 1 && count <= CG_WIRE_MANY_MAX && group != CG_WIRE_ALONE);
-	for (uint32_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		CG_ASSERT(cg_wire_group_of(ops[i]->verb) == group);
 		places[2 * i] = (uint8_t)ops[i]->verb;
 		places[2 * i + 1] = (uint8_t)place_of(&ops[i]->company, companies, &company_count);

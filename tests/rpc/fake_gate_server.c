@@ -233,6 +233,22 @@ static bool set(struct cg_rpc_config *config, const char *pair)
 	return false;
 }
 
+/* The words and settings behind the four that are always there. */
+static bool set_all(struct cg_rpc_config *config, int argc, char **argv)
+{
+	for (int i = 5; i < argc; i++) {
+		if (strcmp(argv[i], "thread") == 0) {
+			config->waits_in_thread = true;
+		} else if (strcmp(argv[i], "reflection") == 0) {
+			config->reflection = true;
+		} else if (!set(config, argv[i])) {
+			(void)fprintf(stderr, "%s: there is no such setting\n", argv[i]);
+			return false;
+		}
+	}
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	struct program p = {0};
@@ -260,15 +276,8 @@ int main(int argc, char **argv)
 	    .connection_grace_ms = 30 * 1000,
 	    .connection_idle_ms = 15 * 60 * 1000,
 	};
-	for (int i = 5; i < argc; i++) {
-		if (strcmp(argv[i], "thread") == 0) {
-			config.waits_in_thread = true;
-		} else if (strcmp(argv[i], "reflection") == 0) {
-			config.reflection = true;
-		} else if (!set(&config, argv[i])) {
-			(void)fprintf(stderr, "%s: there is no such setting\n", argv[i]);
-			return 2;
-		}
+	if (!set_all(&config, argc, argv)) {
+		return 2;
 	}
 	p.grace_ms = (uint32_t)strtoul(argv[3], NULL, 10);
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -46,6 +46,7 @@ struct world {
 	pthread_mutex_t lock; /* held while a test submits: the server answers afterwards */
 	struct fake_reply reply;
 	struct fake_bytes messages[OPS_MAX];
+	char *copies[OPS_MAX]; /* their bytes */
 	char path[64];
 	uint64_t first_tag;
 
@@ -76,6 +77,7 @@ static void add_bytes(struct world *world, const void *data, size_t bytes)
 	char *copy = malloc(bytes);
 
 	memcpy(copy, data, bytes);
+	world->copies[world->reply.message_count] = copy;
 	world->messages[world->reply.message_count++] = (struct fake_bytes){copy, bytes};
 }
 
@@ -304,8 +306,8 @@ static void test_what_cannot_be_read_or_was_not_asked_ends_it(void **state)
 		world->client = NULL;
 		fake_server_stop(world->server);
 		world->server = NULL;
-		free((void *)(uintptr_t)world->messages[0].data);
-		world->messages[0].data = NULL;
+		free(world->copies[0]);
+		world->copies[0] = NULL;
 	}
 }
 
@@ -445,7 +447,7 @@ static int tear_down(void **state)
 	}
 	(void)unlink(world->address + strlen("unix:"));
 	for (size_t i = 0; i < OPS_MAX; i++) {
-		free((void *)(uintptr_t)world->messages[i].data);
+		free(world->copies[i]);
 	}
 	(void)pthread_mutex_destroy(&world->lock);
 	free(world);

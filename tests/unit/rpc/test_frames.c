@@ -49,13 +49,13 @@ static void test_a_packed_request_comes_apart(void **state)
 		Callgate__V1__SessionRequest request = CALLGATE__V1__SESSION_REQUEST__INIT;
 		struct cg_rpc_fault fault;
 		struct cg_frame frame;
-		const ProtobufCMessage *ops[] = {&authorize.base, &start.base, &stop.base,
-		    &settle.base, &cancel.base, &adopt.base};
+		ProtobufCMessage *ops[] = {&authorize.base, &start.base, &stop.base, &settle.base,
+		    &cancel.base, &adopt.base};
 
 		request.tag = UINT64_MAX - i;
 		request.op_case = rows[i].op_case;
 		/* The members of the oneof are all pointers in one place. */
-		memcpy(&request.authorize, &ops[i], sizeof ops[i]);
+		request.authorize = (void *)ops[i];
 		size_t len = callgate__v1__session_request__pack(&request, bytes);
 		size_t inner_len = protobuf_c_message_pack(ops[i], inner);
 		assert_true(
@@ -72,25 +72,25 @@ static void test_malformed_bytes_are_no_frame_and_others_have_a_tag(void **state
 	static const struct {
 		const char *bytes;
 		size_t len;
-		bool is_frame;
 		uint64_t tag;
+		bool is_frame;
 		enum cg_method method;
 		const char *field; /* NULL: nothing is wrong with it */
 	} rows[] = {
-	    {"", 0, true, 0, CG_METHOD_COUNT, "op"},
-	    {"\x08\x05", 2, true, 5, CG_METHOD_COUNT, "op"},
-	    {"\x08\x05\x2A\x00", 4, true, 5, CG_METHOD_CANCEL, NULL},
-	    {"\x2A\x00\x08\x05", 4, true, 5, CG_METHOD_CANCEL, NULL},
-	    {"\x2A\x00\x2A\x00", 4, true, 0, CG_METHOD_COUNT, "cancel"},
-	    {"\x2A\x00\x3A\x00", 4, true, 0, CG_METHOD_COUNT, "stop"},
-	    {"\x2A\x00\xA0\x01\x07", 5, true, 0, CG_METHOD_CANCEL, NULL}, /* an unknown field */
-	    {"\x2A\x01", 2, false, 0, 0, NULL},                           /* cut off */
-	    {"\x08", 1, false, 0, 0, NULL},
-	    {"\x0A\x00", 2, false, 0, 0, NULL}, /* a tag of bytes */
-	    {"\x28\x01", 2, false, 0, 0, NULL}, /* an operation of a number */
-	    {"\x00\x01", 2, false, 0, 0, NULL}, /* field 0 */
-	    {"\x2B\x2C", 2, false, 0, 0, NULL}, /* a group */
-	    {"\x08\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x02", 11, false, 0, 0, NULL},
+	    {"", 0, 0, true, CG_METHOD_COUNT, "op"},
+	    {"\x08\x05", 2, 5, true, CG_METHOD_COUNT, "op"},
+	    {"\x08\x05\x2A\x00", 4, 5, true, CG_METHOD_CANCEL, NULL},
+	    {"\x2A\x00\x08\x05", 4, 5, true, CG_METHOD_CANCEL, NULL},
+	    {"\x2A\x00\x2A\x00", 4, 0, true, CG_METHOD_COUNT, "cancel"},
+	    {"\x2A\x00\x3A\x00", 4, 0, true, CG_METHOD_COUNT, "stop"},
+	    {"\x2A\x00\xA0\x01\x07", 5, 0, true, CG_METHOD_CANCEL, NULL}, /* an unknown field */
+	    {"\x2A\x01", 2, 0, false, 0, NULL},                           /* cut off */
+	    {"\x08", 1, 0, false, 0, NULL},
+	    {"\x0A\x00", 2, 0, false, 0, NULL}, /* a tag of bytes */
+	    {"\x28\x01", 2, 0, false, 0, NULL}, /* an operation of a number */
+	    {"\x00\x01", 2, 0, false, 0, NULL}, /* field 0 */
+	    {"\x2B\x2C", 2, 0, false, 0, NULL}, /* a group */
+	    {"\x08\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x02", 11, 0, false, 0, NULL},
 	};
 
 	(void)state;
