@@ -168,7 +168,13 @@ static void serve(struct bare *bare)
 static void start(struct bare *bare, const char *address)
 {
 	struct cg_rpc_config config = {
-	    .message_bytes_max = 64 * 1024, .metadata_bytes_max = 8 * 1024, .streams_max = 1024};
+	    .message_bytes_max = 64 * 1024,
+	    .metadata_bytes_max = 8 * 1024,
+	    .streams_max = 1024,
+	    .connection_age_ms = 30 * 60 * 1000,
+	    .connection_grace_ms = 30 * 1000,
+	    .connection_idle_ms = 15 * 60 * 1000,
+	};
 	struct cg_rpc_channel_args args;
 
 	cg_rpc_channel_args_init(&args, &config);

@@ -1,4 +1,4 @@
-# Text files inside the program.
+# Files inside the program.
 #
 # cg_embed(<target> <symbol> <file>...): adds a source to <target> that defines
 #   const char <symbol>[];            the files' bytes, one after the other, and a terminating 0

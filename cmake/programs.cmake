@@ -1,6 +1,6 @@
 # The programs: callgated (src/daemon), callgate (src/cli), the benches (bench).
 
-cg_room(daemon USES base loop ports gate store ledger events rpc)
+cg_room(daemon USES base loop ports gate store ledger events rpc admin)
 add_executable(callgated ${PROJECT_SOURCE_DIR}/src/daemon/main.c)
 target_link_libraries(callgated PRIVATE cg_flags cg_daemon $<LINK_ONLY:cg_base> cg_base_headers)
 install(TARGETS callgated RUNTIME)
@@ -20,7 +20,7 @@ file(GLOB CG_CLI_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
 add_executable(callgate ${CG_CLI_SOURCES})
 target_link_libraries(callgate PRIVATE cg_flags cg_cli_headers cg_base_headers cg_ledger_headers
   libcallgate $<LINK_ONLY:cg_ledger> $<LINK_ONLY:cg_base> $<LINK_ONLY:PkgConfig::PQ>
-  $<LINK_ONLY:PkgConfig::HIREDIS> PkgConfig::JANSSON)
+  $<LINK_ONLY:PkgConfig::HIREDIS> PkgConfig::JANSSON PkgConfig::CRYPTO)
 # The audit and the doctor call functions of this version's library.
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/store.c PROPERTIES
   COMPILE_DEFINITIONS "CG_LIBRARY_VERSION=\"${CG_LIBRARY_VERSION}\"")
@@ -35,7 +35,7 @@ file(GLOB CG_LOAD_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/load/*.c
 add_executable(callgate-bench ${CG_LOAD_SOURCES} bench/flags.c bench/histogram.c)
 target_include_directories(callgate-bench PRIVATE bench)
 target_link_libraries(callgate-bench PRIVATE cg_flags cg_client cg_client_headers cg_base_headers
-  cg_contract PkgConfig::GRPC)
+  cg_contract PkgConfig::GRPC m)
 
 # callgate-sim: companies that speak the domain with running sidecars.
 file(GLOB CG_SIM_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/sim/*.c)

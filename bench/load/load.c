@@ -27,6 +27,8 @@ static const char usage[] =
     "  --companies N      wallets, created and credited here; default 64\n"
     "  --plan PLAN        their plan; default enterprise\n"
     "  --deadline-ms N    of one operation; default 2000\n"
+    "  --poisson          with --rate: at random times, N per second on average\n"
+    "  --session          all on one stream (Gate.Session): authorize, settle, cycle\n"
     "  --committed        a settle is answered once it is in the ledger\n"
     "  --keep             authorize only: the calls start, and are left running\n"
     "  --bare             against bare_server, the floor: make no wallets\n"
@@ -49,6 +51,8 @@ enum flag {
 	FLAG_COMPANIES,
 	FLAG_PLAN,
 	FLAG_DEADLINE_MS,
+	FLAG_POISSON,
+	FLAG_SESSION,
 	FLAG_COMMITTED,
 	FLAG_KEEP,
 	FLAG_BARE,
@@ -67,6 +71,8 @@ static const struct option flags[] = {
     {"companies", required_argument, NULL, FLAG_COMPANIES},
     {"plan", required_argument, NULL, FLAG_PLAN},
     {"deadline-ms", required_argument, NULL, FLAG_DEADLINE_MS},
+    {"poisson", no_argument, NULL, FLAG_POISSON},
+    {"session", no_argument, NULL, FLAG_SESSION},
     {"committed", no_argument, NULL, FLAG_COMMITTED},
     {"keep", no_argument, NULL, FLAG_KEEP},
     {"bare", no_argument, NULL, FLAG_BARE},
@@ -116,6 +122,12 @@ static void set_flag(struct load_options *options, int flag)
 	case FLAG_DEADLINE_MS:
 		options->deadline_ms = (uint32_t)cg_flags_integer("deadline-ms", 1, 600000);
 		return;
+	case FLAG_POISSON:
+		options->poisson = true;
+		return;
+	case FLAG_SESSION:
+		options->session = true;
+		return;
 	case FLAG_COMMITTED:
 		options->committed = true;
 		return;
@@ -159,6 +171,14 @@ static void read_options(int argc, char **argv, struct load_options *ret_options
 	cg_flags_refuse_rest(argc, argv);
 	if (ret_options->keep && ret_options->op != LOAD_AUTHORIZE) {
 		cg_flags_refuse("keep", "used with --op authorize");
+	}
+	if (ret_options->poisson && ret_options->rate == 0) {
+		cg_flags_refuse("poisson", "used with --rate");
+	}
+	if (ret_options->session &&
+	    (ret_options->op == LOAD_BALANCE || ret_options->op == LOAD_HEALTH ||
+	        ret_options->bare)) {
+		cg_flags_refuse("session", "used with --op authorize, settle or cycle");
 	}
 	if (ret_options->parts && ret_options->rate == 0) {
 		cg_flags_refuse("parts", "used with --rate");

@@ -3,8 +3,9 @@
  * handed between threads and what is measured is the server.
  *
  * It runs one phase after the other; in a phase each of `in_flight` slots does one
- * operation after the other (closed loop), or begins them at fixed times (--rate: a
- * duration then counts from when the operation was due, not from when it was sent).
+ * operation after the other (closed loop), or begins them at fixed times or at random ones
+ * (--rate, --poisson: a duration then counts from when the operation was due, not from when it was
+ * sent).
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -42,6 +43,8 @@ struct load_options {
 	uint64_t count; /* 0: until `seconds` have passed */
 	double rate;    /* operations begun per second; 0: closed loop */
 	uint32_t deadline_ms;
+	bool session;   /* on one stream */
+	bool poisson;   /* with a rate: arrivals at random, so many a second on average */
 	bool committed; /* settles are answered once they are in the ledger */
 	bool keep;      /* authorized calls start, and stay */
 	bool bare;      /* against bare_server: there are no wallets to make */

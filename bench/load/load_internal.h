@@ -43,6 +43,10 @@ struct load {
 	uint64_t failed_count; /* of untimed phases */
 	struct slot **idle;    /* of a phase with a rate */
 	size_t idle_count;
+	uint64_t due_ns; /* likewise: when the next operation is due */
+	struct cg_random random;
+
+	struct callgate_session *session; /* NULL: every operation is a call of its own */
 
 	/* LOAD_HEALTH: past the codec. */
 	struct cg_method raw_method;

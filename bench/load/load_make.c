@@ -43,7 +43,6 @@ struct load *load_create(const struct load_options *options)
 {
 	struct load *load = must_have(1, sizeof(*load));
 	struct callgate_options client;
-	struct cg_random random;
 	char why[128];
 
 	load->options = *options;
@@ -60,13 +59,13 @@ struct load *load_create(const struct load_options *options)
 		free(load);
 		return NULL;
 	}
-	cg_random_init(&random, load_now_ns() ^ (uint64_t)getpid() << 40);
+	cg_random_init(&load->random, load_now_ns() ^ (uint64_t)getpid() << 40);
 	(void)snprintf(load->run, sizeof(load->run), "b%012" PRIx64,
-	    cg_random_next(&random) & 0xffffffffffffu);
+	    cg_random_next(&load->random) & 0xffffffffffffu);
 	load->companies = must_have(options->companies, sizeof(*load->companies));
 	for (uint32_t i = 0; i < options->companies; i++) {
 		for (size_t j = 0; j < sizeof(load->companies[i].bytes); j++) {
-			load->companies[i].bytes[j] = (uint8_t)cg_random_next(&random);
+			load->companies[i].bytes[j] = (uint8_t)cg_random_next(&load->random);
 		}
 	}
 	load->slots = must_have(options->in_flight, sizeof(*load->slots));
@@ -80,6 +79,12 @@ struct load *load_create(const struct load_options *options)
 
 void load_destroy(struct load *load)
 {
+	if (load->session != NULL) {
+		callgate_session_finish(load->session);
+	}
+	while (load->session != NULL) {
+		(void)callgate_client_wait(load->client, -1);
+	}
 	callgate_client_close(load->client);
 	grpc_slice_unref(load->raw_request);
 	free((void *)load->idle);
@@ -118,8 +123,30 @@ static bool make_wallet(struct load *load, const char *company)
 	return went_well("credit", error);
 }
 
+static void on_session_end(void *context, const struct callgate_error *error)
+{
+	struct load *load = context;
+
+	load->session = NULL;
+	(void)went_well("session", error);
+}
+
+static bool open_session(struct load *load)
+{
+	if (load->options.session &&
+	    callgate_session_open(load->client, load->options.in_flight, on_session_end, load,
+	        &load->session) != CALLGATE_ACCEPTED) {
+		(void)fprintf(stderr, "callgate-bench: session: no memory\n");
+		return false;
+	}
+	return true;
+}
+
 bool load_prepare(struct load *load)
 {
+	if (!open_session(load)) {
+		return false;
+	}
 	if (load->options.op == LOAD_HEALTH || load->options.bare) {
 		return true;
 	}

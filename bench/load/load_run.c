@@ -6,6 +6,7 @@
 #include "load/load_internal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -138,6 +139,10 @@ static enum callgate_submit send_authorize(
 	    .meta_count = CG_COUNT_OF(meta),
 	};
 
+	if (slot->load->session != NULL) {
+		return callgate_session_authorize(
+		    slot->load->session, &request, on_authorized, slot);
+	}
 	return callgate_authorize(slot->load->client, &request, on_authorized, slot);
 }
 
@@ -152,6 +157,9 @@ static enum callgate_submit send_settle(struct slot *slot, const char *company, 
 	                                                : CALLGATE_DURABILITY_ACCEPTED,
 	};
 
+	if (slot->load->session != NULL) {
+		return callgate_session_settle(slot->load->session, &request, on_settled, slot);
+	}
 	return callgate_settle(slot->load->client, &request, on_settled, slot);
 }
 
@@ -172,6 +180,9 @@ static enum callgate_submit send_named(struct slot *slot)
 	if (load->op == LOAD_CANCEL) {
 		struct callgate_cancel_request request = {company, call_id};
 
+		if (load->session != NULL) {
+			return callgate_session_cancel(load->session, &request, on_cancelled, slot);
+		}
 		return callgate_cancel(load->client, &request, on_cancelled, slot);
 	}
 	return callgate_get_balance(
@@ -186,12 +197,22 @@ static void begin(struct slot *slot)
 	CG_ASSERT((raw ? send_raw(slot) : send_named(slot)) == CALLGATE_ACCEPTED);
 }
 
-/* When the next operation is due. */
+/* When the next operation is due; an arrival more moves it on. */
 static uint64_t next_due_ns(const struct load *load)
 {
 	double steps = (double)(load->next_serial - load->first_serial);
 
-	return load->begin_ns + (uint64_t)(steps * 1e9 / load->options.rate);
+	return load->options.poisson
+	    ? load->due_ns
+	    : load->begin_ns + (uint64_t)(steps * 1e9 / load->options.rate);
+}
+
+/* Of a Poisson process the pauses are exponentially distributed. */
+static void draw_next(struct load *load)
+{
+	double share = (double)(cg_random_next(&load->random) >> 11) / 9007199254740992.0;
+
+	load->due_ns += (uint64_t)(-log(1 - share) * 1e9 / load->options.rate);
 }
 
 /* Begins what is due by now; where all slots are busy it waits, and that shows in its duration. */
@@ -209,6 +230,7 @@ static void begin_due(struct load *load)
 		slot->serial = load->next_serial++;
 		slot->settles = false;
 		slot->begun_ns = due_ns;
+		draw_next(load);
 		begin(slot);
 	}
 }
@@ -273,6 +295,8 @@ static void print_part(struct load *load)
 static void run_paced(struct load *load)
 {
 	load->idle_count = 0;
+	load->due_ns = load->begin_ns;
+	draw_next(load);
 	for (uint32_t i = 0; i < load->options.in_flight; i++) {
 		load->idle[load->idle_count++] = &load->slots[i];
 	}

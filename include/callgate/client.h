@@ -96,6 +96,21 @@ struct callgate_options {
 	 * generator: it spares every answer a hand-over between threads.
 	 */
 	bool poll_inline;
+	/*
+	 * The token, where `token` is NULL, in a file of its own: read once, when the client is
+	 * created.  NULL: none.
+	 */
+	const char *token_file;
+	/*
+	 * TLS, for addresses of another machine: PEM files, read when the client is created.
+	 * `tls_ca_file` holds whom to trust (NULL: no TLS); the other two, which callgated requires,
+	 * the client's own certificate and key.
+	 */
+	const char *tls_ca_file;
+	const char *tls_cert_file;
+	const char *tls_key_file;
+	/* The server's name in its certificate, where it is not the address's; NULL: it is. */
+	const char *tls_server_name;
 };
 
 /* Sets every default; the address is left NULL. */
@@ -211,6 +226,53 @@ CALLGATE_API const char *callgate_watch_token(const struct callgate_watch *watch
 
 /* No callback runs for it any more.  Allowed inside any callback, also its own. */
 CALLGATE_API void callgate_watch_close(struct callgate_watch *watch);
+
+/*
+ * Gate.Session: many operations on one stream, at a fraction of what each costs as a call of its
+ * own.  They are the operations above, with the same requests, callbacks and bounds, and count in
+ * in_flight_max; answers come in any order, operations on one call take effect in theirs.
+ *
+ * An operation that is refused is its own error and no more.  Where the stream ends, whatever is
+ * unanswered ends with its status: unless that is a refusal of the stream (UNAUTHENTICATED,
+ * UNIMPLEMENTED, ...), it may have happened.  Nothing is tried again: open another session, or
+ * submit it as a call of its own, with the same key.  A stream whose oldest operation is unanswered
+ * for deadline_ms is cancelled, and they end DEADLINE_EXCEEDED.
+ */
+struct callgate_session;
+/* The last callback, behind those of its operations; `error` is NULL where it ended well. */
+typedef void (*callgate_session_on_end)(void *context, const struct callgate_error *error);
+
+/*
+ * `window`: operations unanswered at once, 1..65536; a sidecar reads 256 (unless configured) and
+ * lets more wait.  CALLGATE_FULL where it is out of bounds or there is no memory.
+ */
+CALLGATE_API enum callgate_submit callgate_session_open(struct callgate_client *client,
+    uint32_t window, callgate_session_on_end on_end, void *context,
+    struct callgate_session **ret_session);
+
+/* CALLGATE_FULL also where the window is; CALLGATE_CLOSING once it ends. */
+#define CALLGATE_SESSION_OPERATION(name)                                                           \
+	CALLGATE_API enum callgate_submit callgate_session_##name(                                 \
+	    struct callgate_session *session, const struct callgate_##name##_request *request,     \
+	    callgate_##name##_done done, void *context);
+
+CALLGATE_SESSION_OPERATION(authorize)
+CALLGATE_SESSION_OPERATION(start)
+CALLGATE_SESSION_OPERATION(stop)
+CALLGATE_SESSION_OPERATION(settle)
+CALLGATE_SESSION_OPERATION(cancel)
+CALLGATE_SESSION_OPERATION(adopt)
+
+#undef CALLGATE_SESSION_OPERATION
+
+/* Operations that no callback is due for yet. */
+CALLGATE_API size_t callgate_session_unanswered(const struct callgate_session *session);
+
+/* Nothing more is submitted: it ends once all is answered. */
+CALLGATE_API void callgate_session_finish(struct callgate_session *session);
+
+/* It ends at once: what is unanswered ends CANCELLED, and may have happened. */
+CALLGATE_API void callgate_session_close(struct callgate_session *session);
 
 #ifdef __cplusplus
 }

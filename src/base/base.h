@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/money.h"
 #include "base/random.h"
 #include "base/redis_url.h"

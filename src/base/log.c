@@ -21,6 +21,11 @@ void cg_log_set_level(enum cg_log_level level)
 	lowest = level;
 }
 
+bool cg_log_is_on(enum cg_log_level level)
+{
+	return level >= lowest;
+}
+
 void cg_log_set_descriptor(int fd)
 {
 	descriptor = fd;

@@ -12,6 +12,7 @@
 #ifndef CG_BASE_LOG_H
 #define CG_BASE_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum cg_log_level {
@@ -23,6 +24,9 @@ enum cg_log_level {
 
 /* Nothing below `level` is written; CG_LOG_INFO unless set. */
 void cg_log_set_level(enum cg_log_level level);
+
+/* Whether a line of this level is written at all: where making it costs something. */
+bool cg_log_is_on(enum cg_log_level level);
 
 /* Where lines go: a descriptor, 2 unless set. */
 void cg_log_set_descriptor(int fd);

@@ -137,6 +137,7 @@ const char *cg_answers_reason(enum callgate_error_reason reason)
 	    [CALLGATE_ERROR_REASON_SHUTTING_DOWN] = "ERROR_REASON_SHUTTING_DOWN",
 	    [CALLGATE_ERROR_REASON_TOKEN_TOO_OLD] = "ERROR_REASON_TOKEN_TOO_OLD",
 	    [CALLGATE_ERROR_REASON_WATCHER_TOO_SLOW] = "ERROR_REASON_WATCHER_TOO_SLOW",
+	    [CALLGATE_ERROR_REASON_TOO_MANY_AUTHORIZES] = "ERROR_REASON_TOO_MANY_AUTHORIZES",
 	};
 
 	return (size_t)reason < sizeof names / sizeof names[0] ? names[reason] : names[0];

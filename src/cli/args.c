@@ -30,6 +30,34 @@ static const struct cg_flag common[] = {
         .help = "how long an answer may take; 5000 unless given"},
     {.name = "json", .kind = CG_FLAG_SWITCH, .help = "answer in JSON, one object"},
     {.name = "help", .kind = CG_FLAG_SWITCH, .help = "show this and do nothing"},
+    /* From here on by their names, see `accesses`. */
+    {.name = "token-file",
+        .kind = CG_FLAG_PLAIN,
+        .help = "our token (CALLGATE_TOKEN_FILE, or CALLGATE_TOKEN itself)"},
+    {.name = "ca-file",
+        .kind = CG_FLAG_PLAIN,
+        .help = "TLS: authorities of the sidecar's certificate (CALLGATE_CA_FILE)"},
+    {.name = "client-cert-file",
+        .kind = CG_FLAG_PLAIN,
+        .help = "TLS: this client's certificate (CALLGATE_CLIENT_CERT_FILE)"},
+    {.name = "client-key-file",
+        .kind = CG_FLAG_PLAIN,
+        .help = "TLS: and its key (CALLGATE_CLIENT_KEY_FILE)"},
+    {.name = "server-name",
+        .kind = CG_FLAG_PLAIN,
+        .help = "TLS: the sidecar's name in its own (CALLGATE_SERVER_NAME)"},
+};
+
+static const struct {
+	const char *flag;
+	const char *environment;
+	size_t offset;
+} accesses[] = {
+    {"token-file", "CALLGATE_TOKEN_FILE", offsetof(struct cg_access, token_file)},
+    {"ca-file", "CALLGATE_CA_FILE", offsetof(struct cg_access, ca_file)},
+    {"client-cert-file", "CALLGATE_CLIENT_CERT_FILE", offsetof(struct cg_access, client_cert_file)},
+    {"client-key-file", "CALLGATE_CLIENT_KEY_FILE", offsetof(struct cg_access, client_key_file)},
+    {"server-name", "CALLGATE_SERVER_NAME", offsetof(struct cg_access, server_name)},
 };
 
 #define COMMON_COUNT CG_COUNT_OF(common)
@@ -108,6 +136,22 @@ static bool take_own(
 	return true;
 }
 
+static void put_access(struct cg_args *args, size_t index, const char *text)
+{
+	memcpy((char *)&args->access + accesses[index].offset, &text, sizeof text);
+}
+
+static void take_access(struct cg_args *args, const char *flag, const char *text)
+{
+	for (size_t i = 0; i < CG_COUNT_OF(accesses); i++) {
+		if (strcmp(accesses[i].flag, flag) == 0) {
+			put_access(args, i, text);
+			return;
+		}
+	}
+	CG_UNREACHABLE();
+}
+
 static bool take_common(
     struct cg_args *args, size_t index, const char *text, struct cg_args_error *err)
 {
@@ -136,7 +180,8 @@ static bool take_common(
 		args->help = true;
 		return true;
 	default:
-		CG_UNREACHABLE();
+		take_access(args, common[index].name, text);
+		return true;
 	}
 }
 
@@ -232,6 +277,10 @@ static bool parse(struct cg_args *args, int argc, char **argv, struct cg_args_er
 	args->address = from_environment("CALLGATE_ADDRESS");
 	args->database_url = from_environment("CALLGATE_DATABASE_URL");
 	args->redis_url = from_environment("CALLGATE_REDIS_URL");
+	args->access.token = from_environment("CALLGATE_TOKEN");
+	for (size_t i = 0; i < CG_COUNT_OF(accesses); i++) {
+		put_access(args, i, from_environment(accesses[i].environment));
+	}
 	opterr = 0;
 	optind = 1;
 	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {

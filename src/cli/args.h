@@ -25,6 +25,16 @@ struct cg_arg {
 	int64_t number;   /* INT, ON_OFF, CHOICE and EVENTS */
 };
 
+/* How the sidecar is to be reached; each NULL where neither flag nor environment gives it. */
+struct cg_access {
+	const char *token; /* of the environment alone: a command line is for all to see */
+	const char *token_file;
+	const char *ca_file;
+	const char *client_cert_file;
+	const char *client_key_file;
+	const char *server_name;
+};
+
 struct cg_args {
 	const struct cg_command *command;
 	struct cg_arg values[CG_ARGS_FLAGS_MAX]; /* by index into the command's flags */
@@ -33,6 +43,7 @@ struct cg_args {
 	const char *address;      /* NULL: neither flag nor environment */
 	const char *database_url; /* likewise */
 	const char *redis_url;    /* likewise */
+	struct cg_access access;
 	int64_t timeout_ms;
 	bool json;
 	bool help;

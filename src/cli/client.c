@@ -14,6 +14,7 @@ const char *const cg_client_durabilities[] = {"accepted", "committed", NULL};
 
 enum cg_exit cg_client_open(struct cg_cli *cli)
 {
+	const struct cg_access *access = &cli->args.access;
 	struct callgate_options options;
 	char why[256] = "";
 
@@ -27,6 +28,12 @@ enum cg_exit cg_client_open(struct cg_cli *cli)
 	}
 	callgate_options_init(&options);
 	options.address = cli->args.address;
+	options.token = access->token_file == NULL ? access->token : NULL;
+	options.token_file = access->token_file;
+	options.tls_ca_file = access->ca_file;
+	options.tls_cert_file = access->client_cert_file;
+	options.tls_key_file = access->client_key_file;
+	options.tls_server_name = access->server_name;
 	options.deadline_ms = (uint32_t)cli->args.timeout_ms;
 	cli->client = callgate_client_create(&options, why, sizeof why);
 	if (cli->client == NULL) {

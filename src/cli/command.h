@@ -99,5 +99,6 @@ extern const struct cg_command cg_commands_watch[];
 extern const struct cg_command cg_commands_audit[];
 extern const struct cg_command cg_commands_doctor[];
 extern const struct cg_command cg_commands_quarantine[];
+extern const struct cg_command cg_commands_token[];
 
 #endif /* CG_CLI_COMMAND_H */

@@ -174,6 +174,27 @@ static void read_end(struct cg_op *op)
 	}
 }
 
+void cg_call__read_frame(struct cg_op *op, const struct cg_codec_frame *frame)
+{
+	cg_arena_reset(&op->arena);
+	op->response = NULL;
+	op->error = (struct callgate_error){
+	    .attempts = (int)op->attempts, .detail = {.field = "", .bound = ""}};
+	if (frame->status_code != 0) {
+		op->error.status = status_of((grpc_status_code)frame->status_code);
+		op->error.message = copy_text(&op->arena, frame->status_message);
+		op->error.has_detail = frame->error.len > 0 &&
+		    cg_codec_decode_plain_detail(frame->error, &op->arena, &op->error.detail);
+		return;
+	}
+	op->response = frame->has_op && frame->codec == op->method->codec
+	    ? op->method->decode(op, frame->op)
+	    : NULL;
+	if (op->response == NULL) {
+		fail(op, CALLGATE_STATUS_INTERNAL, "the server's answer cannot be read");
+	}
+}
+
 /* Between half of the doubled pause and all of it, and no less than the server asks for. */
 int64_t cg_call__backoff_ms(
     struct callgate_client *client, uint32_t failures, const struct callgate_error *error)

@@ -14,6 +14,9 @@
 
 #include <grpc/support/time.h>
 
+/* As many completions as an inline wait takes in at once where there are sessions. */
+#define POLLS_PER_WAIT 512
+
 int64_t cg_client__now_ms(void)
 {
 	struct timespec now;
@@ -116,6 +119,9 @@ static size_t deliver_due(struct callgate_client *client)
 		due->deliver(due);
 		count++;
 	}
+	if (count > 0 && atomic_load(&client->session_count) > 0) {
+		cg_session__flush(client);
+	}
 	return count;
 }
 
@@ -143,6 +149,10 @@ size_t callgate_client_dispatch(struct callgate_client *client)
 		size_t polls_left =
 		    client->in_flight_count + (size_t)2 * atomic_load(&client->watch_count);
 
+		/* Of a session as many writes and reads, and its end. */
+		polls_left +=
+		    client->in_flight_count + (size_t)3 * atomic_load(&client->session_count);
+
 		while (polls_left > 0 && poll_once(client, gpr_time_0(GPR_CLOCK_MONOTONIC))) {
 			polls_left--;
 		}
@@ -151,6 +161,16 @@ size_t callgate_client_dispatch(struct callgate_client *client)
 		(void)!read(client->descriptor, &count, sizeof(count));
 	}
 	return deliver_due(client);
+}
+
+/* What is ready is taken in before anything is sent: what a session sends then leaves together. */
+static void poll_ready(struct callgate_client *client)
+{
+	size_t polls_left = POLLS_PER_WAIT;
+
+	while (polls_left > 0 && poll_once(client, gpr_time_0(GPR_CLOCK_MONOTONIC))) {
+		polls_left--;
+	}
 }
 
 /* One completion at a time: the callback's next request leaves before the next is read. */
@@ -162,6 +182,9 @@ static size_t wait_inline(struct callgate_client *client, int timeout_ms)
 
 	for (;;) {
 		if (poll_once(client, end)) {
+			if (atomic_load(&client->session_count) > 0) {
+				poll_ready(client);
+			}
 			size_t count = deliver_due(client);
 
 			if (count > 0) {
@@ -178,7 +201,8 @@ size_t callgate_client_wait(struct callgate_client *client, int timeout_ms)
 	struct pollfd readable = {.fd = client->descriptor, .events = POLLIN, .revents = 0};
 
 	CG_ASSERT(!client->in_callback);
-	if (client->in_flight_count == 0 && cg_list_is_empty(&client->watches)) {
+	if (client->in_flight_count == 0 && cg_list_is_empty(&client->watches) &&
+	    cg_list_is_empty(&client->sessions)) {
 		return 0;
 	}
 	if (client->options.poll_inline) {
@@ -213,6 +237,7 @@ static void cancel_all(struct callgate_client *client)
 		}
 	}
 	cg_watch__cancel_all_locked(client);
+	cg_session__cancel_all_locked(client);
 	(void)pthread_mutex_unlock(&client->lock);
 }
 
@@ -255,6 +280,7 @@ void callgate_client_close(struct callgate_client *client)
 	(void)deliver_due(client);
 	CG_ASSERT(client->in_flight_count == 0 && cg_list_is_empty(&client->watches));
 	CG_ASSERT(atomic_load(&client->watch_count) == 0);
+	CG_ASSERT(cg_list_is_empty(&client->sessions));
 	if (client->kept != NULL) {
 		cg_client__release(client->kept);
 	}

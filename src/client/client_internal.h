@@ -114,13 +114,19 @@ struct cg_op {
 	/* How it ended; in the arena. */
 	const void *response;
 	struct callgate_error error;
+
+	/* Of a session's: see session_internal.h. */
+	struct callgate_session *session;
+	struct cg_list session_link;
+	uint32_t session_place;
+
 	struct cg_arena arena;
 };
 
 struct callgate_client {
 	grpc_channel *channel;
 	grpc_completion_queue *queue;
-	void *registered[CG_CODEC_COUNT];
+	void *registered[CG_CODEC_COUNT + 1]; /* the last is Session's */
 	grpc_metadata authorization;
 	bool has_token;
 	struct callgate_options options; /* its texts are not kept */
@@ -138,9 +144,12 @@ struct callgate_client {
 	struct cg_list due;
 	struct cg_list waiting; /* by retry_at_ms */
 	struct cg_list watches; /* open and not ended; only the caller's thread changes it */
+	struct cg_list
+	    sessions; /* until dispatch has told their end; only the caller's thread changes it */
 	bool closing;
 
-	atomic_uint watch_count; /* those whose memory is not free yet, closed or not */
+	atomic_uint watch_count;   /* those whose memory is not free yet, closed or not */
+	atomic_uint session_count; /* in `sessions` */
 };
 
 int64_t cg_client__now_ms(void);
@@ -206,6 +215,24 @@ int64_t cg_watch__poll_locked(struct callgate_client *client, int64_t now_ms);
 /* Closing, under the lock: first what has a call is cancelled, later what has none ends. */
 void cg_watch__cancel_all_locked(struct callgate_client *client);
 void cg_watch__end_all_locked(struct callgate_client *client);
+
+/* The same of a request on a session, under its tag. */
+bool cg_operations__pack_framed(
+    enum cg_codec codec, const void *request, uint64_t tag, grpc_slice *ret_slice);
+
+/* An answer that came in a frame, as cg_call__read_error() and the method's decode() do it. */
+void cg_call__read_frame(struct cg_op *op, const struct cg_codec_frame *frame);
+
+/* Submits an operation on a session, whose method is one of Gate's. */
+enum callgate_submit cg_session__submit(struct callgate_session *session,
+    const struct cg_method *method, const void *request, void (*done)(void), void *context);
+
+/* What callbacks have submitted leaves. */
+void cg_session__flush(struct callgate_client *client);
+
+/* As cg_watch__poll_locked(); closing, as cg_watch__cancel_all_locked(). */
+int64_t cg_session__poll_locked(struct callgate_client *client, int64_t now_ms);
+void cg_session__cancel_all_locked(struct callgate_client *client);
 
 /* What gRPC's queue gave back. */
 void cg_poll__complete(struct cg_tag *tag);

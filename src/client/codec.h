@@ -45,4 +45,27 @@ const void *cg_codec_decode(enum cg_codec codec, struct cg_view bytes, struct cg
 bool cg_codec_decode_detail(
     struct cg_view bytes, struct cg_arena *arena, struct callgate_error_detail *ret_detail);
 
+/* The same of an ErrorDetail that stands alone. */
+bool cg_codec_decode_plain_detail(
+    struct cg_view bytes, struct cg_arena *arena, struct callgate_error_detail *ret_detail);
+
+/* A SessionRequest around an operation's own message: how long, and its bytes. */
+size_t cg_codec_frame_bytes(const ProtobufCMessage *message, uint64_t tag);
+void cg_codec_write_frame(
+    enum cg_codec codec, const ProtobufCMessage *message, uint64_t tag, uint8_t *to);
+
+/* A SessionResponse, taken apart; the views point into its bytes. */
+struct cg_codec_frame {
+	uint64_t tag;
+	int32_t status_code;
+	struct cg_view status_message;
+	struct cg_view error; /* an ErrorDetail; empty: none */
+	bool has_op;          /* `op` is the answer of a `codec` */
+	enum cg_codec codec;
+	struct cg_view op;
+};
+
+/* False where the bytes are no such message. */
+bool cg_codec_read_frame(struct cg_view bytes, struct cg_codec_frame *ret_frame);
+
 #endif /* CG_CLIENT_CODEC_H */

@@ -14,6 +14,8 @@
 
 #include <grpc/grpc_security.h>
 
+#include "client/credentials.h"
+
 enum {
 	DEADLINE_MS = 2000,
 	DEADLINE_MS_MAX = 3600 * 1000,
@@ -72,6 +74,12 @@ static bool options_are_valid(const struct callgate_options *options, struct cg_
 		    err, "address: %s: must be \"unix:/path\" or \"host:port\"", options->address);
 	} else if (options->token != NULL && !is_token(options->token)) {
 		cg_error_set(err, "token: must be printable ASCII without spaces");
+	} else if (options->token != NULL && strlen(options->token) >= CG_CLIENT_TOKEN_BYTES) {
+		cg_error_set(err, "token: must have %d bytes at most", CG_CLIENT_TOKEN_BYTES - 1);
+	} else if ((options->tls_cert_file == NULL) != (options->tls_key_file == NULL)) {
+		cg_error_set(err, "tls_cert_file and tls_key_file: give both or none");
+	} else if (options->tls_cert_file != NULL && options->tls_ca_file == NULL) {
+		cg_error_set(err, "tls_cert_file: needs tls_ca_file, whom to trust");
 	} else if (options->deadline_ms < 1 || options->deadline_ms > DEADLINE_MS_MAX) {
 		cg_error_set(err, "deadline_ms: must be 1..%d", DEADLINE_MS_MAX);
 	} else if (options->retries_max > RETRIES_MAX) {
@@ -95,7 +103,7 @@ static grpc_arg integer_arg(const char *key, int value)
 }
 
 /* No retries of gRPC's own: it knows neither our keys nor when to stop. */
-static grpc_channel *create_channel(const char *address)
+static grpc_channel *create_channel(const struct callgate_options *options, struct cg_error *err)
 {
 	grpc_arg list[] = {
 	    integer_arg(GRPC_ARG_ENABLE_RETRIES, 0),
@@ -110,29 +118,52 @@ static grpc_channel *create_channel(const char *address)
 	    integer_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, RECONNECT_LAST_MS),
 	    integer_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
 	    integer_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
+	    {.type = GRPC_ARG_STRING,
+	        .key = (char *)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG,
+	        .value.string = (char *)options->tls_server_name},
 	};
-	grpc_channel_args args = {CG_COUNT_OF(list), list};
-	grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-	grpc_channel *channel = grpc_channel_create(address, credentials, &args);
+	/* The last one is given only where there is a name. */
+	grpc_channel_args args = {
+	    CG_COUNT_OF(list) - (options->tls_server_name == NULL ? 1 : 0), list};
+	grpc_channel_credentials *credentials = cg_client__credentials(options, err);
+	if (credentials == NULL) {
+		return NULL;
+	}
+	grpc_channel *channel = grpc_channel_create(options->address, credentials, &args);
 
 	grpc_channel_credentials_release(credentials);
 	return channel;
 }
 
-static bool set_token(struct callgate_client *client, const char *token)
+static bool set_token(
+    struct callgate_client *client, const struct callgate_options *options, struct cg_error *err)
 {
-	size_t bytes = strlen("Bearer ") + strlen(token) + 1;
-	char *value = malloc(bytes);
+	char token[CG_CLIENT_TOKEN_BYTES];
+	char value[CG_CLIENT_TOKEN_BYTES + sizeof "Bearer "];
 
-	if (value == NULL) {
+	if (!cg_client__token(options, token, err)) {
 		return false;
 	}
-	(void)snprintf(value, bytes, "Bearer %s", token);
+	if (token[0] == '\0') {
+		return true;
+	}
+	(void)snprintf(value, sizeof value, "Bearer %s", token);
 	client->authorization.key = grpc_slice_from_static_string("authorization");
 	client->authorization.value = grpc_slice_from_copied_string(value);
 	client->has_token = true;
-	free(value);
 	return true;
+}
+
+/* They are the caller's, who may free them as soon as the client is created. */
+static void forget_texts(struct callgate_options *options)
+{
+	options->address = NULL;
+	options->token = NULL;
+	options->token_file = NULL;
+	options->tls_ca_file = NULL;
+	options->tls_cert_file = NULL;
+	options->tls_key_file = NULL;
+	options->tls_server_name = NULL;
 }
 
 static bool start_poller(struct callgate_client *client, struct cg_error *err)
@@ -155,7 +186,9 @@ static bool start_poller(struct callgate_client *client, struct cg_error *err)
 void cg_client__free(struct callgate_client *client)
 {
 	grpc_completion_queue_destroy(client->queue);
-	grpc_channel_destroy(client->channel);
+	if (client->channel != NULL) {
+		grpc_channel_destroy(client->channel);
+	}
 	if (client->has_token) {
 		grpc_slice_unref(client->authorization.value);
 	}
@@ -191,18 +224,19 @@ static struct callgate_client *create(const struct callgate_options *options, st
 	cg_list_init(&client->waiting);
 	cg_list_init(&client->watches);
 	atomic_init(&client->watch_count, 0);
+	cg_list_init(&client->sessions);
+	atomic_init(&client->session_count, 0);
 	CG_ASSERT(pthread_mutex_init(&client->lock, NULL) == 0);
 	cg_random_init(&client->random,
 	    (uint64_t)cg_client__now_ms() ^ (uint64_t)getpid() << 32 ^ (uintptr_t)client);
-	client->channel = create_channel(options->address);
-	cg_operations__register(client);
-	client->options.address = NULL;
-	client->options.token = NULL;
+	forget_texts(&client->options);
 	client->queue = grpc_completion_queue_create_for_next(NULL);
-	if (options->token != NULL && !set_token(client, options->token)) {
-		cg_error_set(err, "out of memory for the token");
-	} else if (start_poller(client, err)) {
-		return client;
+	client->channel = create_channel(options, err);
+	if (client->channel != NULL) {
+		cg_operations__register(client);
+		if (set_token(client, options, err) && start_poller(client, err)) {
+			return client;
+		}
 	}
 	grpc_completion_queue_shutdown(client->queue);
 	cg_client__free(client);

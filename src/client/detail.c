@@ -20,12 +20,6 @@ enum {
 	ANY_VALUE = 2,
 };
 
-/* One field of a message: its number and, of WIRE_BYTES, what it holds. */
-struct field {
-	uint64_t number;
-	struct cg_view bytes;
-};
-
 /* At most 10 bytes of 7 bits each; overrun where it does not end. */
 static uint64_t read_varint(struct cg_cursor *cursor)
 {
@@ -45,8 +39,7 @@ static uint64_t read_varint(struct cg_cursor *cursor)
 	return 0;
 }
 
-/* False at the end of the message, and where it is malformed. */
-static bool read_field(struct cg_cursor *cursor, struct field *ret_field)
+bool cg_codec__read_field(struct cg_cursor *cursor, struct cg_codec_field *ret_field)
 {
 	uint64_t key;
 
@@ -55,10 +48,11 @@ static bool read_field(struct cg_cursor *cursor, struct field *ret_field)
 	}
 	key = read_varint(cursor);
 	ret_field->number = key >> 3;
+	ret_field->value = 0;
 	ret_field->bytes = (struct cg_view){NULL, 0};
 	switch (key & 7) {
 	case WIRE_VARINT:
-		(void)read_varint(cursor);
+		ret_field->value = read_varint(cursor);
 		break;
 	case WIRE_FIXED64:
 		(void)cg_cursor_uint(cursor, 8);
@@ -70,12 +64,14 @@ static bool read_field(struct cg_cursor *cursor, struct field *ret_field)
 		uint64_t len = read_varint(cursor);
 
 		if (len > cursor->left) {
+			cursor->overrun = true;
 			return false;
 		}
 		ret_field->bytes = cg_cursor_bytes(cursor, (size_t)len);
 		break;
 	}
 	default:
+		cursor->overrun = true;
 		return false;
 	}
 	return !cursor->overrun;
@@ -92,19 +88,19 @@ bool cg_codec_decode_detail(
     struct cg_view bytes, struct cg_arena *arena, struct callgate_error_detail *ret_detail)
 {
 	struct cg_cursor cursor;
-	struct field field;
+	struct cg_codec_field field;
 	struct cg_view type_url = {NULL, 0};
 	struct cg_view value = {NULL, 0};
 
 	cg_cursor_init(&cursor, bytes);
 	do {
-		if (!read_field(&cursor, &field)) {
+		if (!cg_codec__read_field(&cursor, &field)) {
 			return false;
 		}
 	} while (field.number != STATUS_DETAILS);
 
 	cg_cursor_init(&cursor, field.bytes);
-	while (read_field(&cursor, &field)) {
+	while (cg_codec__read_field(&cursor, &field)) {
 		if (field.number == ANY_TYPE_URL) {
 			type_url = field.bytes;
 		} else if (field.number == ANY_VALUE) {
@@ -113,4 +109,10 @@ bool cg_codec_decode_detail(
 	}
 	return ends_with(type_url, CG_VIEW_LITERAL("/callgate.v1.ErrorDetail")) &&
 	    cg_codec__fill_detail(value, arena, ret_detail);
+}
+
+bool cg_codec_decode_plain_detail(
+    struct cg_view bytes, struct cg_arena *arena, struct callgate_error_detail *ret_detail)
+{
+	return cg_codec__fill_detail(bytes, arena, ret_detail);
 }

@@ -28,7 +28,7 @@ static const char *const entry_types[] = {
 static const char *const reasons[] = {"unspecified", "invalid_field", "no_wallet", "unknown_call",
     "wrong_state", "key_reused", "no_price", "too_many_in_flight", "outbox_full",
     "store_unavailable", "ledger_unavailable", "recovering", "shutting_down", "token_too_old",
-    "watcher_too_slow"};
+    "watcher_too_slow", "too_many_authorizes"};
 
 static const char *const event_types[] = {"unspecified", "call_authorized", "call_started",
     "call_settled", "call_cancelled", "call_expired", "call_abandoned", "cut_off", "balance_low",

@@ -35,6 +35,8 @@ void cg_operations__register(struct callgate_client *client)
 		client->registered[i] =
 		    grpc_channel_register_call(client->channel, methods[i].path, NULL, NULL);
 	}
+	client->registered[CG_CODEC_COUNT] =
+	    grpc_channel_register_call(client->channel, "/callgate.v1.Gate/Session", NULL, NULL);
 }
 
 bool cg_operations__pack(enum cg_codec codec, const void *request, grpc_slice *ret_slice)
@@ -47,6 +49,22 @@ bool cg_operations__pack(enum cg_codec codec, const void *request, grpc_slice *r
 	if (message != NULL) {
 		*ret_slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
 		(void)protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(*ret_slice));
+	}
+	cg_arena_reset(&arena);
+	return message != NULL;
+}
+
+bool cg_operations__pack_framed(
+    enum cg_codec codec, const void *request, uint64_t tag, grpc_slice *ret_slice)
+{
+	struct cg_arena arena;
+	const ProtobufCMessage *message;
+
+	cg_arena_init(&arena);
+	message = cg_codec_encode(codec, request, &arena);
+	if (message != NULL) {
+		*ret_slice = grpc_slice_malloc(cg_codec_frame_bytes(message, tag));
+		cg_codec_write_frame(codec, message, tag, GRPC_SLICE_START_PTR(*ret_slice));
 	}
 	cg_arena_reset(&arena);
 	return message != NULL;
@@ -139,4 +157,20 @@ static enum callgate_status run(struct callgate_client *client, enum cg_codec co
 		return status;                                                                     \
 	}
 OPERATIONS(X)
+#undef X
+
+#define X(name, NAME)                                                                              \
+	enum callgate_submit callgate_session_##name(struct callgate_session *session,             \
+	    const struct callgate_##name##_request *request, callgate_##name##_done done,          \
+	    void *context)                                                                         \
+	{                                                                                          \
+		return cg_session__submit(                                                         \
+		    session, &methods[CG_CODEC_##NAME], request, (void (*)(void))done, context);   \
+	}
+X(authorize, AUTHORIZE)
+X(start, START)
+X(stop, STOP)
+X(settle, SETTLE)
+X(cancel, CANCEL)
+X(adopt, ADOPT)
 #undef X

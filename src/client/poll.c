@@ -38,6 +38,8 @@ static int64_t start_ripe_locked(struct callgate_client *client)
 		cg_call__start(op);
 	}
 	next_at_ms = cg_watch__poll_locked(client, now_ms);
+	int64_t session_at_ms = cg_session__poll_locked(client, now_ms);
+	next_at_ms = session_at_ms < next_at_ms ? session_at_ms : next_at_ms;
 	if (!cg_list_is_empty(&client->waiting)) {
 		op = CG_CONTAINER_OF(client->waiting.next, struct cg_op, due.link);
 		next_at_ms = op->retry_at_ms < next_at_ms ? op->retry_at_ms : next_at_ms;
@@ -51,7 +53,8 @@ gpr_timespec cg_poll__retry(struct callgate_client *client, gpr_timespec latest)
 	int64_t pause_ms;
 
 	/* Only this thread fills the list, so that finding it empty needs no lock. */
-	if (cg_list_is_empty(&client->waiting) && atomic_load(&client->watch_count) == 0) {
+	if (cg_list_is_empty(&client->waiting) && atomic_load(&client->watch_count) == 0 &&
+	    atomic_load(&client->session_count) == 0) {
 		return latest;
 	}
 	(void)pthread_mutex_lock(&client->lock);

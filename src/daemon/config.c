@@ -8,7 +8,8 @@
 enum kind {
 	TEXT,
 	NUMBER,
-	SECRET_TEXT
+	SECRET_TEXT,
+	OPTIONAL_TEXT, /* empty unless given */
 };
 
 /* One setting; its environment name is CALLGATE_ and the flag in capitals. */
@@ -27,14 +28,44 @@ struct setting {
 
 static const struct setting settings[] = {
     {"listen", TEXT, AT(listen), "unix:/run/callgate/callgated.sock", 0, 0, 0,
-        "where to serve gRPC: unix:/path, or a loopback host:port"},
+        "where to serve gRPC: unix:/path, loopback host:port or tls:host:port, each with =ROLES "
+        "of callers without a credential; separated by commas"},
+    {"peers", TEXT, AT(peers), "group", 0, 0, 0,
+        "who may connect to a unix socket beside root and our own user: any, or of group, uid:N "
+        "and gid:N"},
+    {"credentials-file", OPTIONAL_TEXT, AT(credentials_file), NULL, 0, 0, 0,
+        "tokens (as hashes) and names of client certificates, with roles and companies; read "
+        "again on SIGHUP"},
+    {"tls-cert-file", OPTIONAL_TEXT, AT(tls_cert_file), NULL, 0, 0, 0,
+        "of tls: addresses: the certificate with its chain, PEM; read again when it changes"},
+    {"tls-key-file", OPTIONAL_TEXT, AT(tls_key_file), NULL, 0, 0, 0, "its key"},
+    {"tls-client-ca-file", OPTIONAL_TEXT, AT(tls_client_ca_file), NULL, 0, 0, 0,
+        "the authorities that client certificates, which are required, come from"},
+    {"connections-max", NUMBER, AT(connections_max), NULL, 4096, 1, 1000000,
+        "connections at once; more are closed"},
+    {"address-connections-max", NUMBER, AT(address_connections_max), NULL, 3072, 1, 1000000,
+        "of these, at one address of --listen"},
+    {"connection-age-ms", NUMBER, AT(connection_age_ms), NULL, 1800000, 100, 86400000,
+        "a connection takes no new requests when it is so old, more or less a tenth"},
+    {"connection-grace-ms", NUMBER, AT(connection_grace_ms), NULL, 30000, 100, 3600000,
+        "and is closed so long after, with whatever is on it"},
+    {"connection-idle-ms", NUMBER, AT(connection_idle_ms), NULL, 900000, 100, 86400000,
+        "a connection without a request is closed after this"},
+    {"authorizes-per-second", NUMBER, AT(authorizes_per_second), NULL, 0, 0, 1000000,
+        "of one company; more are refused RESOURCE_EXHAUSTED with retry_after_ms; 0: no limit"},
+    {"authorizes-burst", NUMBER, AT(authorizes_burst), NULL, 0, 0, 1000000,
+        "at once, of a company that was quiet; 0: as many as per second"},
     {"redis-url", SECRET_TEXT, AT(redis_url), NULL, 0, 0, 0,
         "the store: unix:///path[?db=N&password=P] or redis://[user:password@]host:port[/db]"},
     {"database-url", SECRET_TEXT, AT(database_url), NULL, 0, 0, 0,
         "the ledger: a libpq connection URI"},
     {"log-level", TEXT, AT(log_level), "info", 0, 0, 0, "debug, info, warn or error"},
     {"grpc-wait", TEXT, AT(grpc_wait), "loop", 0, 0, 0,
-        "loop: the loop watches gRPC's descriptor itself; thread: one of its own hands over to it"},
+        "loop: the loop watches gRPC's descriptor itself; thread: one of its own hands over to it; "
+        "spin: as loop, which never sleeps (wants a core of its own)"},
+    {"metrics-listen", OPTIONAL_TEXT, AT(metrics_listen), "", 0, 0, 0,
+        "where to tell metrics, /healthz and /readyz over HTTP: unix:/path, or a loopback "
+        "host:port; empty: nowhere"},
     {"partitions", NUMBER, AT(partitions), NULL, 16, 1, 4096,
         "partitions of the deployment; fixed when its ledger is first used"},
     {"calls-max", NUMBER, AT(calls_max), NULL, 4096, 16, 65536,
@@ -44,7 +75,7 @@ static const struct setting settings[] = {
     {"metadata-bytes-max", NUMBER, AT(metadata_bytes_max), NULL, 8192, 1024, 65536,
         "the largest request headers"},
     {"streams-max", NUMBER, AT(streams_max), NULL, 1024, 1, 65536,
-        "requests in flight on one connection, beside its watches"},
+        "of these, and sessions, on one connection"},
     {"deadline-max-ms", NUMBER, AT(deadline_max_ms), NULL, 30000, 100, 600000,
         "deadline of requests that bring none, or a later one"},
     {"drain-ms", NUMBER, AT(drain_ms), NULL, 10000, 0, 600000,
@@ -92,6 +123,10 @@ static const struct setting settings[] = {
         "how long due work (cut-offs, leases) of a partition may wait unseen"},
     {"watchers-max", NUMBER, AT(watchers_max), NULL, 10000, 1, 100000,
         "watches at once; more are refused RESOURCE_EXHAUSTED"},
+    {"sessions-max", NUMBER, AT(sessions_max), NULL, 1024, 1, 65536,
+        "sessions at once; more are refused RESOURCE_EXHAUSTED"},
+    {"session-window", NUMBER, AT(session_window), NULL, 256, 1, 65536,
+        "unanswered requests of one session; beyond, its messages are not read"},
     {"watch-kept", NUMBER, AT(watch_kept), NULL, 8192, 64, 1048576,
         "latest events kept for watchers, of all partitions together"},
     {"watch-kept-bytes", NUMBER, AT(watch_kept_bytes), NULL, 16777216, 1048576, 1073741824,
@@ -105,6 +140,16 @@ static const struct setting settings[] = {
     {"lifecycle-events", NUMBER, AT(lifecycle_events), NULL, 0, 0, 1,
         "1: also tell of calls authorized, started, stopped and cancelled; a write each on their "
         "path"},
+    {"reflection", NUMBER, AT(reflection), NULL, 0, 0, 1,
+        "1: tell tools such as grpcurl what is served, so that they need no proto file"},
+    {"holds-look", NUMBER, AT(holds_look), NULL, 1, 0, 1,
+        "1: with metrics, also what is held in all and how old the oldest hold is; asks the store "
+        "some 200 times a second"},
+    {"probe-interval-ms", NUMBER, AT(probe_interval_ms), NULL, 5000, 0, 600000,
+        "how often to ask our own health through our own socket; two failures end the sidecar, "
+        "exit status 1; 0: never"},
+    {"probe-timeout-ms", NUMBER, AT(probe_timeout_ms), NULL, 2000, 100, 60000,
+        "how long such a question may take"},
 };
 
 static void env_name_of(const struct setting *s, char name[64])
@@ -138,7 +183,7 @@ static enum cg_status put(const struct setting *s, const char *value, const char
 		return CG_OK;
 	}
 	size_t len = strlen(value);
-	if (len == 0 || len >= CG_CONFIG_TEXT_BYTES) {
+	if ((len == 0 && s->kind != OPTIONAL_TEXT) || len >= CG_CONFIG_TEXT_BYTES) {
 		cg_error_set(
 		    err, "%s: must have 1 to %d characters", from, CG_CONFIG_TEXT_BYTES - 1);
 		return CG_INVALID;
@@ -212,7 +257,8 @@ static enum cg_status check(const struct cg_config *config, struct cg_error *err
 
 	for (size_t i = 0; i < CG_COUNT_OF(settings); i++) {
 		const struct setting *s = &settings[i];
-		if (s->kind != NUMBER && ((const char *)config + s->offset)[0] == '\0') {
+		if (s->kind != NUMBER && s->kind != OPTIONAL_TEXT &&
+		    ((const char *)config + s->offset)[0] == '\0') {
 			char name[64];
 			env_name_of(s, name);
 			cg_error_set(err, "--%s (or %s): must be set", s->flag, name);
@@ -226,8 +272,9 @@ static enum cg_status check(const struct cg_config *config, struct cg_error *err
 		cg_error_set(err, "--log-level: must be debug, info, warn or error");
 		return CG_INVALID;
 	}
-	if (strcmp(config->grpc_wait, "thread") != 0 && strcmp(config->grpc_wait, "loop") != 0) {
-		cg_error_set(err, "--grpc-wait: must be thread or loop");
+	if (strcmp(config->grpc_wait, "thread") != 0 && strcmp(config->grpc_wait, "loop") != 0 &&
+	    strcmp(config->grpc_wait, "spin") != 0) {
+		cg_error_set(err, "--grpc-wait: must be loop, thread or spin");
 		return CG_INVALID;
 	}
 	return CG_OK;
@@ -291,7 +338,9 @@ void cg_config_print_help(FILE *to)
 			    s->least, s->most, s->number);
 		} else {
 			(void)fprintf(to, "  %-24s %s, %s%s\n", "", name,
-			    s->text == NULL ? "must be set" : "default ",
+			    s->kind == OPTIONAL_TEXT ? "default: none"
+			        : s->text == NULL    ? "must be set"
+			                             : "default ",
 			    s->text == NULL ? "" : s->text);
 		}
 	}
@@ -300,6 +349,8 @@ void cg_config_print_help(FILE *to)
 	    "  --version                print the version and end\n"
 	    "  --help                   this text\n\n"
 	    "SIGTERM and SIGINT end it in order: accepted requests are answered, entries flushed.\n"
-	    "Exit status: 0 after an orderly end, 1 where it could not start, 2 for bad "
+	    "SIGHUP reads credentials and certificates anew.\n"
+	    "Exit status: 0 after an orderly end, 1 where it could not start or its own "
+	    "listener died, 2 for bad "
 	    "settings.\n");
 }

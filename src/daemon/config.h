@@ -20,6 +20,19 @@ struct cg_config {
 	char database_url[CG_CONFIG_TEXT_BYTES];
 	char log_level[CG_CONFIG_TEXT_BYTES];
 	char grpc_wait[CG_CONFIG_TEXT_BYTES];
+	char peers[CG_CONFIG_TEXT_BYTES];
+	char credentials_file[CG_CONFIG_TEXT_BYTES]; /* this and the next three: empty: none */
+	char tls_cert_file[CG_CONFIG_TEXT_BYTES];
+	char tls_key_file[CG_CONFIG_TEXT_BYTES];
+	char tls_client_ca_file[CG_CONFIG_TEXT_BYTES];
+	int64_t connections_max;
+	int64_t address_connections_max;
+	int64_t connection_age_ms;
+	int64_t connection_grace_ms;
+	int64_t connection_idle_ms;
+	int64_t authorizes_per_second;
+	int64_t authorizes_burst;
+	char metrics_listen[CG_CONFIG_TEXT_BYTES]; /* empty: off */
 	int64_t partitions;
 	int64_t calls_max;
 	int64_t message_bytes_max;
@@ -47,12 +60,18 @@ struct cg_config {
 	int64_t degraded_calls_max;
 	int64_t tick_ms;
 	int64_t watchers_max;
+	int64_t sessions_max;
+	int64_t session_window;
 	int64_t watch_kept;
 	int64_t watch_kept_bytes;
 	int64_t watch_slow_ms;
 	int64_t heartbeat_ms;
 	int64_t events_keep;
 	int64_t lifecycle_events;
+	int64_t reflection;
+	int64_t holds_look;
+	int64_t probe_interval_ms;
+	int64_t probe_timeout_ms;
 
 	/* Read out of redis_url. */
 	struct cg_redis_url redis;

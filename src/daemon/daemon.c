@@ -13,20 +13,22 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#include "events/events.h"
-#include "gate/gate.h"
-#include "ledger/ledger.h"
-#include "loop/loop.h"
-#include "rpc/server.h"
+#include "daemon/overview.h"
 #include "rpc/shutdown.h"
-#include "store/store.h"
 
 #define TICK_MS      100
 #define LATE_TICK_MS 10
 /* Of the time in which a request is answered, the share that the answer needs itself. */
 #define ANSWERING_SHARE 16
+/* Beside connections: the stores, gRPC, the log, what is read at a reload. */
+#define DESCRIPTORS_RESERVED 256
+/* With a limit that leaves less than this, it is the reserve that shrinks. */
+#define CONNECTIONS_LEAST 16
+/* Beyond twice drain_ms, for the end of a server whose listener is dead. */
+#define ALARM_SPARE_S 10
 /* Readings under way for watchers that catch up; src/events/ has fewer. */
 #define CATCHING_UP_MAX 64
 /* By then every request is answered and the ledger flushed: nobody waits for what gRPC keeps. */
@@ -47,9 +49,10 @@ struct daemon {
 	struct cg_timer *soon;      /* the gate's: answers that need no port, and not to wait */
 	struct cg_signal *terminate;
 	struct cg_signal *interrupt;
+	struct cg_signal *hang_up;
 	uint32_t drain_ms;
-	bool is_serving;
-	bool is_ending;
+	struct cg_overview overview;
+	bool is_dead; /* its own listener does not answer */
 };
 
 /* Not the loop's time, which stands still during a turn: deadlines are reckoned from here. */
@@ -59,34 +62,13 @@ static uint64_t now_ms(struct cg_clock_port *self)
 	return cg_loop_clock_ns() / 1000000;
 }
 
-/* One partition that recovers is its companies' trouble; none served is everybody's. */
-static bool is_any_partition_served(const struct daemon *d)
-{
-	struct cg_store_port *store = cg_store_port(d->store);
-
-	for (uint32_t i = 0; i < store->partition_count; i++) {
-		if (store->epoch(store, i) != 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 static void on_tick(void *owner)
 {
 	struct daemon *d = owner;
 
 	cg_gate_tick(d->gate);
-	bool serves = !d->is_ending && cg_gate_is_ready(d->gate) &&
-	    cg_store_is_answering(d->store) && is_any_partition_served(d);
-	if (serves != d->is_serving && d->server != NULL) {
-		d->is_serving = serves;
-		cg_rpc_server_set_serving(d->server, serves);
-		cg_log(CG_LOG_INFO, serves ? "serving" : "not serving", "store",
-		    cg_store_is_answering(d->store)       ? "answering"
-		        : cg_store_is_connected(d->store) ? "connected"
-		                                          : "away",
-		    "ledger", cg_ledger_is_connected(d->ledger) ? "connected" : "away", NULL);
+	if (cg_overview_look(&d->overview) && d->server != NULL) {
+		cg_rpc_server_set_serving(d->server, d->overview.is_serving);
 	}
 	cg_timer_start(d->tick, TICK_MS);
 }
@@ -136,6 +118,7 @@ static void on_server_closed(void *owner)
 	struct daemon *d = owner;
 
 	d->server = NULL; /* Freed when this returns; the tick goes on until the flush is done. */
+	cg_overview_close(&d->overview); /* What it tells is of the server, too. */
 	cg_events_close(d->events);
 	cg_log(CG_LOG_INFO, "requests answered", NULL);
 	cg_ledger_drain(d->ledger, cg_loop_now_ms(d->loop) + d->drain_ms, on_drained, d);
@@ -145,14 +128,38 @@ static void on_end_signal(void *owner)
 {
 	struct daemon *d = owner;
 
-	if (d->is_ending) {
+	if (d->overview.is_ending) {
 		return; /* drain_ms bounds the wait; SIGKILL is safe at any time. */
 	}
-	d->is_ending = true;
+	d->overview.is_ending = true;
+	cg_overview_end_probe(&d->overview);
 	cg_log(
 	    CG_LOG_INFO, "ending", "inflight", cg_log_int(cg_gate_inflight_count(d->gate)), NULL);
 	cg_rpc_server_drain(d->server);
 	cg_rpc_server_close(d->server, d->drain_ms, on_server_closed, d);
+}
+
+static void on_hang_up(void *owner)
+{
+	struct daemon *d = owner;
+
+	if (d->server != NULL) {
+		cg_rpc_server_reload(d->server);
+	}
+}
+
+/*
+ * Who is connected may still be answered, so it ends in order; but what does not accept may not
+ * end either, and then the kernel ends it.
+ */
+static void on_dead(void *owner)
+{
+	struct daemon *d = owner;
+
+	cg_log(CG_LOG_ERROR, "our own listener is dead: ending, to be started anew", NULL);
+	d->is_dead = true;
+	(void)alarm(2 * (d->drain_ms / 1000) + ALARM_SPARE_S);
+	on_end_signal(d);
 }
 
 static struct cg_events *create_events(struct daemon *d, const struct cg_config *config)
@@ -228,20 +235,96 @@ static void create_rooms(struct daemon *d, const struct cg_config *config)
 	cg_ledger_listen(d->ledger, &of_ledger);
 }
 
+/*
+ * Descriptors for every connection, and a reserve for the stores, files and gRPC itself: where
+ * the limit does not admit both, there are fewer connections.  Returns how many.
+ */
+static uint32_t reserve_descriptors(const struct cg_config *config)
+{
+	rlim_t wanted = (rlim_t)config->connections_max + DESCRIPTORS_RESERVED;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+		return (uint32_t)config->connections_max;
+	}
+	if (limit.rlim_cur < wanted) {
+		struct rlimit raised = limit;
+		raised.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+		limit = setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised : limit;
+	}
+	if (limit.rlim_cur >= wanted) {
+		return (uint32_t)config->connections_max;
+	}
+	rlim_t left = limit.rlim_cur > DESCRIPTORS_RESERVED + CONNECTIONS_LEAST
+	    ? limit.rlim_cur - DESCRIPTORS_RESERVED
+	    : CONNECTIONS_LEAST;
+	cg_log(CG_LOG_WARN, "fewer connections than --connections-max: descriptors are too few",
+	    "connections", cg_log_int((int64_t)left), "descriptors",
+	    cg_log_int((int64_t)limit.rlim_cur), "wanted", cg_log_int((int64_t)wanted), NULL);
+	return (uint32_t)left;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static const char *text_or_null(const char *text)
+{
+	return text[0] == '\0' ? NULL : text;
+}
+
 static enum cg_status open_server(
     struct daemon *d, const struct cg_config *config, struct cg_error *err)
 {
+	uint32_t connections_max = reserve_descriptors(config);
+	uint32_t door_max = (uint32_t)config->address_connections_max;
 	struct cg_rpc_config rpc = {
 	    .listen = config->listen,
+	    .peers = config->peers,
+	    .credentials_file = text_or_null(config->credentials_file),
+	    .tls_certificate = text_or_null(config->tls_cert_file),
+	    .tls_key = text_or_null(config->tls_key_file),
+	    .tls_client_authorities = text_or_null(config->tls_client_ca_file),
+	    .connections_max = connections_max,
+	    /* Where there are fewer in all, the others' doors keep their quarter. */
+	    .door_connections_max = connections_max < config->connections_max
+	        ? least(door_max, connections_max - connections_max / 4)
+	        : door_max,
+	    .connection_age_ms = (uint32_t)config->connection_age_ms,
+	    .connection_grace_ms = (uint32_t)config->connection_grace_ms,
+	    .connection_idle_ms = (uint32_t)config->connection_idle_ms,
+	    .authorizes_per_second = (uint32_t)config->authorizes_per_second,
+	    .authorizes_burst =
+	        (uint32_t)(config->authorizes_burst != 0 ? config->authorizes_burst
+	                                                 : config->authorizes_per_second),
 	    .calls_max = (uint32_t)config->calls_max,
 	    .message_bytes_max = (uint32_t)config->message_bytes_max,
 	    .metadata_bytes_max = (uint32_t)config->metadata_bytes_max,
 	    .streams_max = (uint32_t)config->streams_max,
 	    .watchers_max = (uint32_t)config->watchers_max,
+	    .sessions_max = (uint32_t)config->sessions_max,
+	    .session_window = (uint32_t)config->session_window,
 	    .deadline_max_ms = (uint32_t)config->deadline_max_ms,
+	    .reflection = config->reflection != 0,
 	    .waits_in_thread = strcmp(config->grpc_wait, "thread") == 0,
 	};
+
 	return cg_rpc_server_open(d->loop, &rpc, d->gate, d->events, &d->server, err);
+}
+
+static enum cg_status open_overview(
+    struct daemon *d, const struct cg_config *config, struct cg_error *err)
+{
+	d->overview = (struct cg_overview){
+	    .loop = d->loop,
+	    .store = d->store,
+	    .timely = d->timely,
+	    .ledger = d->ledger,
+	    .gate = d->gate,
+	    .events = d->events,
+	};
+	return cg_overview_open(&d->overview, config, d->server, on_dead, d, err);
 }
 
 static void start(struct daemon *d, const struct cg_config *config)
@@ -255,6 +338,7 @@ static void start(struct daemon *d, const struct cg_config *config)
 	d->late_tick = cg_timer_create(d->loop, on_late_tick, d);
 	d->terminate = cg_signal_create(d->loop, SIGTERM, on_end_signal, d);
 	d->interrupt = cg_signal_create(d->loop, SIGINT, on_end_signal, d);
+	d->hang_up = cg_signal_create(d->loop, SIGHUP, on_hang_up, d);
 	cg_timer_start(d->tick, 1);
 	cg_timer_start(d->late_tick, LATE_TICK_MS);
 	cg_log(CG_LOG_INFO, "started", "version", CG_VERSION, "pid", cg_log_int(getpid()), "listen",
@@ -287,16 +371,28 @@ enum cg_status cg_daemon_run(const struct cg_config *config, struct cg_error *er
 	create_rooms(&d, config);
 	enum cg_status status = open_server(&d, config, err);
 	if (status == CG_OK) {
+		status = open_overview(&d, config, err);
 		start(&d, config);
+		if (strcmp(config->grpc_wait, "spin") == 0) {
+			cg_loop_keep_awake(d.loop);
+		}
+		if (status != CG_OK) {
+			on_end_signal(&d); /* The server ends in order, or not at all. */
+		}
 		cg_loop_run(d.loop);
 		cg_timer_close(d.tick);
 		cg_timer_close(d.late_tick);
 		cg_signal_close(d.terminate);
 		cg_signal_close(d.interrupt);
+		cg_signal_close(d.hang_up);
 	} else {
 		cg_events_close(d.events); /* Else the end of the server has closed it. */
 	}
 	destroy_rooms(&d);
+	if (d.is_dead) {
+		cg_error_set(err, "its own listener was dead");
+		status = CG_UNAVAILABLE;
+	}
 	return status;
 }
 

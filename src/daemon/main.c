@@ -45,8 +45,8 @@ int main(int argc, char **argv)
 	cg_log_set_level(level_of(config.log_level));
 	enum cg_status status = cg_daemon_run(&config, &err);
 	if (status != CG_OK) {
-		cg_log(CG_LOG_ERROR, "could not start", "reason", err.text, NULL);
-		return EXIT_FAILURE;
+		cg_log(CG_LOG_ERROR, "failed", "reason", err.text, NULL);
+		cg_daemon_exit(EXIT_FAILURE);
 	}
 	cg_daemon_exit(EXIT_SUCCESS);
 }

@@ -60,9 +60,18 @@ struct cg_events_counts {
 };
 struct cg_events_counts cg_events_counts(const struct cg_events *events);
 
+/* Registers what it counts: watchers, ticks, how late cut-offs are. */
+void cg_events_measure(struct cg_events *events, struct cg_metrics *metrics);
+
+/* The last id of a partition's ledger stream, as its last tick told it; all 0: not told yet. */
+struct cg_stream_id cg_events_entries_end(const struct cg_events *events, uint32_t partition);
+
 struct cg_watch_in {
 	bool all_companies;
 	struct cg_uuid company;
+	/* With all_companies: these alone, ascending; NULL: there is no bound.  As long as the watcher. */
+	const struct cg_uuid *companies;
+	uint32_t company_count;
 	struct cg_view resume_token; /* empty: from now on */
 	uint32_t types;              /* bit 1 << type; 0: all */
 };

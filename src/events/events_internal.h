@@ -109,6 +109,8 @@ struct cg_watcher {
 	void *owner;
 	bool all_companies;
 	struct cg_uuid company;
+	const struct cg_uuid *companies; /* of all_companies, these alone; NULL: no bound */
+	uint32_t company_count;
 	uint32_t partition; /* the company's */
 	uint32_t types;
 	enum cg_watcher_state state;
@@ -153,7 +155,8 @@ struct cg_events {
 	bool is_closed;
 	bool takes_watchers;
 	struct cg_events_counts counts;
-	int64_t now_ms; /* the store's clock, the latest seen */
+	struct cg_metric_histogram cut_off_lateness; /* nanoseconds */
+	int64_t now_ms;                              /* the store's clock, the latest seen */
 
 	struct cg_part *parts;
 	struct cg_timer *tick_timer;
@@ -249,6 +252,9 @@ bool cg_watcher__follows(const struct cg_watcher *watcher, uint32_t partition);
 
 /* telling.c */
 void cg_telling__on_turn(void *owner);
+
+/* measure.c: an event of a watched partition was read, when it was so late by the store's clock. */
+void cg_measure__read(struct cg_events *events, const struct cg_event *event, int64_t now_ms);
 
 /* timing.c */
 void cg_timing__delivered(struct cg_watcher *watcher);

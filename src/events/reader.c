@@ -123,6 +123,7 @@ static bool take_events(struct cg_part *part, const struct cg_events_op *op)
 	for (uint32_t i = 0; i < op->out.read.count; i++) {
 		CG_ASSERT(op->in.read.events[i].partition == part->index);
 		cg_ring__append(events, &op->in.read.events[i]);
+		cg_measure__read(events, &op->in.read.events[i], op->now_ms);
 	}
 	events->counts.events_read += op->out.read.count;
 	bool has_moved = op->out.read.count > 0 ||

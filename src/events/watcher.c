@@ -26,11 +26,25 @@ struct cg_mark *cg_watcher__mark(struct cg_watcher *watcher, uint32_t partition)
 	return &watcher->marks[watcher->all_companies ? partition : 0];
 }
 
+static int compare_companies(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct cg_uuid));
+}
+
+/* A watcher of all companies may be one of those that somebody's credential is bound to. */
+static bool is_bound_to(const struct cg_watcher *watcher, const struct cg_uuid *company)
+{
+	return watcher->companies == NULL ||
+	    bsearch(company, watcher->companies, watcher->company_count,
+	        sizeof watcher->companies[0], compare_companies) != NULL;
+}
+
 bool cg_watcher__wants(
     const struct cg_watcher *watcher, const struct cg_uuid *company, enum cg_event_type type)
 {
 	return (watcher->types == 0 || (watcher->types >> type & 1u) != 0) &&
-	    (watcher->all_companies || cg_uuid_equal(&watcher->company, company));
+	    (watcher->all_companies ? is_bound_to(watcher, company)
+	                            : cg_uuid_equal(&watcher->company, company));
 }
 
 bool cg_watcher__matches(const struct cg_watcher *watcher, const struct cg_ring_slot *slot)
@@ -206,6 +220,8 @@ enum cg_status cg_events_watch(struct cg_events *events, const struct cg_watch_i
 	    .sink = *sink,
 	    .owner = owner,
 	    .all_companies = in->all_companies,
+	    .companies = in->companies,
+	    .company_count = in->company_count,
 	    .company = in->company,
 	    .types = in->types,
 	    .is_at_head = in->resume_token.len == 0, /* From now on, whatever now is. */

@@ -17,6 +17,7 @@ static void give(struct cg_request *req)
 {
 	CG_ASSERT(req->work.gate->inflight_count > 0);
 	req->work.gate->inflight_count--;
+	cg_measure__answered(req);
 	req->done(req); /* Last: the owner may recycle the request in there. */
 }
 

@@ -158,6 +158,7 @@ void cg_gate_tick(struct cg_gate *gate)
 	cg_terms_cache__tick(gate);
 	cg_plan_news__tick(gate);
 	cg_outage__tick(gate);
+	cg_holds__tick(gate);
 }
 
 void cg_gate_destroy(struct cg_gate *gate)
@@ -170,6 +171,7 @@ void cg_gate_destroy(struct cg_gate *gate)
 	cg_receipts__deinit(gate);
 	cg_plan_news__deinit(gate);
 	cg_outage__deinit(gate);
+	cg_holds__deinit(gate);
 	cg_terms_snapshot_free(gate->terms);
 	free(gate);
 }

@@ -52,6 +52,12 @@ bool cg_gate_is_ready(const struct cg_gate *gate);
 /* Requests submitted and not yet answered. */
 uint32_t cg_gate_inflight_count(const struct cg_gate *gate);
 
+/*
+ * Registers what it counts: decisions by result, requests in flight.  `looks_at_holds`: also what
+ * is held in all and since when, which asks the store about 200 times a second.
+ */
+void cg_gate_measure(struct cg_gate *gate, struct cg_metrics *metrics, bool looks_at_holds);
+
 /* What the daemon hands to the ledger, so that changed terms and due receipts get here. */
 struct cg_ledger_listener cg_gate_listener(struct cg_gate *gate);
 

@@ -97,6 +97,25 @@ struct cg_outage {
 	uint32_t swept;          /* how many buckets, ever */
 	struct cg_log_limit admitted_log;
 	struct cg_log_limit refused_log;
+	uint64_t refused_plan; /* calls not admitted: their plan's cap */
+	uint64_t refused_full; /* likewise: degraded_calls_max */
+};
+
+#define CG_DECISION_COUNT (CG_DECISION_BARRED + 1)
+
+/* What was asked, where a decision was the answer. */
+enum cg_asked {
+	CG_ASKED_AUTHORIZE,
+	CG_ASKED_REPLAY,
+	CG_ASKED_VALIDATE,
+	CG_ASKED_START,
+	CG_ASKED_DEGRADED, /* decided without the store */
+	CG_ASKED_COUNT
+};
+
+struct cg_gate_counts {
+	uint64_t decisions[CG_ASKED_COUNT][CG_DECISION_COUNT];
+	uint64_t shadow_decisions[CG_DECISION_COUNT];
 };
 
 struct cg_gate {
@@ -105,6 +124,8 @@ struct cg_gate {
 	struct cg_ledger_port *ledger;
 	struct cg_clock_port *clock;
 	struct cg_terms_cache cache;
+	struct cg_gate_counts counts;
+	struct cg_holds *holds; /* NULL: nobody asks what is held in all */
 
 	/* Plans and rates.  Read only within one event, so replacing them is always safe. */
 	struct cg_terms_snapshot *terms;
@@ -162,6 +183,14 @@ void cg_answer__ledger_read_failed(struct cg_request *req, enum cg_status status
 
 /* Gives the answers that were put off. */
 void cg_answer__flush(struct cg_gate *gate);
+
+/* measure.c: its answer is complete, and about to be given. */
+void cg_measure__answered(struct cg_request *req);
+
+/* holds.c: what is held in all, looked for in rounds once somebody measures. */
+void cg_holds__measure(struct cg_gate *gate, struct cg_metrics *metrics);
+void cg_holds__tick(struct cg_gate *gate);
+void cg_holds__deinit(struct cg_gate *gate);
 
 /* order.c: one operation at a time per call. */
 void cg_order__init(struct cg_gate *gate);

@@ -69,6 +69,19 @@ void cg_listing__release(struct cg_request *req)
 	req->work.gate->listing_count--;
 }
 
+static int compare_companies(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct cg_uuid));
+}
+
+/* A listing of all companies may be one of those that somebody's credential is bound to. */
+static bool is_bound_to(const struct cg_list_calls_in *in, const struct cg_uuid *company)
+{
+	return in->companies == NULL ||
+	    bsearch(company, in->companies, in->company_count, sizeof in->companies[0],
+	        compare_companies) != NULL;
+}
+
 /* Where a page's token says to go on.  False, and answered, where it is none of this listing's. */
 static bool take_token(struct cg_request *req, struct listing *l)
 {
@@ -76,7 +89,7 @@ static bool take_token(struct cg_request *req, struct listing *l)
 	struct cg_page_token token;
 
 	if (!cg_page_token_parse(in->page_token, req->work.gate->store->partition_count, &token) ||
-	    token.all_companies != in->all_companies ||
+	    token.all_companies != in->all_companies || !is_bound_to(in, &token.company) ||
 	    (!in->all_companies && !cg_uuid_equal(&token.company, &req->company))) {
 		cg_answer__invalid(
 		    req, "page_token", "empty, or as answered, with the same company_id");
@@ -242,11 +255,6 @@ static void on_calls(struct cg_request *req, const struct cg_store_calls_out *ou
 	}
 }
 
-static int compare_companies(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct cg_uuid));
-}
-
 /* The smallest ids stay. */
 static void sort_and_cut(struct listing *l)
 {
@@ -268,7 +276,8 @@ static void on_wallets(struct cg_request *req, struct cg_view companies)
 	     at += sizeof(struct cg_uuid)) {
 		struct cg_uuid company;
 		memcpy(company.bytes, companies.data + at, sizeof company.bytes);
-		if (l->has_company && compare_companies(&company, &l->company) <= 0) {
+		if ((l->has_company && compare_companies(&company, &l->company) <= 0) ||
+		    !is_bound_to(&req->in.list_calls, &company)) {
 			continue;
 		}
 		l->companies[l->company_count++] = company;

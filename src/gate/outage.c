@@ -201,6 +201,11 @@ static bool has_room(struct cg_gate *gate, const struct cg_plan *plan, uint32_t 
 	if (plan->shadow || (count < plan->outage_calls_max && !is_full)) {
 		return true;
 	}
+	if (is_full) {
+		gate->outage.refused_full++;
+	} else {
+		gate->outage.refused_plan++;
+	}
 	log_some(gate, &gate->outage.refused_log,
 	    is_full ? "call not admitted while the store is away: degraded_calls_max"
 	            : "call not admitted while the store is away: its plan's cap");

@@ -68,6 +68,7 @@ enum cg_reason {
 	CG_REASON_SHUTTING_DOWN = 12,
 	CG_REASON_TOKEN_TOO_OLD = 13,
 	CG_REASON_WATCHER_TOO_SLOW = 14,
+	CG_REASON_TOO_MANY_AUTHORIZES = 15,
 };
 
 struct cg_authorize_in {
@@ -125,6 +126,9 @@ struct cg_get_call_in {
 
 struct cg_list_calls_in {
 	bool all_companies; /* else the request's company */
+	/* With all_companies: these alone, ascending; NULL: there is no bound.  As long as the request. */
+	const struct cg_uuid *companies;
+	uint32_t company_count;
 	uint32_t page_size; /* 1 .. CG_LIST_CALLS_PAGE_MAX */
 	struct cg_view page_token;
 	/*

@@ -31,6 +31,8 @@ struct cg_flush_lane {
 	uint64_t epoch;       /* the part's when it was taken */
 	uint32_t count;
 	bool has_more;
+	uint64_t last_at_ms;  /* when the last entry was written, on our clock */
+	uint64_t apply_at_ns; /* when APPLY began */
 	struct cg_entry *entries;
 	struct cg_params params; /* encoded while READ's views last */
 	struct cg_json json;
@@ -216,13 +218,17 @@ static bool on_applied(struct cg_job *job, enum cg_status status, const PGresult
 {
 	struct cg_flush_lane *lane = CG_CONTAINER_OF(job, struct cg_flush_lane, job);
 	struct cg_flush_answer answer;
+	bool is_answered = status == CG_OK && cg_flush_batch__decode(result, &answer);
 
 	if (lane->ledger->is_closed) {
 		return false;
 	}
+	cg_lag__flushed(lane->part, is_answered && answer.outcome == CG_FLUSH_DONE ? &answer : NULL,
+	    lane->count, cg_loop_clock_ns() - lane->apply_at_ns,
+	    lane->has_more ? lane->last_at_ms : 0);
 	if (!is_current(lane)) {
 		release_dirty(lane, 0);
-	} else if (status == CG_OK && cg_flush_batch__decode(result, &answer)) {
+	} else if (is_answered) {
 		on_answer(lane, &answer);
 	} else if (status == CG_INVALID || status == CG_KEY_REUSED) {
 		on_refused(lane);
@@ -257,6 +263,8 @@ static void on_read(struct cg_partition_op *op)
 	}
 	lane->count = op->out.read.count;
 	lane->has_more = op->out.read.more;
+	lane->last_at_ms =
+	    cg_lag__read(lane->part, lane->entries, lane->count, op->out.read.now_ms);
 	if (lane->count == 0 && op->out.read.is_unreadable) {
 		on_unreadable(lane);
 		return;
@@ -268,6 +276,7 @@ static void on_read(struct cg_partition_op *op)
 		return;
 	}
 	cg_flush_batch__encode(&lane->params, lane->part, lane->entries, lane->count, &lane->json);
+	lane->apply_at_ns = cg_loop_clock_ns();
 	lane->job = (struct cg_job){
 	    .deadline_at_ms = now_ms + FLUSH_WAIT_MS, .prepare = prepare, .on_end = on_applied};
 	cg_pool__submit(ledger->flushers, &lane->job);

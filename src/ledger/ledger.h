@@ -45,6 +45,24 @@ struct cg_partition_listener cg_ledger_partition_listener(struct cg_ledger *ledg
 void cg_ledger_listen(struct cg_ledger *ledger, const struct cg_ledger_listener *listener);
 
 void cg_ledger_start(struct cg_ledger *ledger);
+
+/*
+ * A partition's stream ends at this id, as somebody who looked at it says: what waits for the
+ * ledger is counted from there, also while Postgres is away and nothing is read.
+ */
+void cg_ledger_saw_end(
+    struct cg_ledger *ledger, uint32_t partition, uint64_t last_epoch, uint64_t last_n);
+
+/* What waits in a partition for the ledger. */
+struct cg_ledger_lag {
+	uint64_t entries; /* at least so many: those of a former epoch are not counted */
+	uint64_t age_ms;  /* of the oldest, within about 100 ms; 0: none waits */
+};
+struct cg_ledger_lag cg_ledger_lag(const struct cg_ledger *ledger, uint32_t partition);
+
+/* Registers what it counts: lag, flush batches and rows, recoveries. */
+void cg_ledger_measure(struct cg_ledger *ledger, struct cg_metrics *metrics);
+
 bool cg_ledger_is_connected(const struct cg_ledger *ledger);
 
 /*

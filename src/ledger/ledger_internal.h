@@ -77,6 +77,24 @@ enum cg_part_phase {
 struct cg_recovery_copy;
 struct cg_recovery_repair;
 
+/* Where a partition's stream ends. */
+struct cg_stream_end {
+	uint64_t epoch, n;
+};
+
+struct cg_ledger_counts {
+	uint64_t batches;
+	uint64_t rows;
+	uint64_t failures; /* a batch that did not go through, for whatever reason */
+	uint64_t quarantined;
+	uint64_t duplicates;
+	uint64_t recoveries;
+	uint64_t refusals; /* of a partition; an operator decides */
+	uint64_t orphaned; /* entries copied to callgate.orphans */
+	struct cg_metric_histogram
+	    flush; /* nanoseconds from asking for a connection to the answer */
+};
+
 struct cg_part {
 	struct cg_ledger *ledger;
 	uint32_t index;
@@ -114,6 +132,9 @@ struct cg_part {
 	struct cg_entry_id trimmable; /* see cursors.c; epoch 0: nothing yet */
 	uint32_t batch_max;           /* halved where a batch is refused */
 	int mode;                     /* of callgate.flush() */
+	/* lag.c */
+	struct cg_stream_end end;
+	uint64_t oldest_at_ms; /* when what waits the longest was written; 0: nothing waits */
 	/* await.c */
 	struct cg_list waiters;
 };
@@ -146,6 +167,7 @@ struct cg_ledger {
 	bool deployment_job_runs;
 
 	struct cg_part *parts;
+	struct cg_ledger_counts counts;
 	bool store_is_connected;
 	struct cg_timer *tick; /* every flush interval while there is work, else every 100 ms */
 	uint64_t tick_at_ms;
@@ -255,6 +277,16 @@ void cg_flush_batch__encode(struct cg_params *params, const struct cg_part *part
 void cg_flush_batch__encode_orphans(struct cg_params *params, const struct cg_part *part,
     const struct cg_entry *entries, uint32_t count);
 bool cg_flush_batch__decode(const PGresult *result, struct cg_flush_answer *ret_answer);
+
+/*
+ * lag.c: what waits.  Entries were read that are to be flushed (0: none wait), by the store's
+ * clock; when the last of them was written, on ours.
+ */
+uint64_t cg_lag__read(
+    struct cg_part *part, const struct cg_entry *entries, uint32_t count, int64_t store_now_ms);
+/* A batch ended: NULL, it did not go through.  `next_at_ms`: what waits behind it is not older; 0: nothing does. */
+void cg_lag__flushed(struct cg_part *part, const struct cg_flush_answer *answer, uint32_t rows,
+    uint64_t took_ns, uint64_t next_at_ms);
 
 /* await.c */
 void cg_await__create(struct cg_ledger *ledger);

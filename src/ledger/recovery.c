@@ -89,6 +89,7 @@ static void refuse(struct cg_part *part, const char *why)
 		    "why", why, "head_epoch", cg_log_int((int64_t)part->head_epoch), "ledger_epoch",
 		    cg_log_int((int64_t)part->cursor.epoch), NULL);
 	}
+	part->ledger->counts.refusals++;
 	cg_recovery__again(part, CG_REFUSED_MS);
 }
 
@@ -125,6 +126,7 @@ static void on_serve(struct cg_partition_op *op)
 	}
 	cg_log(CG_LOG_INFO, "partition recovered", "partition", cg_log_int(part->index), "epoch",
 	    cg_log_int((int64_t)part->epoch), NULL);
+	part->ledger->counts.recoveries++;
 	enter_serving(part, part->epoch);
 }
 

@@ -15,6 +15,7 @@
 
 struct cg_recovery_copy {
 	uint64_t epoch, n; /* copied up to here */
+	uint32_t count;    /* of entries that are being put */
 	bool has_more;
 	struct cg_params params; /* encoded while READ's views last */
 	struct cg_entry entries[COPY_MOST];
@@ -75,7 +76,10 @@ static bool on_put(struct cg_job *job, enum cg_status status, const PGresult *re
 	}
 	if (status != CG_OK || !cg_result__bool(result, 0, 0)) {
 		cg_recovery__again(part, CG_RETRY_LATER_MS);
-	} else if (part->copy->has_more) {
+		return false;
+	}
+	part->ledger->counts.orphaned += part->copy->count;
+	if (part->copy->has_more) {
 		enter_read(part);
 	} else {
 		cg_recovery_copy__enter_drop(part);
@@ -88,6 +92,7 @@ static void put(struct cg_part *part, const struct cg_entry *entries, uint32_t c
 	struct cg_recovery_copy *copy = part->copy;
 
 	copy->has_more = more;
+	copy->count = count;
 	copy->epoch = entries[count - 1].id.epoch;
 	copy->n = entries[count - 1].id.n;
 	cg_flush_batch__encode_orphans(&copy->params, part, entries, count);

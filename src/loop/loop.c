@@ -28,6 +28,12 @@ static void close_stay(struct cg_loop_item *item)
 	struct cg_loop *loop = CG_CONTAINER_OF(item, struct cg_loop, item);
 
 	uv_close((uv_handle_t *)&loop->stay, NULL);
+	uv_close((uv_handle_t *)&loop->awake, NULL);
+}
+
+static void on_awake(uv_idle_t *awake)
+{
+	(void)awake; /* Its being active is all that is wanted. */
 }
 
 struct cg_loop *cg_loop_create(void)
@@ -36,14 +42,21 @@ struct cg_loop *cg_loop_create(void)
 
 	cg_loop__must(uv_loop_init(&loop->uv));
 	cg_loop__must(uv_async_init(&loop->uv, &loop->stay, on_stay));
+	cg_loop__must(uv_idle_init(&loop->uv, &loop->awake));
 	loop->item.close = close_stay;
 	loop->stay.data = &loop->item;
+	loop->awake.data = &loop->item;
 	return loop;
 }
 
 void cg_loop_run(struct cg_loop *loop)
 {
 	(void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void cg_loop_keep_awake(struct cg_loop *loop)
+{
+	cg_loop__must(uv_idle_start(&loop->awake, on_awake));
 }
 
 void cg_loop_stop(struct cg_loop *loop)

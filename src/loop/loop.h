@@ -27,6 +27,9 @@ struct cg_loop *cg_loop_create(void);
 void cg_loop_run(struct cg_loop *loop);
 void cg_loop_stop(struct cg_loop *loop);
 
+/* From now on the loop never sleeps: it takes a core, and what comes waits for no wake-up. */
+void cg_loop_keep_awake(struct cg_loop *loop);
+
 /* Closes what is still open, lets it finish, and gives the loop back. */
 void cg_loop_destroy(struct cg_loop *loop);
 

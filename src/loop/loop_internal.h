@@ -22,6 +22,7 @@ struct cg_loop {
 	uv_loop_t uv;
 	/* Keeps uv_run() from returning while nothing else is there to wait for. */
 	uv_async_t stay;
+	uv_idle_t awake; /* active: the poll does not sleep */
 	struct cg_loop_item item;
 	bool in_timer; /* a timer's callback is running */
 };

@@ -19,7 +19,8 @@
 
 /*
  * What another thread of gRPC reports while the loop sleeps wakes nobody: its timers, or a
- * connection that two threads wanted at once.  Rare; looked for this often.
+ * connection that two threads wanted at once.  Rare; looked for this often.  Where a thread waits
+ * for gRPC, the tick only begins a turn, in which the server looks at what has waited too long.
  */
 #define TICK_MS 10
 
@@ -33,7 +34,13 @@
  * Reported at once, before everything else has its turn: a watch that catches up sends its
  * next message as soon as one has left, for as long as there are any.
  */
-#define REPLIES_PER_TURN 256
+#define REPLIES_PER_TURN 128
+
+/*
+ * Likewise of what arrives: whoever sends faster than it is answered would else have the loop for
+ * himself, and nobody's answer from the store would ever be read.
+ */
+#define ARRIVALS_PER_TURN 32
 
 struct event {
 	struct cg_rpc_op *op;
@@ -46,9 +53,10 @@ struct cg_rpc_bridge {
 	pthread_t thread;
 	bool has_thread;
 
+	struct cg_timer *tick;
+
 	/* Waiting in the loop. */
 	struct cg_watch *watch; /* NULL: in a thread */
-	struct cg_timer *tick;
 	int epoll_fd;
 	uint32_t ticks;
 	uint32_t looks;        /* in vain, since something arrived */
@@ -150,7 +158,11 @@ static void take_replies(struct cg_rpc_bridge *bridge)
  */
 static void take_arrivals(struct cg_rpc_bridge *bridge)
 {
-	for (;;) {
+	for (uint32_t taken = 0;; taken++) {
+		if (taken == ARRIVALS_PER_TURN) {
+			cg_hook_request(bridge->hook); /* The rest in the next turn. */
+			return;
+		}
 		grpc_event event = grpc_completion_queue_next(
 		    bridge->arrivals, gpr_inf_past(GPR_CLOCK_REALTIME), NULL);
 		if (event.type != GRPC_OP_COMPLETE) {
@@ -188,13 +200,16 @@ static void on_tick(void *owner)
 {
 	struct cg_rpc_bridge *bridge = owner;
 
+	cg_timer_start(bridge->tick, TICK_MS);
+	if (bridge->watch == NULL) {
+		return;
+	}
 	if (++bridge->ticks % TICKS_PER_COUNT == 0) {
 		count_connections(bridge);
 	}
 	bridge->looks = 0;
 	bridge->replies_are_due = true;
 	take_arrivals(bridge);
-	cg_timer_start(bridge->tick, TICK_MS);
 }
 
 static void on_hook(void *owner)
@@ -239,8 +254,8 @@ static void finish(struct cg_rpc_bridge *bridge)
 	}
 	if (bridge->watch != NULL) {
 		cg_watch_close(bridge->watch);
-		cg_timer_close(bridge->tick);
 	}
+	cg_timer_close(bridge->tick);
 	grpc_completion_queue_destroy(bridge->arrivals);
 	grpc_completion_queue_destroy(bridge->replies);
 	cg_wake_close(bridge->wake);
@@ -318,6 +333,7 @@ struct cg_rpc_bridge *cg_rpc_bridge_open(
 	bridge->wake = cg_wake_create(loop, on_wake, bridge);
 	bridge->hook = cg_hook_create(loop, on_hook, bridge);
 	bridge->look_again = cg_timer_create(loop, on_look_again, bridge);
+	bridge->tick = cg_timer_create(loop, on_tick, bridge);
 	bridge->loop = loop;
 	return bridge;
 }
@@ -325,6 +341,7 @@ struct cg_rpc_bridge *cg_rpc_bridge_open(
 bool cg_rpc_bridge_start(struct cg_rpc_bridge *bridge, int polled_fd)
 {
 	bridge->epoll_fd = polled_fd < 0 ? -1 : cg_rpc_poller_find(polled_fd);
+	cg_timer_start(bridge->tick, TICK_MS);
 	if (bridge->epoll_fd < 0) {
 		start_thread(bridge);
 		return false;
@@ -332,8 +349,6 @@ bool cg_rpc_bridge_start(struct cg_rpc_bridge *bridge, int polled_fd)
 	count_connections(bridge);
 	bridge->watch = cg_watch_create(bridge->loop, bridge->epoll_fd, on_ready, bridge);
 	cg_watch_set(bridge->watch, CG_WATCH_READ);
-	bridge->tick = cg_timer_create(bridge->loop, on_tick, bridge);
-	cg_timer_start(bridge->tick, TICK_MS);
 	return true;
 }
 
@@ -352,6 +367,24 @@ grpc_completion_queue *cg_rpc_bridge_arrivals(struct cg_rpc_bridge *bridge)
 grpc_completion_queue *cg_rpc_bridge_replies(struct cg_rpc_bridge *bridge)
 {
 	return bridge->replies;
+}
+
+grpc_completion_queue *cg_rpc_bridge_streams(struct cg_rpc_bridge *bridge)
+{
+	CG_ASSERT(bridge->has_thread || bridge->watch != NULL);
+	return bridge->has_thread ? bridge->arrivals : bridge->replies;
+}
+
+void cg_rpc_bridge_expect_stream(struct cg_rpc_bridge *bridge)
+{
+	if (!bridge->has_thread) {
+		cg_rpc_bridge_expect(bridge);
+	}
+}
+
+void cg_rpc_bridge_wake(struct cg_rpc_bridge *bridge)
+{
+	cg_hook_request(bridge->hook);
 }
 
 void cg_rpc_bridge_expect(struct cg_rpc_bridge *bridge)

@@ -49,8 +49,19 @@ void cg_rpc_bridge_connected(struct cg_rpc_bridge *bridge);
 grpc_completion_queue *cg_rpc_bridge_arrivals(struct cg_rpc_bridge *bridge);
 grpc_completion_queue *cg_rpc_bridge_replies(struct cg_rpc_bridge *bridge);
 
-/* One more operation was started on `replies`. */
+/*
+ * The queue of calls whose messages come one by one: `replies` where the loop waits for gRPC,
+ * since whoever reads the network then looks at it.  A thread that waits looks at `arrivals`
+ * alone.  Known once it waits.
+ */
+grpc_completion_queue *cg_rpc_bridge_streams(struct cg_rpc_bridge *bridge);
+
+/* One more operation was started on `replies`; on the queue of streams. */
 void cg_rpc_bridge_expect(struct cg_rpc_bridge *bridge);
+void cg_rpc_bridge_expect_stream(struct cg_rpc_bridge *bridge);
+
+/* `on_turn` is to run before the loop sleeps. */
+void cg_rpc_bridge_wake(struct cg_rpc_bridge *bridge);
 
 /*
  * Nothing may be under way on either queue.  After `on_stopped`, which runs on the loop

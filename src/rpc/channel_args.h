@@ -18,8 +18,13 @@ struct cg_rpc_channel_args {
 	grpc_resource_quota *quota;
 };
 
+/* How many calls a connection is told that it may have at once. */
+uint32_t cg_rpc_streams_told(const struct cg_rpc_config *config);
+
 /* After grpc_init().  Copied by the server that is created with them; deinit right after. */
 void cg_rpc_channel_args_init(struct cg_rpc_channel_args *args, const struct cg_rpc_config *config);
+/* One more, copied like the others. */
+void cg_rpc_channel_args_add(struct cg_rpc_channel_args *args, const grpc_arg *arg);
 void cg_rpc_channel_args_deinit(struct cg_rpc_channel_args *args);
 
 #endif /* CG_RPC_CHANNEL_ARGS_H */

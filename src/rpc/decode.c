@@ -8,6 +8,7 @@ void cg_rpc_decoder_init(struct cg_rpc_decoder *decoder, uint64_t seed)
 {
 	cg_arena_init(&decoder->arena, CG_ARENA_BYTES);
 	decoder->seed = seed;
+	decoder->traceparent = (struct cg_view){NULL, 0};
 	memset(decoder->seen, 0, sizeof decoder->seen);
 }
 

@@ -21,6 +21,12 @@ struct cg_rpc_decoder {
 	struct cg_arena arena;
 	uint64_t seed; /* of the keys' hash: callers must not be able to make them collide */
 	uint16_t seen[CG_DECODER_SEEN_SLOTS];
+	/*
+	 * Of the request that is decoded next: added to its meta, unless that has the key or has
+	 * no room.  Empty: none.  Not to a Settle's: its pairs would replace those that the call
+	 * was authorized with.
+	 */
+	struct cg_view traceparent;
 };
 
 void cg_rpc_decoder_init(struct cg_rpc_decoder *decoder, uint64_t seed);

@@ -7,8 +7,8 @@
 
 #define DETAIL_TYPE "type.googleapis.com/callgate.v1.ErrorDetail"
 
-_Static_assert((int)CALLGATE__V1__ERROR_REASON__ERROR_REASON_WATCHER_TOO_SLOW ==
-        (int)CG_REASON_WATCHER_TOO_SLOW,
+_Static_assert((int)CALLGATE__V1__ERROR_REASON__ERROR_REASON_TOO_MANY_AUTHORIZES ==
+        (int)CG_REASON_TOO_MANY_AUTHORIZES,
     "reasons differ");
 
 static grpc_status_code code_when_full(enum cg_reason reason)
@@ -24,6 +24,12 @@ grpc_status_code cg_rpc_failure_code(const struct cg_rpc_failure *failure)
 {
 	if (failure->unimplemented) {
 		return GRPC_STATUS_UNIMPLEMENTED;
+	}
+	if (failure->unauthenticated) {
+		return GRPC_STATUS_UNAUTHENTICATED;
+	}
+	if (failure->forbidden) {
+		return GRPC_STATUS_PERMISSION_DENIED;
 	}
 	switch (failure->status) {
 	case CG_INVALID:
@@ -84,6 +90,8 @@ static const char *sentence_of(const struct cg_rpc_failure *failure)
 	        "what follows this resume token is not kept any more; watch from now on",
 	    [CG_REASON_WATCHER_TOO_SLOW] =
 	        "the watcher reads too slowly; resume with the last token received",
+	    [CG_REASON_TOO_MANY_AUTHORIZES] =
+	        "the company asks for more calls in a second than are admitted; see retry_after_ms",
 	};
 
 	if (failure->unimplemented) {
@@ -138,6 +146,7 @@ static struct cg_view pack_detail(const struct cg_rpc_failure *failure, struct c
 		detail.bound = cg_arena_text(arena, cg_view_of(failure->bound));
 	}
 	detail.state = (Callgate__V1__CallState)failure->state;
+	detail.retry_after_ms = failure->retry_after_ms;
 	if (failure->settled != NULL) {
 		detail.settled = cg_rpc_encode_settle(failure->settled, arena);
 	}
@@ -151,6 +160,12 @@ static struct cg_view pack_detail(const struct cg_rpc_failure *failure, struct c
 	}
 	(void)callgate__v1__error_detail__pack(&detail, bytes);
 	return (struct cg_view){(const char *)bytes, len};
+}
+
+struct cg_view cg_rpc_failure_detail(const struct cg_rpc_failure *failure, struct cg_arena *arena)
+{
+	cg_arena_reset(arena);
+	return pack_detail(failure, arena);
 }
 
 struct cg_view cg_rpc_failure_details(const struct cg_rpc_failure *failure, struct cg_arena *arena)

@@ -22,6 +22,9 @@ struct cg_rpc_failure {
 	const char *said; /* the sentence for people, where there is a better one; else NULL */
 	enum cg_call_state state;            /* WRONG_STATE */
 	const struct cg_settle_out *settled; /* KEY_REUSED by Settle; else NULL */
+	int64_t retry_after_ms;              /* 0: no advice */
+	bool unauthenticated;                /* no valid credential */
+	bool forbidden;                      /* without the role, or for another company */
 	bool deadline_passed;                /* the caller's own */
 	bool unimplemented;                  /* the method, or a compressed message */
 };
@@ -38,5 +41,8 @@ void cg_rpc_failure_message(
  * costs the caller the details and not the status.
  */
 struct cg_view cg_rpc_failure_details(const struct cg_rpc_failure *failure, struct cg_arena *arena);
+
+/* The ErrorDetail alone, packed, as a Session's answer carries it; likewise. */
+struct cg_view cg_rpc_failure_detail(const struct cg_rpc_failure *failure, struct cg_arena *arena);
 
 #endif /* CG_RPC_FAILURE_H */

@@ -2,7 +2,6 @@
 #include "rpc/listener.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -32,6 +31,7 @@ struct cg_rpc_listener {
 	struct cg_watch *watch; /* NULL until started, and once stopped */
 	struct cg_timer *pause;
 	struct cg_log_limit log_limit;
+	uint64_t pause_count;
 	void (*on_connection)(void *owner, int fd);
 	void *owner;
 };
@@ -154,7 +154,8 @@ static bool is_loopback(const struct sockaddr_storage *address)
 	return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
 }
 
-static enum cg_status bind_tcp(struct cg_rpc_listener *l, const char *text, struct cg_error *err)
+static enum cg_status bind_tcp(
+    struct cg_rpc_listener *l, const char *text, bool is_tls, struct cg_error *err)
 {
 	struct sockaddr_storage address;
 	socklen_t len = 0;
@@ -165,12 +166,11 @@ static enum cg_status bind_tcp(struct cg_rpc_listener *l, const char *text, stru
 		    err, "listen on %s: must be unix:/path, 127.0.0.1:port or [::1]:port", text);
 		return CG_INVALID;
 	}
-	if (!is_loopback(&address)) {
+	if (!is_tls && !is_loopback(&address)) {
 		cg_error_set(err,
-		    "listen on %s: plaintext TCP is for loopback addresses only; others need TLS "
-		    "in "
-		    "front of a unix socket",
-		    text);
+		    "listen on %s: plaintext TCP is for loopback addresses only; tls:%s is for "
+		    "others",
+		    text, text);
 		return CG_INVALID;
 	}
 	l->fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -189,7 +189,7 @@ static enum cg_status bind_tcp(struct cg_rpc_listener *l, const char *text, stru
 }
 
 enum cg_status cg_rpc_listener_open(
-    const char *address, struct cg_rpc_listener **ret_listener, struct cg_error *err)
+    const char *address, bool is_tls, struct cg_rpc_listener **ret_listener, struct cg_error *err)
 {
 	struct cg_rpc_listener *l = calloc(1, sizeof *l);
 	enum cg_status status;
@@ -197,10 +197,10 @@ enum cg_status cg_rpc_listener_open(
 	CG_ASSERT(l != NULL);
 	l->fd = -1;
 	l->lock_fd = -1;
-	if (strncmp(address, "unix:", 5) == 0) {
+	if (!is_tls && strncmp(address, "unix:", 5) == 0) {
 		status = bind_unix(l, address + 5, err);
 	} else {
-		status = bind_tcp(l, address, err);
+		status = bind_tcp(l, address, is_tls, err);
 	}
 	if (status == CG_OK && listen(l->fd, BACKLOG) != 0) {
 		status = fail(err, CG_INVALID, "listen", address);
@@ -218,6 +218,11 @@ uint16_t cg_rpc_listener_port(const struct cg_rpc_listener *listener)
 	return listener->port;
 }
 
+uint64_t cg_rpc_listener_pauses(const struct cg_rpc_listener *listener)
+{
+	return listener->pause_count;
+}
+
 /* Out of descriptors or memory: the connections wait in the backlog, and so do we. */
 static void pause_accepting(struct cg_rpc_listener *l, int error)
 {
@@ -227,6 +232,7 @@ static void pause_accepting(struct cg_rpc_listener *l, int error)
 		cg_log(CG_LOG_WARN, "connections are not accepted", "why", strerror(error),
 		    "held_back", cg_log_int((int64_t)held_back), NULL);
 	}
+	l->pause_count++;
 	cg_watch_set(l->watch, 0);
 	cg_timer_start(l->pause, PAUSE_MS);
 }
@@ -304,50 +310,6 @@ void cg_rpc_listener_stop(struct cg_rpc_listener *listener)
 			(void)unlink(listener->path);
 		}
 	}
-}
-
-/* Accepted sockets have the listener's own address. */
-static bool is_of(const struct cg_rpc_listener *l, int fd)
-{
-	struct sockaddr_storage address = {0};
-	socklen_t len = sizeof address;
-
-	if (getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
-		return false;
-	}
-	if (address.ss_family == AF_UNIX) {
-		const struct sockaddr_un *local = (const struct sockaddr_un *)&address;
-		return l->path[0] != '\0' &&
-		    strncmp(local->sun_path, l->path, sizeof local->sun_path) == 0;
-	}
-	/* The port stands at the same place in both kinds of address. */
-	return l->port != 0 && (address.ss_family == AF_INET || address.ss_family == AF_INET6) &&
-	    ntohs(((const struct sockaddr_in *)&address)->sin_port) == l->port;
-}
-
-bool cg_rpc_listener_cut_peer(const struct cg_rpc_listener *listener, int fd)
-{
-	return fd >= 0 && is_of(listener, fd) && shutdown(fd, SHUT_RDWR) == 0;
-}
-
-uint32_t cg_rpc_listener_cut(struct cg_rpc_listener *listener)
-{
-	DIR *open_ones = opendir("/proc/self/fd");
-	uint32_t count = 0;
-
-	if (open_ones == NULL) {
-		return 0;
-	}
-	for (const struct dirent *entry = readdir(open_ones); entry != NULL;
-	     entry = readdir(open_ones)) {
-		int64_t fd = 0;
-		if (cg_view_parse_int(cg_view_of(entry->d_name), &fd) && fd <= INT32_MAX &&
-		    is_of(listener, (int)fd) && shutdown((int)fd, SHUT_RDWR) == 0) {
-			count++;
-		}
-	}
-	(void)closedir(open_ones);
-	return count;
 }
 
 void cg_rpc_listener_close(struct cg_rpc_listener *listener)

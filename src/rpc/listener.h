@@ -14,9 +14,12 @@
 
 struct cg_rpc_listener;
 
-/* Binds and listens; connections wait until cg_rpc_listener_start().  See server.h. */
+/*
+ * Binds and listens; connections wait until cg_rpc_listener_start().  See server.h.  `is_tls`: it
+ * must be a TCP address, and may be one that others can route to.
+ */
 enum cg_status cg_rpc_listener_open(
-    const char *address, struct cg_rpc_listener **ret_listener, struct cg_error *err);
+    const char *address, bool is_tls, struct cg_rpc_listener **ret_listener, struct cg_error *err);
 
 /* `on_connection` owns the descriptor, which is non-blocking and close-on-exec. */
 void cg_rpc_listener_start(struct cg_rpc_listener *listener, struct cg_loop *loop,
@@ -28,14 +31,8 @@ uint16_t cg_rpc_listener_port(const struct cg_rpc_listener *listener);
 /* Accepts no more; the path is gone, the lock on it is kept. */
 void cg_rpc_listener_stop(struct cg_rpc_listener *listener);
 
-/* Shuts down one socket that was accepted here; false where it is none of ours. */
-bool cg_rpc_listener_cut_peer(const struct cg_rpc_listener *listener, int fd);
-
-/*
- * Shuts down every socket that was accepted here and is still there, whoever owns it by now;
- * how many.  For the very end: after cg_rpc_listener_stop().
- */
-uint32_t cg_rpc_listener_cut(struct cg_rpc_listener *listener);
+/* How often it ran out of descriptors or memory, and waited. */
+uint64_t cg_rpc_listener_pauses(const struct cg_rpc_listener *listener);
 
 /* Stops, and lets go of the path. */
 void cg_rpc_listener_close(struct cg_rpc_listener *listener);

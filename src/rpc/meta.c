@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "rpc/rules.h"
+#include "rpc/trace.h"
 
 /* Below this many pairs, comparing each with each is cheaper than clearing the table. */
 #define PAIRS_COMPARED 8
@@ -68,6 +69,26 @@ static bool was_seen(struct cg_rpc_decoder *decoder, meta_entry *const *entries,
 	return false;
 }
 
+/* The request's own key holds, and so does the bound: the trace is an extra. */
+static void add_trace(
+    struct cg_rule_work *work, meta_entry *const *entries, size_t count, size_t bytes)
+{
+	const struct cg_view key = CG_VIEW_LITERAL(CG_TRACE_KEY);
+	struct cg_view trace = work->decoder->traceparent;
+
+	if (trace.len == 0 || work->req->method == CG_METHOD_SETTLE ||
+	    bytes + key.len + trace.len > CG_META_MAX_BYTES) {
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (cg_view_equal(cg_view_of(entries[i]->key), key)) {
+			return;
+		}
+	}
+	cg_buffer_text(work->text, key, 1);
+	cg_buffer_text(work->text, trace, 2);
+}
+
 bool cg_rule_meta(struct cg_rule_work *work, const void *message, const struct cg_rule *rule,
     struct cg_meta *ret_meta)
 {
@@ -101,6 +122,7 @@ bool cg_rule_meta(struct cg_rule_work *work, const void *message, const struct c
 		cg_buffer_text(work->text, key, 1);
 		cg_buffer_text(work->text, value, 2);
 	}
+	add_trace(work, entries, count, bytes);
 	CG_ASSERT(!work->text->overflow);
 	ret_meta->pairs = (struct cg_view){work->text->data + start, work->text->len - start};
 	return true;

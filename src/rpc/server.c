@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,35 +11,14 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
 
-#include "rpc/channel_args.h"
 #include "rpc/rpc_internal.h"
+#include "rpc/streams.h"
 
-#define HEALTH_PATH "/grpc.health.v1.Health/Check"
-#define WATCH_PATH  "/callgate.v1.Wallets/Watch"
+/* Of a stream that reads its messages, at once: a message, an answer, and its end. */
+#define OPS_PER_STREAM 3
 
-/* On the path of live calls, and not: how many requests wait inside gRPC for a burst. */
-#define POSTED_HOT  64
-#define POSTED_COLD 8
-
-static const struct {
-	const char *path;
-	uint32_t posted;
-} methods[CG_METHOD_COUNT] = {
-    [CG_METHOD_AUTHORIZE] = {"/callgate.v1.Gate/Authorize", 2 * POSTED_HOT},
-    [CG_METHOD_START] = {"/callgate.v1.Gate/Start", POSTED_HOT},
-    [CG_METHOD_STOP] = {"/callgate.v1.Gate/Stop", POSTED_HOT},
-    [CG_METHOD_SETTLE] = {"/callgate.v1.Gate/Settle", 2 * POSTED_HOT},
-    [CG_METHOD_CANCEL] = {"/callgate.v1.Gate/Cancel", POSTED_HOT},
-    [CG_METHOD_ADOPT] = {"/callgate.v1.Gate/Adopt", POSTED_COLD},
-    [CG_METHOD_CREATE_WALLET] = {"/callgate.v1.Wallets/CreateWallet", POSTED_COLD},
-    [CG_METHOD_GET_WALLET] = {"/callgate.v1.Wallets/GetWallet", POSTED_COLD},
-    [CG_METHOD_UPDATE_WALLET] = {"/callgate.v1.Wallets/UpdateWallet", POSTED_COLD},
-    [CG_METHOD_GET_BALANCE] = {"/callgate.v1.Wallets/GetBalance", POSTED_HOT},
-    [CG_METHOD_GET_CALL] = {"/callgate.v1.Wallets/GetCall", POSTED_COLD},
-    [CG_METHOD_LIST_CALLS] = {"/callgate.v1.Wallets/ListCalls", POSTED_COLD},
-    [CG_METHOD_CREDIT] = {"/callgate.v1.Wallets/Credit", POSTED_COLD},
-    [CG_METHOD_CHARGE] = {"/callgate.v1.Wallets/Charge", POSTED_COLD},
-};
+/* So many calls of one connection may come to nothing within a second, however few it may have. */
+#define WASTE_LEAST 256
 
 /* gRPC's own complaints, from any of its threads: they may quote a peer, so they are few. */
 static void on_grpc_log(gpr_log_func_args *line)
@@ -48,18 +28,60 @@ static void on_grpc_log(gpr_log_func_args *line)
 	}
 }
 
+static uint64_t *counter_of(struct cg_rpc_server *server, enum cg_refusal refusal)
+{
+	struct cg_rpc_counters *counters = &server->counters;
+	uint64_t *const all[CG_REFUSAL_COUNT] = {
+	    [CG_REFUSAL_IN_FLIGHT] = &counters->refused_in_flight,
+	    [CG_REFUSAL_CONNECTION_IN_FLIGHT] = &counters->refused_connection_in_flight,
+	    [CG_REFUSAL_RATE] = &counters->refused_rate,
+	    [CG_REFUSAL_UNAUTHENTICATED] = &counters->unauthenticated,
+	    [CG_REFUSAL_PERMISSION] = &counters->permission_denied,
+	    [CG_REFUSAL_PEER] = &counters->connections_refused_peer,
+	    [CG_REFUSAL_CONNECTIONS] = &counters->connections_refused_full,
+	    [CG_REFUSAL_COMPRESSED] = &counters->refused_compressed,
+	    [CG_REFUSAL_CLOSING] = &counters->refused_closing,
+	    [CG_REFUSAL_LISTING] = &counters->refused_listings,
+	    [CG_REFUSAL_WATCHERS] = &counters->refused_watchers,
+	    [CG_REFUSAL_SESSIONS] = &counters->refused_sessions,
+	    [CG_REFUSAL_UNREADING] = &counters->connections_cut,
+	    [CG_REFUSAL_RUBBISH] = &counters->connections_refused_rubbish,
+	    [CG_REFUSAL_FLOOD] = &counters->connections_cut_flood,
+	    [CG_REFUSAL_STALLED] = &counters->calls_stalled,
+	    [CG_REFUSAL_CONNECTION_STREAMS] = &counters->refused_connection_streams,
+	    [CG_REFUSAL_STREAMS] = &counters->refused_streams,
+	};
+
+	return all[refusal];
+}
+
 void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refusal)
 {
 	static const char *const whats[CG_REFUSAL_COUNT] = {
 	    [CG_REFUSAL_IN_FLIGHT] = "requests refused: too many are in flight",
+	    [CG_REFUSAL_CONNECTION_IN_FLIGHT] =
+	        "requests refused: too many of one connection are in flight",
+	    [CG_REFUSAL_RATE] = "requests refused: a company asks too often",
+	    [CG_REFUSAL_UNAUTHENTICATED] = "requests refused: without a valid credential",
+	    [CG_REFUSAL_PERMISSION] = "requests refused: the credential does not admit them",
+	    [CG_REFUSAL_PEER] = "connections refused: their peers are none of ours",
+	    [CG_REFUSAL_CONNECTIONS] = "connections refused: there are too many",
 	    [CG_REFUSAL_COMPRESSED] = "requests refused: compressed",
 	    [CG_REFUSAL_CLOSING] = "requests refused: shutting down",
 	    [CG_REFUSAL_LISTING] = "listings refused: too many are in flight",
 	    [CG_REFUSAL_WATCHERS] = "watches refused: there are too many",
+	    [CG_REFUSAL_SESSIONS] = "sessions refused: there are too many",
 	    [CG_REFUSAL_UNREADING] = "connections cut: their peers do not read",
+	    [CG_REFUSAL_RUBBISH] = "connections closed: this is not how a client begins",
+	    [CG_REFUSAL_FLOOD] = "connections cut: more requests at once than they were told",
+	    [CG_REFUSAL_STALLED] = "requests ended: their message did not come",
+	    [CG_REFUSAL_CONNECTION_STREAMS] =
+	        "health watches and reflections refused: too many of one connection",
+	    [CG_REFUSAL_STREAMS] = "health watches and reflections refused: there are too many",
 	};
 	uint64_t held_back = 0;
 
+	(*counter_of(server, refusal))++;
 	if (cg_log_limit_admits(
 	        &server->refusals[refusal], cg_loop_now_ms(server->loop), 1000, &held_back)) {
 		cg_log(
@@ -67,86 +89,20 @@ void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refus
 	}
 }
 
-int cg_server__peer_fd(grpc_call *call)
+uint64_t cg_server__peer(const struct cg_rpc_line *line, grpc_call *call)
 {
-	static const char prefix[] = "fd:";
-	char *peer = grpc_call_get_peer(call);
-	int64_t fd = -1;
+	char *text = grpc_call_get_peer(call);
+	uint64_t peer = cg_peer_hash(text == NULL ? "" : text, line->door->index);
 
-	if (peer == NULL || strncmp(peer, prefix, sizeof prefix - 1) != 0 ||
-	    !cg_view_parse_int(cg_view_of(peer + sizeof prefix - 1), &fd) || fd < 0 ||
-	    fd > INT32_MAX) {
-		fd = -1;
-	}
-	gpr_free(peer);
-	return (int)fd;
+	gpr_free(text);
+	return peer;
 }
 
-void cg_server__cut_peer(struct cg_rpc_server *server, int peer_fd)
+void cg_server__cut_peer(struct cg_rpc_server *server, uint64_t peer, enum cg_refusal why)
 {
-	if (cg_rpc_listener_cut_peer(server->listener, peer_fd)) {
-		cg_server__note_refusal(server, CG_REFUSAL_UNREADING);
+	if (cg_connections_cut(&server->connections, peer)) {
+		cg_server__note_refusal(server, why);
 	}
-}
-
-static void set_up_lines(struct cg_rpc_server *server)
-{
-	for (size_t i = 0; i < CG_METHOD_COUNT; i++) {
-		server->lines[i] = (struct cg_rpc_line){
-		    .server = server,
-		    .path = methods[i].path,
-		    .method = (enum cg_method)i,
-		    .posted_wanted = methods[i].posted,
-		    .on_request = cg_calls__on_request,
-		};
-	}
-	server->lines[CG_LINE_HEALTH] = (struct cg_rpc_line){
-	    .server = server,
-	    .path = HEALTH_PATH,
-	    .posted_wanted = POSTED_HOT,
-	    .on_request = cg_health__on_request,
-	};
-	server->lines[CG_LINE_WATCH] = (struct cg_rpc_line){
-	    .server = server,
-	    .path = WATCH_PATH,
-	    .posted_wanted = POSTED_HOT,
-	    .on_request = server->events != NULL ? cg_watches__on_request : cg_calls__on_unknown,
-	};
-	server->lines[CG_LINE_UNKNOWN] = (struct cg_rpc_line){
-	    .server = server,
-	    .posted_wanted = POSTED_COLD,
-	    .on_request = cg_calls__on_unknown,
-	};
-}
-
-static void start_grpc(struct cg_rpc_server *server)
-{
-	struct cg_rpc_channel_args args;
-
-	cg_rpc_channel_args_init(&args, &server->config);
-	server->grpc = grpc_server_create(&args.list, NULL);
-	CG_ASSERT(server->grpc != NULL);
-	cg_rpc_channel_args_deinit(&args);
-	server->credentials = grpc_insecure_server_credentials_create();
-	grpc_server_register_completion_queue(
-	    server->grpc, cg_rpc_bridge_arrivals(server->bridge), NULL);
-	for (size_t i = 0; i < CG_LINE_COUNT; i++) {
-		struct cg_rpc_line *line = &server->lines[i];
-		if (line->path != NULL) {
-			line->registered = grpc_server_register_method(server->grpc, line->path,
-			    NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
-			CG_ASSERT(line->registered != NULL);
-		}
-	}
-	grpc_server_start(server->grpc);
-}
-
-static void on_connection(void *owner, int fd)
-{
-	struct cg_rpc_server *server = owner;
-
-	grpc_server_add_channel_from_fd(server->grpc, fd, server->credentials);
-	cg_rpc_bridge_connected(server->bridge);
 }
 
 /* gRPC is given a connection whose other end is closed at once: its own poller shows. */
@@ -159,12 +115,23 @@ static void start_waiting(struct cg_rpc_server *server)
 		(void)cg_rpc_bridge_start(server->bridge, -1);
 		return;
 	}
-	grpc_server_add_channel_from_fd(server->grpc, pair[0], server->credentials);
+	grpc_server_add_channel_from_fd(server->doors[0].grpc, pair[0], server->plaintext);
 	bool in_loop = cg_rpc_bridge_start(server->bridge, pair[0]);
 	(void)close(pair[1]);
 	if (!in_loop) {
 		cg_log(CG_LOG_WARN, "gRPC's descriptor was not found: a thread waits for it", NULL);
 	}
+}
+
+static void free_guard(struct cg_rpc_server *server)
+{
+	cg_doors__close(server);
+	cg_connections_deinit(&server->connections);
+	cg_inflight_deinit(&server->inflight);
+	cg_inflight_deinit(&server->held);
+	cg_rate_deinit(&server->rate);
+	cg_credentials_unref(server->credentials);
+	cg_crypto_destroy(server->crypto);
 }
 
 static void on_stopped(void *owner)
@@ -176,20 +143,21 @@ static void on_stopped(void *owner)
 	cg_slots__deinit(server);
 	cg_slab_deinit(&server->bodies);
 	cg_slab_deinit(&server->watches);
+	cg_slab_deinit(&server->streams);
 	cg_rpc_decoder_deinit(&server->decoder);
-	cg_rpc_listener_close(server->listener);
 	cg_timer_close(server->closing);
-	grpc_server_credentials_release(server->credentials);
+	grpc_server_credentials_release(server->plaintext);
+	free_guard(server);
 	free(server);
 	on_closed(closed_owner);
 }
 
 static void on_connections_ended(struct cg_rpc_op *op, bool ok)
 {
-	struct cg_rpc_server *server = CG_CONTAINER_OF(op, struct cg_rpc_server, shutdown);
+	struct cg_rpc_door *door = CG_CONTAINER_OF(op, struct cg_rpc_door, shutdown);
 
 	(void)ok;
-	server->connections_ended = true;
+	door->connections_ended = true;
 }
 
 /* Posted requests come back, callers are told to go elsewhere. */
@@ -198,9 +166,12 @@ static void shut_down(struct cg_rpc_server *server)
 	uint64_t now_ms = cg_loop_now_ms(server->loop);
 
 	server->state = CG_SERVER_CLOSING;
-	server->shutdown.done = on_connections_ended;
-	grpc_server_shutdown_and_notify(
-	    server->grpc, cg_rpc_bridge_arrivals(server->bridge), &server->shutdown);
+	for (uint32_t i = 0; i < server->door_count; i++) {
+		struct cg_rpc_door *door = &server->doors[i];
+		door->shutdown.done = on_connections_ended;
+		grpc_server_shutdown_and_notify(
+		    door->grpc, cg_rpc_bridge_arrivals(server->bridge), &door->shutdown);
+	}
 	cg_timer_start(
 	    server->closing, server->grace_until_ms > now_ms ? server->grace_until_ms - now_ms : 0);
 }
@@ -221,33 +192,52 @@ static void on_closing_timer(void *owner)
 
 	if (server->state == CG_SERVER_CLOSING && !server->has_cancelled) {
 		server->has_cancelled = true;
-		grpc_server_cancel_all_calls(server->grpc);
+		for (uint32_t i = 0; i < server->door_count; i++) {
+			grpc_server_cancel_all_calls(server->doors[i].grpc);
+		}
 		cg_timer_start(server->closing, CG_CUT_AFTER_MS);
 	} else if (server->state == CG_SERVER_CLOSING) {
 		/* gRPC ends no connection while a write is under way, and a peer may never read. */
 		cg_log(CG_LOG_WARN, "connections that do not end were cut", "count",
-		    cg_log_int(cg_rpc_listener_cut(server->listener)), NULL);
+		    cg_log_int(cg_connections_cut_all(&server->connections)), NULL);
 		cg_timer_start(server->closing, CG_CUT_AFTER_MS);
 	} else if (server->state == CG_SERVER_LINGERING) {
 		cg_timer_start(server->closing, CG_QUIET_MS / 2);
 	}
 }
 
+static bool have_connections_ended(const struct cg_rpc_server *server)
+{
+	for (uint32_t i = 0; i < server->door_count; i++) {
+		if (!server->doors[i].connections_ended) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static void on_turn(void *owner)
 {
 	struct cg_rpc_server *server = owner;
 
+	cg_greetings_look(&server->greetings);
+	cg_connections_look(&server->connections, cg_loop_now_ms(server->loop));
 	cg_slots__cancel_stuck(server);
 	cg_watches__cancel_stuck(server);
+	cg_streams__cancel_stuck(server);
+	cg_sessions__on_turn(server);
 	if (server->state == CG_SERVER_LINGERING && has_lingered(server)) {
 		shut_down(server);
 	}
-	/* Every connection is gone, every slot is back, and so is every body and every watch. */
-	if (server->state == CG_SERVER_CLOSING && server->connections_ended &&
+	/* Every connection is gone, every slot, body and stream is back. */
+	if (server->state == CG_SERVER_CLOSING && have_connections_ended(server) &&
 	    server->free_count == server->slot_count &&
-	    cg_slab_taken_count(&server->watches) == 0) {
+	    cg_slab_taken_count(&server->watches) == 0 &&
+	    cg_slab_taken_count(&server->streams) == 0 && server->session_count == 0) {
 		server->state = CG_SERVER_STOPPING;
-		grpc_server_destroy(server->grpc);
+		for (uint32_t i = 0; i < server->door_count; i++) {
+			grpc_server_destroy(server->doors[i].grpc);
+		}
 		cg_rpc_bridge_stop(server->bridge, on_stopped);
 	}
 }
@@ -256,66 +246,179 @@ static bool check_config(const struct cg_rpc_config *config, struct cg_error *er
 {
 	if (config->listen == NULL || config->calls_max == 0 || config->message_bytes_max == 0 ||
 	    config->metadata_bytes_max == 0 || config->streams_max == 0 ||
-	    config->watchers_max == 0 || config->deadline_max_ms == 0) {
+	    config->watchers_max == 0 || config->sessions_max == 0 || config->session_window == 0 ||
+	    config->deadline_max_ms == 0 || config->connections_max == 0 ||
+	    config->door_connections_max == 0) {
 		cg_error_set(err, "listen: an address, and limits above 0, are needed");
 		return false;
 	}
 	return true;
 }
 
+/* What decides who comes in; before anything of gRPC's. */
+static enum cg_status set_up_guard(
+    struct cg_rpc_server *server, const struct cg_rpc_config *config, struct cg_error *err)
+{
+	uint64_t seed = cg_loop_clock_ns() ^ (uintptr_t)server;
+	struct cg_rpc_counters *counters = &server->counters;
+	uint32_t told = cg_rpc_streams_told(config);
+
+	server->crypto = cg_crypto_create();
+	cg_connections_init(&server->connections,
+	    &(struct cg_connections_config){.count_max = config->connections_max,
+	        .door_max = config->door_connections_max,
+	        .age_ms = config->connection_age_ms,
+	        .idle_ms = config->connection_idle_ms,
+	        .waste_max = told > WASTE_LEAST ? told : WASTE_LEAST},
+	    &(struct cg_connections_ends){.old = &counters->connections_ended_old,
+	        .idle = &counters->connections_ended_idle,
+	        .silent = &counters->connections_ended_silent});
+	cg_rate_init(&server->rate, config->authorizes_per_second, config->authorizes_burst, seed);
+	enum cg_status status = cg_peers_parse(
+	    cg_view_of(config->peers == NULL ? "group" : config->peers), &server->peers, err);
+	if (status == CG_OK && config->credentials_file != NULL) {
+		status = cg_credentials_read(
+		    server->crypto, config->credentials_file, &server->credentials, err);
+	}
+	if (status == CG_OK) {
+		status = cg_doors__open(server, config, err);
+	}
+	return status;
+}
+
+static void set_up_slabs(struct cg_rpc_server *server, const struct cg_rpc_config *config)
+{
+	enum cg_status status =
+	    cg_slab_init(&server->bodies, sizeof(struct cg_rpc_body), config->calls_max);
+
+	CG_ASSERT(status == CG_OK);
+	status = cg_slab_init(&server->watches, sizeof(struct cg_rpc_watch), config->watchers_max);
+	CG_ASSERT(status == CG_OK);
+	status = cg_slab_init(&server->streams, sizeof(struct cg_rpc_stream), CG_STREAMS_MAX);
+	CG_ASSERT(status == CG_OK);
+	cg_list_init(&server->streams_open);
+	cg_list_init(&server->streams_ending);
+	cg_list_init(&server->streams_gone);
+	cg_list_init(&server->watches_open);
+	cg_list_init(&server->watches_ending);
+	cg_list_init(&server->watches_gone);
+	cg_list_init(&server->sessions);
+	cg_list_init(&server->sessions_due);
+	cg_list_init(&server->sessions_sending);
+	cg_rpc_decoder_init(&server->decoder, cg_loop_clock_ns() ^ (uintptr_t)server);
+}
+
+static void start_grpc(struct cg_rpc_server *server)
+{
+	struct cg_error err = {{0}};
+
+	gpr_set_log_function(on_grpc_log);
+	grpc_init();
+	server->plaintext = grpc_insecure_server_credentials_create();
+	for (uint32_t i = 0; i < server->door_count; i++) {
+		cg_lines__set_up(&server->doors[i]);
+	}
+	cg_slots__init(server);
+	cg_inflight_init(&server->inflight, server->slot_count);
+	/* As many places as connections may have any: each has a session. */
+	cg_inflight_init(&server->held, server->config.sessions_max);
+	/* One event per slot at most, the end of each door, and in a thread those of streams. */
+	server->bridge = cg_rpc_bridge_open(server->loop,
+	    server->slot_count + server->door_count +
+	        OPS_PER_STREAM * (server->config.sessions_max + CG_STREAMS_MAX),
+	    on_turn, server);
+	for (uint32_t i = 0; i < server->door_count; i++) {
+		if (cg_doors__start_grpc(&server->doors[i], &err) != CG_OK) {
+			cg_log(CG_LOG_ERROR, "gRPC is not the one that this was built for",
+			    "reason", err.text, NULL);
+			CG_UNREACHABLE(); /* The library was replaced by one we do not know. */
+		}
+	}
+}
+
 enum cg_status cg_rpc_server_open(struct cg_loop *loop, const struct cg_rpc_config *config,
     struct cg_gate *gate, struct cg_events *events, struct cg_rpc_server **ret_server,
     struct cg_error *err)
 {
-	struct cg_rpc_listener *listener;
-
 	if (!check_config(config, err)) {
 		return CG_INVALID;
 	}
-	enum cg_status status = cg_rpc_listener_open(config->listen, &listener, err);
-	if (status != CG_OK) {
-		return status;
-	}
-
 	struct cg_rpc_server *server = calloc(1, sizeof *server);
 	CG_ASSERT(server != NULL);
 	server->loop = loop;
 	server->gate = gate;
 	server->events = events;
 	server->config = *config;
-	server->config.listen = NULL; /* The caller's, and not needed any more. */
-	server->listener = listener;
-	status = cg_slab_init(&server->bodies, sizeof(struct cg_rpc_body), config->calls_max);
-	CG_ASSERT(status == CG_OK);
-	status = cg_slab_init(&server->watches, sizeof(struct cg_rpc_watch), config->watchers_max);
-	CG_ASSERT(status == CG_OK);
-	cg_list_init(&server->watches_ending);
-	cg_list_init(&server->watches_gone);
-	cg_rpc_decoder_init(&server->decoder, cg_loop_clock_ns() ^ (uintptr_t)server);
+	enum cg_status status = set_up_guard(server, config, err);
+	if (status != CG_OK) {
+		free_guard(server);
+		free(server);
+		return status;
+	}
+	set_up_slabs(server, config);
 	server->closing = cg_timer_create(loop, on_closing_timer, server);
-
-	gpr_set_log_function(on_grpc_log);
-	grpc_init();
-	set_up_lines(server);
-	cg_slots__init(server);
-	/* One event per slot at most, and the end of the server. */
-	server->bridge = cg_rpc_bridge_open(loop, server->slot_count + 1, on_turn, server);
 	start_grpc(server);
-	cg_slots__post(server);
 	start_waiting(server);
-	cg_rpc_listener_start(listener, loop, on_connection, server);
+	cg_slots__post(server);
+	cg_doors__start(server);
 	*ret_server = server;
 	return CG_OK;
 }
 
+void cg_rpc_server_reload(struct cg_rpc_server *server)
+{
+	cg_guard__reload(server);
+}
+
+const struct cg_rpc_counters *cg_rpc_server_counters(struct cg_rpc_server *server)
+{
+	struct cg_rpc_counters *counters = &server->counters;
+
+	counters->connections_open =
+	    cg_connections_count(&server->connections, cg_loop_now_ms(server->loop));
+	counters->accept_pauses = cg_doors__pauses(server);
+	return counters;
+}
+
 uint16_t cg_rpc_server_port(const struct cg_rpc_server *server)
 {
-	return cg_rpc_listener_port(server->listener);
+	for (uint32_t i = 0; i < server->door_count; i++) {
+		uint16_t port = cg_rpc_listener_port(server->doors[i].listener);
+		if (port != 0) {
+			return port;
+		}
+	}
+	return 0;
+}
+
+uint32_t cg_rpc_server_door_count(const struct cg_rpc_server *server)
+{
+	return server->door_count;
+}
+
+void cg_rpc_server_look(
+    const struct cg_rpc_server *server, uint32_t index, struct cg_rpc_outside *ret_outside)
+{
+	CG_ASSERT(index < server->door_count);
+	const struct cg_rpc_door *door = &server->doors[index];
+	const char *address = door->config.address;
+	uint16_t port = cg_rpc_listener_port(door->listener);
+	const char *colon = strrchr(address, ':');
+
+	*ret_outside =
+	    (struct cg_rpc_outside){.is_encrypted = door->tls != NULL, .accepted = &door->accepted};
+	if (port != 0) { /* With port 0 the kernel has chosen one. */
+		(void)snprintf(ret_outside->address, sizeof ret_outside->address, "%.*s:%u",
+		    (int)(colon - address), address, (unsigned)port);
+	} else {
+		(void)snprintf(ret_outside->address, sizeof ret_outside->address, "%s", address);
+	}
 }
 
 void cg_rpc_server_set_serving(struct cg_rpc_server *server, bool serving)
 {
 	server->serving = serving;
+	cg_health__changed(server);
 }
 
 void cg_rpc_server_drain(struct cg_rpc_server *server)
@@ -323,8 +426,14 @@ void cg_rpc_server_drain(struct cg_rpc_server *server)
 	bool begins = !server->draining;
 
 	server->draining = true;
+	if (begins) {
+		cg_sessions__drain(server);
+	}
 	if (begins && server->events != NULL) {
 		cg_events_end_watchers(server->events);
+	}
+	if (begins) {
+		cg_streams__drain(server);
 	}
 }
 
@@ -338,6 +447,6 @@ void cg_rpc_server_close(
 	server->state = CG_SERVER_LINGERING;
 	server->linger_until_ms = cg_loop_now_ms(server->loop) + CG_LINGER_MAX_MS;
 	server->grace_until_ms = cg_loop_now_ms(server->loop) + grace_ms;
-	cg_rpc_listener_stop(server->listener);
+	cg_doors__stop(server);
 	cg_timer_start(server->closing, 0);
 }

@@ -92,6 +92,7 @@ static void give_back_if_over(struct cg_rpc_watch *watch)
 	if (watch->state == CG_WATCH_GONE && !watch->is_sending) {
 		cg_list_remove(&watch->link);
 		grpc_call_unref(watch->call);
+		cg_credentials_unref(watch->credentials);
 		cg_slab_give(&watch->server->watches, watch);
 	}
 }
@@ -124,6 +125,10 @@ static void on_closed(struct cg_rpc_op *op, bool ok)
 	struct cg_rpc_watch *watch = CG_CONTAINER_OF(op, struct cg_rpc_watch, closed);
 
 	(void)ok;
+	struct cg_rpc_failure failure = failure_of(watch->why);
+	cg_rpc_measure__ended(watch->server, CG_LINE_WATCH,
+	    watch->state == CG_WATCH_LEAVING ? cg_rpc_failure_code(&failure)
+	                                     : GRPC_STATUS_CANCELLED);
 	if (watch->state == CG_WATCH_OPEN) {
 		cg_watcher_close(watch->watcher);
 		watch->watcher = NULL;
@@ -131,6 +136,7 @@ static void on_closed(struct cg_rpc_op *op, bool ok)
 	cg_list_remove(&watch->link);
 	move(watch, CG_WATCH_GONE);
 	watch->ending_at_ms = cg_loop_now_ms(watch->server->loop);
+	cg_connections_use(&watch->server->connections, watch->peer, watch->ending_at_ms);
 	cg_list_append(&watch->server->watches_gone, &watch->link);
 	give_back_if_over(watch);
 }
@@ -162,6 +168,7 @@ static void end(void *owner, enum cg_watch_end why)
 	watch->watcher = NULL;
 	watch->why = why;
 	watch->ending_at_ms = cg_loop_now_ms(server->loop);
+	cg_list_remove(&watch->link);
 	cg_list_append(&server->watches_ending, &watch->link);
 	if (!watch->is_sending) {
 		send_status(watch);
@@ -174,8 +181,9 @@ static void begin(struct cg_rpc_watch *watch, struct cg_rpc_slot *slot)
 	grpc_op close = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
 	    .data.recv_close_on_server.cancelled = &watch->cancelled};
 
+	watch->peer = slot->peer;
 	watch->call = cg_slot__hand_over(slot);
-	watch->peer_fd = cg_server__peer_fd(watch->call);
+	cg_list_append(&watch->server->watches_open, &watch->link);
 	start(watch, &watch->closed, &close, 1);
 }
 
@@ -206,15 +214,28 @@ static enum cg_status ask(
 	return cg_events_watch(watch->server->events, in, &sink, watch, &watch->watcher, err);
 }
 
+/* Keeps the credential that lets it in, to whose companies it is bound. */
+static void bind(
+    struct cg_rpc_watch *watch, const struct cg_rpc_caller *caller, struct cg_watch_in *in)
+{
+	if (caller->credential != NULL) {
+		watch->credentials = cg_credentials_ref(watch->server->credentials);
+		watch->credential = caller->credential;
+		in->companies = caller->credential->companies;
+		in->company_count = caller->credential->company_count;
+	}
+}
+
 void cg_watches__on_request(struct cg_rpc_slot *slot)
 {
 	struct cg_rpc_server *server = slot->server;
+	struct cg_rpc_failure failure;
 	struct cg_rpc_fault fault;
-	struct cg_watch_in in;
+	struct cg_watch_in in = {0};
 	struct cg_error err = {{0}};
 	grpc_slice whole;
 
-	if (cg_calls__refuse_unread(slot, "WatchRequest")) {
+	if (cg_calls__refuse_unread(slot, CG_ROLES_READ, "WatchRequest")) {
 		return;
 	}
 	struct cg_view bytes = cg_slot__payload(slot, &whole);
@@ -222,6 +243,10 @@ void cg_watches__on_request(struct cg_rpc_slot *slot)
 	grpc_slice_unref(whole);
 	if (!good) {
 		cg_slot__refuse_field(slot, fault.field, fault.bound);
+		return;
+	}
+	if (!in.all_companies && cg_guard__denies(server, &slot->caller, &in.company, &failure)) {
+		cg_slot__fail(slot, &failure);
 		return;
 	}
 	struct cg_rpc_watch *watch = cg_slab_take(&server->watches);
@@ -232,8 +257,10 @@ void cg_watches__on_request(struct cg_rpc_slot *slot)
 	*watch =
 	    (struct cg_rpc_watch){.server = server, .closed.done = on_closed, .sent.done = on_sent};
 	cg_list_init(&watch->link);
+	bind(watch, &slot->caller, &in);
 	enum cg_status status = ask(watch, &in, &err);
 	if (status != CG_OK) {
+		cg_credentials_unref(watch->credentials);
 		cg_slab_give(&server->watches, watch);
 		refuse(slot, status, &err);
 		return;
@@ -251,7 +278,7 @@ static void cut_those_who_do_not_read(struct cg_rpc_server *server, uint64_t now
 			return;
 		}
 		cg_list_remove(link); /* Once is enough; `sent` follows. */
-		cg_server__cut_peer(server, watch->peer_fd);
+		cg_server__cut_peer(server, watch->peer, CG_REFUSAL_UNREADING);
 	}
 }
 

@@ -70,16 +70,52 @@ static void log_error(struct cg_store *s, struct cg_view line)
 	    cg_log_int((int64_t)held_back), NULL);
 }
 
+/* The next slot that the same reply is for. */
+static bool take_follower(struct cg_store *s, uint32_t *left, struct cg_slot *ret_slot)
+{
+	bool was_sent = false;
+
+	return (*left)-- > 0 && cg_ring_pop(&s->ring, ret_slot, &was_sent);
+}
+
+/* The function did not run, or not to its end, for none of those that it was called for. */
 static const char *finish_with_error(
-    struct cg_store *s, const struct cg_slot *slot, struct cg_view line)
+    struct cg_store *s, const struct cg_slot *first, struct cg_view line)
 {
 	struct cg_reply_error error = cg_reply_classify(line);
+	uint32_t left = first->followers;
+	struct cg_slot slot = *first;
 
-	if (error.status == CG_INTERNAL && slot->kind != CG_SLOT_OVER) {
+	if (error.status == CG_INTERNAL && slot.kind != CG_SLOT_OVER) {
 		log_error(s, line);
 	}
-	finish(slot, error.status);
+	do {
+		finish(&slot, error.status);
+	} while (take_follower(s, &left, &slot));
 	return error.ends_connection ? "the server is not what it was" : NULL;
+}
+
+/* Each has a reply of its own in the one that came. */
+static void finish_many(struct cg_store *s, const struct cg_slot *first, struct cg_view content)
+{
+	uint32_t left = first->followers;
+	struct cg_slot slot = *first;
+	struct cg_cursor replies;
+
+	cg_cursor_init(&replies, content);
+	do {
+		struct cg_view reply;
+		bool good = cg_wire_take_one(&replies, &reply);
+		if (slot.kind == CG_SLOT_OVER) {
+			continue;
+		}
+		if (good) {
+			finish_with_reply(s, &slot, reply);
+		} else {
+			log_error(s, reply);
+			finish(&slot, CG_INTERNAL);
+		}
+	} while (take_follower(s, &left, &slot));
 }
 
 const char *cg_store__on_reply(void *owner, const struct cg_resp *reply)
@@ -94,7 +130,11 @@ const char *cg_store__on_reply(void *owner, const struct cg_resp *reply)
 	if (reply->kind == CG_RESP_ERROR) {
 		return finish_with_error(s, &slot, reply->content);
 	}
-	if (slot.kind == CG_SLOT_OVER) {
+	if (slot.followers > 0 && reply->kind == CG_RESP_BULK) {
+		finish_many(s, &slot, reply->content);
+		return NULL;
+	}
+	if (slot.kind == CG_SLOT_OVER && slot.followers == 0) {
 		return NULL;
 	}
 	if (reply->kind != CG_RESP_BULK) {
@@ -117,6 +157,7 @@ void cg_store__expire(struct cg_store *s)
 	s->deadlines_at_ms = CG_RING_NEVER;
 	if (s->ring.earliest_ms <= now_ms) {
 		while (cg_ring_next_overdue(&s->ring, now_ms, &cursor, &slot)) {
+			s->counts.timeouts++;
 			finish(&slot, CG_TIMEOUT);
 		}
 	}

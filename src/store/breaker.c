@@ -6,7 +6,10 @@
 
 void cg_breaker_reset(struct cg_breaker *b)
 {
-	*b = (struct cg_breaker){.what = b->what, .log = b->log};
+	*b = (struct cg_breaker){.what = b->what,
+	    .log = b->log,
+	    .opened_total = b->opened_total,
+	    .refused_total = b->refused_total};
 }
 
 static void open_it(struct cg_breaker *b, const struct cg_breaker_sight *sight)
@@ -14,6 +17,7 @@ static void open_it(struct cg_breaker *b, const struct cg_breaker_sight *sight)
 	uint64_t held_back = 0;
 
 	b->is_open = true;
+	b->opened_total++;
 	b->is_silent = sight->now_ms - sight->heard_at_ms >= sight->patience_ms;
 	b->opened_at_ms = sight->now_ms;
 	b->refused_count = 0;
@@ -76,6 +80,7 @@ bool cg_breaker_admits(struct cg_breaker *b)
 {
 	if (b->is_open) {
 		b->refused_count++;
+		b->refused_total++;
 	}
 	return !b->is_open;
 }

@@ -26,6 +26,8 @@ struct cg_breaker {
 	uint64_t opened_at_ms;
 	uint64_t closed_at_ms;
 	uint64_t refused_count; /* since it opened */
+	uint64_t opened_total;  /* these two of all connections */
+	uint64_t refused_total;
 	struct cg_log_limit log;
 };
 
@@ -39,7 +41,7 @@ struct cg_breaker_sight {
 	    heard_at_ms; /* when the last byte came, or there began to be something to answer */
 };
 
-/* Nothing but the name and the log outlives a connection. */
+/* Nothing but the name, the log and what is counted in all outlives a connection. */
 void cg_breaker_reset(struct cg_breaker *breaker);
 
 void cg_breaker_look(struct cg_breaker *breaker, const struct cg_breaker_sight *sight);

@@ -28,6 +28,7 @@ struct cg_slot {
 	uint64_t pushed_at_ms;
 	uint64_t epoch; /* under which it was sent */
 	uint32_t partition;
+	uint32_t followers; /* so many slots behind it are answered by the same reply */
 	enum cg_slot_kind kind;
 };
 

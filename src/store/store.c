@@ -47,6 +47,7 @@ static void on_turn(void *owner)
 	struct cg_store *s = owner;
 
 	cg_store__deliver_refused(s);
+	cg_store__write_waiting(s);
 	cg_store__flush(s);
 }
 
@@ -108,6 +109,7 @@ static void on_ready(void *owner)
 	struct cg_store *s = owner;
 
 	cg_breaker_reset(&s->breaker);
+	s->counts.connects++;
 	s->progress_at_ms = cg_loop_now_ms(s->loop);
 	cg_timer_start(s->watchdog, s->pace.watch_ms);
 	if (s->listener.on_connected != NULL) {
@@ -150,6 +152,7 @@ static void forget_connection(struct cg_store *s, bool was_ready, enum cg_status
 		s->listener.on_disconnected(s->listener.owner);
 	}
 	cg_store__end_all(s, if_unsent);
+	cg_store__end_waiting(s, if_unsent);
 }
 
 static void on_down(void *owner)
@@ -266,6 +269,7 @@ struct cg_store *cg_store_create(struct cg_loop *loop, const struct cg_store_con
 	cg_input_init(&s->input, cg_store__on_reply, s);
 	cg_output_init(&s->output, output_bytes(config->inflight_max));
 	cg_ring_init(&s->ring, config->inflight_max);
+	cg_store__init_queues(s, config->partition_count);
 	cg_partitions_init(&s->partitions, config->partition_count);
 	s->hook = cg_hook_create(loop, on_turn, s);
 	s->deadlines = cg_timer_create(loop, on_deadline, s);
@@ -346,6 +350,7 @@ void cg_store_destroy(struct cg_store *s)
 	cg_input_deinit(&s->input);
 	cg_output_deinit(&s->output);
 	cg_ring_deinit(&s->ring);
+	cg_store__deinit_queues(s);
 	cg_partitions_deinit(&s->partitions);
 	forget_text(s->password);
 	free(s->username);

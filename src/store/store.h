@@ -60,6 +60,13 @@ bool cg_store_is_connected(const struct cg_store *store);
 bool cg_store_is_answering(const struct cg_store *store);
 
 /*
+ * Registers what it counts.  `labels`: `connection="operations"`, which of the process's
+ * connections this is; `limit`: the same for its limit, `limit="store_operations"`.  Static.
+ */
+void cg_store_measure(
+    struct cg_store *store, const char *labels, const char *limit, struct cg_metrics *metrics);
+
+/*
  * Everything in flight ends before this returns: what was sent CG_LOST, the rest, and what
  * those callbacks submit, CG_CLOSING.  The listener hears on_disconnected where there was a
  * connection.  Then silence: an operation submitted later is never answered.

@@ -2,6 +2,7 @@
  * One store, as its own files see it.
  *
  *   submit.c   the ports: an operation is refused at once, or written and given a slot
+ *   waiting.c  operations that wait together share a function call
  *   answer.c   what ends an operation: its reply, its deadline, the connection's end
  *   breaker.c  whether anything is sent at all
  *   kinds.c    what the operations of one port have that those of another do not
@@ -27,6 +28,13 @@ struct cg_store_pace {
 	uint64_t ping_after_ms; /* nothing to do for so long: ask before somebody needs it */
 	uint64_t stall_ms; /* the oldest operation unanswered for so long: nothing more is sent */
 	uint64_t hang_ms;  /* operations pending and not a byte for so long: drop it */
+};
+
+/* Operations of one partition and group that have not been written yet. */
+struct cg_store_queue {
+	struct cg_list ops;  /* by cg_store_op.link, oldest first */
+	struct cg_list link; /* in queues_waiting, where there are any */
+	uint32_t partition;
 };
 
 struct cg_store {
@@ -59,6 +67,10 @@ struct cg_store {
 	bool deadlines_wait;
 	bool suspicion_waits;
 
+	struct cg_store_queue *queues; /* by partition and group */
+	struct cg_list queues_waiting;
+	uint32_t waiting_count;
+
 	/* Refused in submit, not yet delivered, by kind: `link` of the operations. */
 	struct cg_list refused[CG_SLOT_KIND_COUNT];
 
@@ -67,14 +79,35 @@ struct cg_store {
 	struct cg_breaker breaker;
 	bool is_closing;
 	struct cg_log_limit full_log;
+	struct cg_store_counts {
+		const char *labels; /* of all; NULL: nobody asks */
+		uint64_t connects;
+		uint64_t refused_full;
+		uint64_t timeouts;
+	} counts;
 	struct cg_log_limit error_log;
 };
 
 /* submit.c */
 void cg_store__init_ports(struct cg_store *store, uint32_t partition_count);
 void cg_store__push(struct cg_store *store, const struct cg_slot *slot);
+/* Ends with the next turn, never sent. */
+void cg_store__refuse(struct cg_store *store, const struct cg_slot *slot, enum cg_status status);
+void cg_store__log_full(struct cg_store *store, const char *what);
 bool cg_store__has_refused(const struct cg_store *store);
 void cg_store__deliver_refused(struct cg_store *store);
+
+/* waiting.c */
+void cg_store__init_queues(struct cg_store *store, uint32_t partition_count);
+void cg_store__deinit_queues(struct cg_store *store);
+/* The operation leaves at the end of the turn, with others of its partition and group. */
+void cg_store__wait(
+    struct cg_store *store, struct cg_store_op *op, uint32_t partition, enum cg_wire_group group);
+/* Writes what waits: of one partition, of all. */
+void cg_store__write_waiting_of(struct cg_store *store, uint32_t partition);
+void cg_store__write_waiting(struct cg_store *store);
+/* Ends what waits, and what is submitted to wait meanwhile. */
+void cg_store__end_waiting(struct cg_store *store, enum cg_status status);
 
 /* answer.c */
 const char *cg_store__on_reply(void *owner, const struct cg_resp *reply);

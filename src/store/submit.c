@@ -30,10 +30,11 @@ void cg_store__push(struct cg_store *s, const struct cg_slot *slot)
 	}
 }
 
-static void log_full(struct cg_store *s, const char *what)
+void cg_store__log_full(struct cg_store *s, const char *what)
 {
 	uint64_t held_back = 0;
 
+	s->counts.refused_full++;
 	if (cg_log_limit_admits(
 	        &s->full_log, cg_loop_now_ms(s->loop), FULL_INTERVAL_MS, &held_back) != 0) {
 		cg_log(CG_LOG_WARN, "store operations refused", "limit", what, "in_flight",
@@ -53,8 +54,8 @@ static enum cg_status admit(struct cg_store *s, uint64_t deadline_at_ms)
 	    !cg_breaker_admits(&s->breaker)) {
 		return CG_UNAVAILABLE;
 	}
-	if (cg_ring_is_full(&s->ring)) {
-		log_full(s, "inflight_max");
+	if (s->ring.next - s->ring.first + s->waiting_count >= s->ring.limit) {
+		cg_store__log_full(s, "inflight_max");
 		return CG_FULL;
 	}
 	return CG_OK;
@@ -80,7 +81,7 @@ static enum cg_status write_op(struct cg_store *s, const struct cg_slot *slot)
 		/* Much in one turn: what is there leaves now instead of at the turn's end. */
 		cg_store__flush(s);
 		if (!encode_whole(s, slot)) {
-			log_full(s, "output");
+			cg_store__log_full(s, "output");
 			return CG_FULL;
 		}
 	}
@@ -96,17 +97,40 @@ static void wake(struct cg_store *s)
 	}
 }
 
+void cg_store__refuse(struct cg_store *s, const struct cg_slot *slot, enum cg_status status)
+{
+	cg_kinds_set_status(slot, status);
+	cg_list_append(&s->refused[slot->kind], cg_kinds_link(slot));
+	wake(s);
+}
+
 /* `has_epoch`: there is one that its function may be called with. */
 static void write_or_refuse(struct cg_store *s, const struct cg_slot *slot, bool has_epoch)
 {
 	enum cg_status status = admit(s, slot->deadline_at_ms);
 
+	if (status == CG_OK && has_epoch) {
+		cg_store__write_waiting_of(s, slot->partition);
+	}
 	if (status == CG_OK) {
 		status = has_epoch ? write_op(s, slot) : CG_RECOVERING;
 	}
 	if (status != CG_OK) {
-		cg_kinds_set_status(slot, status);
-		cg_list_append(&s->refused[slot->kind], cg_kinds_link(slot));
+		cg_store__refuse(s, slot, status);
+	}
+	wake(s);
+}
+
+/* The same, for one that may share its function call. */
+static void wait_or_refuse(
+    struct cg_store *s, const struct cg_slot *slot, bool has_epoch, enum cg_wire_group group)
+{
+	enum cg_status status = admit(s, slot->deadline_at_ms);
+
+	if (status == CG_OK && has_epoch) {
+		cg_store__wait(s, slot->op, slot->partition, group);
+	} else {
+		cg_store__refuse(s, slot, status == CG_OK ? CG_RECOVERING : status);
 	}
 	wake(s);
 }
@@ -132,8 +156,13 @@ static void submit(struct cg_store_port *self, struct cg_store_op *op)
 	};
 
 	op->epoch = slot.epoch;
-	write_or_refuse(
-	    s, &slot, op->epoch != 0 && (op->known_epoch == 0 || op->known_epoch == op->epoch));
+	bool has_epoch = op->epoch != 0 && (op->known_epoch == 0 || op->known_epoch == op->epoch);
+	enum cg_wire_group group = cg_wire_group_of(op->verb);
+	if (group == CG_WIRE_ALONE) {
+		write_or_refuse(s, &slot, has_epoch);
+	} else {
+		wait_or_refuse(s, &slot, has_epoch, group);
+	}
 }
 
 static void submit_partition(struct cg_partition_port *self, struct cg_partition_op *op)

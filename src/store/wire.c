@@ -114,8 +114,9 @@ static void put_keys(struct cg_buffer *out, const struct cg_wire_function *funct
 	}
 }
 
-size_t cg_wire_begin(struct cg_buffer *out, const struct cg_wire_function *function,
-    uint32_t partition, const struct cg_uuid *companies, uint32_t company_count)
+void cg_wire_begin_call(struct cg_buffer *out, const struct cg_wire_function *function,
+    uint32_t partition, const struct cg_uuid *companies, uint32_t company_count,
+    uint32_t argument_count)
 {
 	uint32_t key_count = count_keys(function, company_count);
 	char tag[32] = "cg:{p";
@@ -125,13 +126,24 @@ size_t cg_wire_begin(struct cg_buffer *out, const struct cg_wire_function *funct
 	tag[tag_len++] = '}';
 	tag[tag_len++] = ':';
 
-	put_number(out, '*', 4 + key_count);
+	put_number(out, '*', 3 + key_count + argument_count);
 	put_bulk(out, CG_VIEW_LITERAL("FCALL"));
 	put_name(out, cg_view_of(function->name));
 	put_bulk(out, (struct cg_view){digits, format_uint(digits, key_count)});
 	put_keys(out, function, (struct cg_view){tag, tag_len}, companies, company_count);
+}
+
+size_t cg_wire_begin_argument(struct cg_buffer *out)
+{
 	cg_buffer_bytes(out, "$00000\r\n", 1 + LENGTH_DIGITS + 2);
 	return out->len;
+}
+
+size_t cg_wire_begin(struct cg_buffer *out, const struct cg_wire_function *function,
+    uint32_t partition, const struct cg_uuid *companies, uint32_t company_count)
+{
+	cg_wire_begin_call(out, function, partition, companies, company_count, 1);
+	return cg_wire_begin_argument(out);
 }
 
 void cg_wire_end(struct cg_buffer *out, size_t begin)

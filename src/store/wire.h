@@ -1,5 +1,6 @@
 /*
- * How operations travel: one FCALL per operation, one packed argument, one packed reply.
+ * How operations travel: one FCALL per operation, one packed argument, one packed reply; or one for
+ * many operations that wait together, with an argument each.
  *
  * The other end is the function library in callgate/; the byte layouts stand there, above each
  * function, and in
@@ -50,6 +51,31 @@ const char *cg_wire_library_name(void);
  */
 void cg_wire_encode(const struct cg_store_op *op, uint32_t partition, uint64_t epoch,
     const struct cg_wire_config *config, struct cg_buffer *out);
+
+/* As many operations as share a call at most: some 8 us each, in which the store serves nobody else. */
+#define CG_WIRE_MANY_MAX 64
+
+/*
+ * Whether it may share a call, and with which others: those of one group, which end BEGINNING
+ * where memory is short, and go on FINISHING.
+ */
+enum cg_wire_group {
+	CG_WIRE_BEGINNING,
+	CG_WIRE_FINISHING,
+	CG_WIRE_GROUP_COUNT,
+	CG_WIRE_ALONE = CG_WIRE_GROUP_COUNT
+};
+enum cg_wire_group cg_wire_group_of(enum cg_store_verb verb);
+
+/* As cg_wire_encode(), for 2 .. CG_WIRE_MANY_MAX of one group and partition, each by its own epoch. */
+void cg_wire_encode_many(const struct cg_store_op *const *ops, uint32_t count, uint32_t partition,
+    const struct cg_wire_config *config, struct cg_buffer *out);
+
+/*
+ * Takes the next of them from the reply to many: what cg_wire_decode() takes.  False: it failed,
+ * and *ret_reply says why, for people, or there is none.
+ */
+bool cg_wire_take_one(struct cg_cursor *replies, struct cg_view *ret_reply);
 
 /*
  * Fills in status, outcome, as_of_ms, state, currency and out (for CALLS also the caller's

@@ -38,6 +38,16 @@ static const struct cg_wire_function functions[CG_STORE_VERB_COUNT] = {
     [CG_STORE_LOAD] = FUNCTION("load", 7, WRITING_KEYS),
 };
 
+/* Of many operations the wallets come last. */
+#define MANY_KEYS                                                                                  \
+	CG_WIRE_KEY_HEAD, CG_WIRE_KEY_DUE, CG_WIRE_KEY_ENDED_0, CG_WIRE_KEY_ENDED_1,               \
+	    CG_WIRE_KEY_LEDGER, CG_WIRE_KEY_EVENTS, CG_WIRE_KEY_WALLET
+
+static const struct cg_wire_function many_functions[CG_WIRE_GROUP_COUNT] = {
+    [CG_WIRE_BEGINNING] = FUNCTION("begin_many", 7, MANY_KEYS),
+    [CG_WIRE_FINISHING] = FUNCTION("finish_many", 7, MANY_KEYS),
+};
+
 static unsigned bit(bool set, unsigned value)
 {
 	return set ? value : 0;
@@ -243,12 +253,82 @@ static void put_argument(
 	CG_UNREACHABLE();
 }
 
+/* The argument, as it is alone and among many. */
+static void put_operation(struct cg_buffer *out, const struct cg_store_op *op, uint64_t epoch,
+    const struct cg_wire_config *config)
+{
+	cg_buffer_uint(out, op->known_epoch != 0 ? op->known_epoch : epoch, 8);
+	put_argument(out, op, config);
+}
+
 void cg_wire_encode(const struct cg_store_op *op, uint32_t partition, uint64_t epoch,
     const struct cg_wire_config *config, struct cg_buffer *out)
 {
 	CG_ASSERT(op->verb < CG_STORE_VERB_COUNT);
 	size_t begin = cg_wire_begin(out, &functions[op->verb], partition, &op->company, 1);
-	cg_buffer_uint(out, op->known_epoch != 0 ? op->known_epoch : epoch, 8);
-	put_argument(out, op, config);
+	put_operation(out, op, epoch, config);
 	cg_wire_end(out, begin);
+}
+
+enum cg_wire_group cg_wire_group_of(enum cg_store_verb verb)
+{
+	switch (verb) {
+	case CG_STORE_AUTHORIZE:
+	case CG_STORE_START:
+	case CG_STORE_ADOPT:
+		return CG_WIRE_BEGINNING;
+	case CG_STORE_STOP:
+	case CG_STORE_SETTLE:
+	case CG_STORE_CANCEL:
+		return CG_WIRE_FINISHING;
+	case CG_STORE_CREDIT:
+	case CG_STORE_CHARGE:
+	case CG_STORE_BALANCE:
+	case CG_STORE_GET_CALL:
+	case CG_STORE_CALLS:
+	case CG_STORE_LIVE_WALLETS:
+	case CG_STORE_LOAD:
+	case CG_STORE_VERB_COUNT:
+		break;
+	}
+	return CG_WIRE_ALONE;
+}
+
+/* Where the company stands among those that have been met; a new one is added. */
+static uint32_t place_of(
+    const struct cg_uuid *company, struct cg_uuid *companies, uint32_t *company_count)
+{
+	for (uint32_t i = 0; i < *company_count; i++) {
+		if (cg_uuid_equal(&companies[i], company)) {
+			return i;
+		}
+	}
+	companies[*company_count] = *company;
+	return (*company_count)++;
+}
+
+void cg_wire_encode_many(const struct cg_store_op *const *ops, uint32_t count, uint32_t partition,
+    const struct cg_wire_config *config, struct cg_buffer *out)
+{
+	enum cg_wire_group group = cg_wire_group_of(ops[0]->verb);
+	struct cg_uuid companies[CG_WIRE_MANY_MAX];
+	uint32_t company_count = 0;
+	uint8_t places[2 * CG_WIRE_MANY_MAX];
+
+	CG_ASSERT(count > 1 && count <= CG_WIRE_MANY_MAX && group != CG_WIRE_ALONE);
+	for (size_t i = 0; i < count; i++) {
+		CG_ASSERT(cg_wire_group_of(ops[i]->verb) == group);
+		places[2 * i] = (uint8_t)ops[i]->verb;
+		places[2 * i + 1] = (uint8_t)place_of(&ops[i]->company, companies, &company_count);
+	}
+	cg_wire_begin_call(
+	    out, &many_functions[group], partition, companies, company_count, 1 + count);
+	size_t begin = cg_wire_begin_argument(out);
+	cg_buffer_bytes(out, places, 2 * (size_t)count);
+	cg_wire_end(out, begin);
+	for (uint32_t i = 0; i < count; i++) {
+		begin = cg_wire_begin_argument(out);
+		put_operation(out, ops[i], ops[i]->epoch, config);
+		cg_wire_end(out, begin);
+	}
 }

@@ -8,8 +8,9 @@
 
 #include "store/wire.h"
 
-/* The first byte of every reply is an outcome, or this. */
+/* The first byte of every reply is an outcome, or this; of one of many also the other. */
 #define CG_WIRE_REFUSED 254
+#define CG_WIRE_FAILED  253
 
 /* Which of a partition's keys a function gets, in this order. */
 enum cg_wire_key {
@@ -32,6 +33,12 @@ struct cg_wire_function {
 /* Everything of the command up to its argument; returns where that begins, for cg_wire_end(). */
 size_t cg_wire_begin(struct cg_buffer *out, const struct cg_wire_function *function,
     uint32_t partition, const struct cg_uuid *companies, uint32_t company_count);
+
+/* Two parts of that: everything before the arguments, of which there are so many; and one's begin. */
+void cg_wire_begin_call(struct cg_buffer *out, const struct cg_wire_function *function,
+    uint32_t partition, const struct cg_uuid *companies, uint32_t company_count,
+    uint32_t argument_count);
+size_t cg_wire_begin_argument(struct cg_buffer *out);
 
 /* The argument has been written after `begin`: puts its length before it. */
 void cg_wire_end(struct cg_buffer *out, size_t begin);

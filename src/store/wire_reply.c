@@ -245,3 +245,18 @@ void cg_wire_decode(struct cg_store_op *op, uint32_t partition, struct cg_view r
 	}
 	op->status = in.overrun || in.left != 0 ? CG_INTERNAL : CG_OK;
 }
+
+bool cg_wire_take_one(struct cg_cursor *replies, struct cg_view *ret_reply)
+{
+	*ret_reply = cg_cursor_text(replies, 2);
+	if (replies->overrun || ret_reply->len == 0) {
+		*ret_reply = CG_VIEW_LITERAL("the reply to many operations is for fewer");
+		return false;
+	}
+	if ((uint8_t)ret_reply->data[0] != CG_WIRE_FAILED) {
+		return true;
+	}
+	ret_reply->data++;
+	ret_reply->len--;
+	return false;
+}

@@ -14,7 +14,7 @@ COMMANDS = ["migrate", "plan list", "plan show", "plan set", "rate list", "rate 
             "wallet create", "wallet show", "wallet freeze", "wallet unfreeze", "wallet plan",
             "wallet threshold", "balance", "credit", "charge", "authorize", "start", "stop",
             "settle", "cancel", "adopt", "calls", "explain", "watch", "shadow", "audit", "doctor",
-            "quarantine list", "quarantine retry", "quarantine dismiss", "demo",
+            "quarantine list", "quarantine retry", "quarantine dismiss", "token", "demo",
             "version"]
 MANUAL = (ROOT / "docs" / "cli.md").read_text()
 

@@ -98,6 +98,8 @@ def logged_as_alarm():
             # The first texts, before the fields: one, or both sides of a condition.
             head = re.split(r',\s*"[a-z_]+",|, NULL', call, maxsplit=1)[0]
             yield from re.findall(r'"((?:[^"\\]|\\.)+)"', head)
+        # What the doors refuse, in a table of its own.
+        yield from re.findall(r'\[CG_REFUSAL_\w+\] =\s*"([^"]+)"', source)
         for call in re.findall(r"\b(?:alarm|refuse)\((?:lane->)?part,\s*\"([^\"]+)\"", source):
             yield call
 

@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "rpc/decode.h"
+#include "rpc/frames.h"
 #include "rpc/rules.h"
 
 /* libFuzzer calls it, by this name. */
@@ -83,6 +84,26 @@ static void check(const struct cg_request *req)
 	}
 }
 
+/* The same bytes as a session's message. */
+static void try_frame(struct cg_view bytes, char *memory)
+{
+	struct cg_rpc_fault fault = {.bound = NULL};
+	struct cg_request req;
+	struct cg_frame frame;
+
+	if (!cg_frame_read(bytes, &frame, &fault)) {
+		return;
+	}
+	if (frame.method == CG_METHOD_COUNT) {
+		CG_ASSERT(fault.field[0] != '\0' && fault.bound != NULL);
+	} else {
+		CG_ASSERT(frame.op.len <= bytes.len);
+		if (decode(frame.method, frame.op, memory, &req)) {
+			check(&req);
+		}
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static char first[CG_RPC_TEXT_BYTES];
@@ -104,5 +125,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (good) {
 		check(&req);
 	}
+	try_frame(bytes, first);
 	return 0;
 }

@@ -41,17 +41,23 @@ def test_the_commands_of_the_quick_start(stack):
 
 
 def test_the_python_examples(stack):
-    gate, _, health = blocks("python")
+    gate, session, _, health, _ = blocks("python")
     cost, ledger_id = run(stack, sys.executable, "-c", gate).split()
     assert int(cost) > 0 and stack.value(
         "select count(*) from wallet_transactions where entry_id = %s", [ledger_id]) == 1
     assert run(stack, sys.executable, "-c", health) == "True\n"
+    for line in run(stack, sys.executable, "-c", session).splitlines():
+        cost, ledger_id = line.split()
+        wait_until(lambda i=ledger_id: stack.value("select count(*) from wallet_transactions where entry_id = %s",
+                                                   [i]) == 1, 10)
+        assert int(cost) > 0
+    assert stack.value("select count(*) from usage_logs") == 6
 
 
 def test_the_example_that_watches(make_stack):
     stack = make_stack(sidecars=2)
     here, there = stack.sidecars
-    _, watch, _ = blocks("python")
+    _, _, watch, _, _ = blocks("python")
     stack.add_plan("tests-readme", rate=(600_000, 0, 0, 1_000), cut_warning_ms=0)
     child = subprocess.Popen([sys.executable, "-c", watch], env=environment(stack),
                              stdout=subprocess.PIPE, text=True)

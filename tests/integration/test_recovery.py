@@ -18,6 +18,7 @@ import pytest
 from support.client import new_reference, until_answered
 from support.contract import pb
 from support.invariants import check_invariants
+from support.metrics import Scrape
 from support.postgres_server import PostgresServer
 from support.redis_server import RedisPair
 from support.stack import Stack
@@ -223,10 +224,11 @@ def test_an_hour_old_snapshot(make_stack):
     journal.check()
 
 
-def test_a_lagging_replica_is_promoted_and_the_old_master_after_it(make_stack):
+def test_a_lagging_replica_is_promoted_and_the_old_master_after_it(make_stack, tmp_path):
     """Its run id is what it was, and its history is not the latest."""
     pair = RedisPair()
-    stack = make_stack(redis=pair)
+    metrics = f"unix:{tmp_path}/metrics.sock"
+    stack = make_stack(redis=pair, metrics_listen=metrics)
     journal = Journal(stack)
     live = {journal.begin(company): company for company in journal.companies}
     journal.live_on(10)
@@ -243,6 +245,8 @@ def test_a_lagging_replica_is_promoted_and_the_old_master_after_it(make_stack):
     pair.replica.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     journal.live_on(20)
     assert logged(stack, DROPPED)
+    assert Scrape(metrics)["callgate_orphaned_entries_total"] >= stack.value(
+        "select count(*) from callgate.orphans") > 0
     journal.check()
     # And as a replica that has heard everything: the same run id, the latest history.
     pair.follow()

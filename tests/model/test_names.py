@@ -6,7 +6,8 @@ import re
 import pytest
 from support.wire import library_source
 
-KNOWN = {'redis', 'struct', 'string', 'table', 'math', 'error', 'tonumber', 'ipairs', 'pairs'}
+KNOWN = {'redis', 'struct', 'string', 'table', 'math', 'error', 'tonumber', 'tostring', 'type', 'ipairs',
+         'pairs', 'pcall'}
 KEYWORDS = set('and break do else elseif end false for function if in local nil not or repeat return then '
                'true until while'.split())
 TOKEN = re.compile(r"""--[^\n]*|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[A-Za-z_]\w*|\d[\w.]*|\.\.\.|\.\.|[=~<>]=|\S""")

@@ -29,8 +29,10 @@ MAY_INCLUDE = {
     "ledger": {"base", "loop", "gate/ports"},
     "events": {"base", "loop", "gate/ports"},
     "rpc": {"base", "loop", "gate", "events", "gate/ports"},
+    "admin": {"base", "loop", "gate/ports"},
     "client": {"base"},
-    "daemon": {"base", "loop", "gate", "gate/ports", "store", "ledger", "events", "rpc"},
+    "daemon": {"base", "loop", "gate", "gate/ports", "store", "ledger", "events", "rpc",
+               "admin"},
 }
 
 # Which room owns which third-party header.
@@ -41,6 +43,7 @@ OWNERS = {
     r"grpc/.*": {"rpc", "client"},
     r".*\.pb-c\.h|protobuf-c/.*|google/.*": {"rpc", "client"},
     r"jansson\.h": {"cli"},
+    r"microhttpd\.h": {"admin"},
 }
 
 

@@ -16,6 +16,7 @@ import grpc
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
 # How the server waits for gRPC: in its loop, or with "thread" in a thread.
 WAITS_IN = os.environ.get("CG_RPC_WAITS_IN", "").split()
 COMPANY = "01234567-89ab-cdef-0123-456789abcdef"
@@ -39,6 +40,24 @@ def pb(tmp_path_factory):
     return importlib.import_module("callgate.v1.callgate_pb2")
 
 
+@pytest.fixture(scope="session")
+def reflection_pb(tmp_path_factory):
+    """Reflection's messages, v1 and v1alpha, outside of any package named grpc: Python has one."""
+    out = tmp_path_factory.mktemp("reflection")
+    modules = {}
+    for version in ("v1", "v1alpha"):
+        folder = out / f"reflection_{version}"
+        folder.mkdir()
+        text = (ROOT / f"proto/grpc/reflection/{version}/reflection.proto").read_text()
+        (folder / f"reflection_{version}.proto").write_text(text)
+        subprocess.run(["protoc", f"--proto_path={folder}", f"--python_out={out}",
+                        f"{folder}/reflection_{version}.proto"], check=True)
+    sys.path.insert(0, str(out))
+    for version in ("v1", "v1alpha"):
+        modules[version] = importlib.import_module(f"reflection_{version}_pb2")
+    return modules
+
+
 def measured_environment():
     """For tests that look at memory: AddressSanitizer holds back little of what is freed."""
     given = os.environ.get("ASAN_OPTIONS", "")
@@ -47,7 +66,7 @@ def measured_environment():
 
 class Server:
     def __init__(self, listen=None, calls_max=256, grace_ms=2000, watchers_max=4000,
-                 measured=False):
+                 measured=False, reflection=False, waits_in=None, **settings):
         self.folder = tempfile.TemporaryDirectory(prefix="cg-rpc-")
         self.path = os.path.join(self.folder.name, "gate.sock")
         self.listen = listen or f"unix:{self.path}"
@@ -55,7 +74,8 @@ class Server:
         self.log = open(os.path.join(self.folder.name, "log"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
             [program, self.listen, str(calls_max), str(grace_ms), str(watchers_max),
-             *WAITS_IN],
+             *([waits_in] if waits_in else WAITS_IN), *(["reflection"] if reflection else []),
+             *(f"{name}={value}" for name, value in settings.items())],
             env=measured_environment() if measured else None,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline().split()
@@ -81,6 +101,38 @@ class Server:
         words = self.process.stdout.readline().split()
         assert words[0] == "counts"
         return int(words[1]), int(words[2])
+
+    def requests(self):
+        """How many requests the gate was given so far, and has answered."""
+        self.say("requests")
+        words = self.process.stdout.readline().split()
+        assert words[0] == "requests"
+        return int(words[1]), int(words[2])
+
+    def doors(self):
+        """What was counted at the doors, by name: rpc/counters.h."""
+        self.say("doors")
+        words = self.process.stdout.readline().split()
+        assert words[0] == "doors"
+        return {name: int(value) for name, value in (word.split("=") for word in words[1:])}
+
+    def reload(self):
+        """Credentials and certificates; returns when they have been looked at."""
+        before = self.doors()
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: sum(self.doors()[n] - before[n] for n in ("reloads", "reloads_failed")))
+
+    def metrics(self):
+        """What it counts, {'name{labels}': value}."""
+        self.say("metrics")
+        values = {}
+        while (line := self.process.stdout.readline()) != "end\n":
+            assert line, self.stderr()
+            if not line.startswith("#"):
+                series, value = line.rsplit(" ", 1)
+                assert series not in values, f"{series} stands there twice"
+                values[series] = float(value)
+        return values
 
     def watcher_count(self):
         return self.counts()[0]

@@ -14,7 +14,7 @@
 #define KEPT           128 /* states that a tail can be cut back to */
 #define SNAPSHOTS      8
 #define SNAPSHOT_EVERY 60 /* writes */
-#define KEYS_MAX       64
+#define KEYS_MAX       256
 #define BEGAN_AT_MS    INT64_C(1700000000000)
 
 struct node {
@@ -335,15 +335,40 @@ static bool is_called(struct cg_view name, const char *what)
 	return name.len > len && memcmp(name.data + name.len - len, what, len) == 0;
 }
 
+/* Of many operations one that failed says so in its part of the reply. */
+static void check_each(struct cg_view name, struct cg_view reply)
+{
+	struct cg_cursor parts;
+	struct cg_view content;
+
+	CG_ASSERT(take_bulk(reply.data, reply.data + reply.len, &content) != NULL);
+	cg_cursor_init(&parts, content);
+	while (parts.left > 0 && !parts.overrun) {
+		struct cg_view part = cg_cursor_text(&parts, 2);
+		if (part.len > 0 && (uint8_t)part.data[0] == 253) {
+			sim_violated("one of %.*s failed: %.*s", (int)name.len, name.data,
+			    (int)part.len - 1, part.data + 1);
+		}
+	}
+}
+
 static struct cg_view call_function(const struct cg_view *words, size_t count)
 {
 	uint64_t writes = redis.master.mem.writes;
-	struct cg_view reply = scripting_call(
-	    redis.master.scripting, words[1], words + 3, count - 4, words[count - 1]);
+	int64_t key_count = 0;
+
+	CG_ASSERT(cg_view_parse_int(words[2], &key_count) && key_count >= 0 &&
+	    (size_t)key_count + 3 < count);
+	size_t argument_at = 3 + (size_t)key_count;
+	struct cg_view reply = scripting_call(redis.master.scripting, words[1], words + 3,
+	    (size_t)key_count, words + argument_at, count - argument_at);
 
 	if (scripting_failed(redis.master.scripting)) {
 		sim_violated("the function %.*s failed: %.*s", (int)words[1].len, words[1].data,
 		    (int)reply.len - 2, reply.data);
+	}
+	if (is_called(words[1], "_many")) {
+		check_each(words[1], reply);
 	}
 	if (is_called(words[1], "_drop") || is_called(words[1], "_repair")) {
 		postgres.not_before_ms =

@@ -164,8 +164,18 @@ static bool is_reader(lua_State *lua)
 	return reads;
 }
 
+static void push_texts(lua_State *lua, const struct cg_view *texts, size_t count)
+{
+	lua_createtable(lua, (int)count, 0);
+	for (size_t i = 0; i < count; i++) {
+		lua_pushlstring(lua, texts[i].data, texts[i].len);
+		lua_rawseti(lua, -2, (int)i + 1);
+	}
+}
+
 struct cg_view scripting_call(struct scripting *scripting, struct cg_view name,
-    const struct cg_view *keys, size_t key_count, struct cg_view argument)
+    const struct cg_view *keys, size_t key_count, const struct cg_view *arguments,
+    size_t argument_count)
 {
 	lua_State *lua = scripting->lua;
 	char head[32];
@@ -181,14 +191,8 @@ struct cg_view scripting_call(struct scripting *scripting, struct cg_view name,
 	}
 	scripting->server->is_reading = is_reader(lua);
 	lua_getfield(lua, -1, "callback");
-	lua_createtable(lua, (int)key_count, 0);
-	for (size_t i = 0; i < key_count; i++) {
-		lua_pushlstring(lua, keys[i].data, keys[i].len);
-		lua_rawseti(lua, -2, (int)i + 1);
-	}
-	lua_createtable(lua, 1, 0);
-	lua_pushlstring(lua, argument.data, argument.len);
-	lua_rawseti(lua, -2, 1);
+	push_texts(lua, keys, key_count);
+	push_texts(lua, arguments, argument_count);
 	if (lua_pcall(lua, 2, 1, 0) != 0) {
 		return fail(scripting, lua_tostring(lua, -1));
 	}

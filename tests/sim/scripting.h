@@ -28,7 +28,8 @@ void scripting_destroy(struct scripting *scripting);
 
 /* One function call; the reply's bytes, RESP framing included, are valid until the next one. */
 struct cg_view scripting_call(struct scripting *scripting, struct cg_view name,
-    const struct cg_view *keys, size_t key_count, struct cg_view argument);
+    const struct cg_view *keys, size_t key_count, const struct cg_view *arguments,
+    size_t argument_count);
 
 /* Whether the last call ended with an error; the text is in the reply. */
 bool scripting_failed(const struct scripting *scripting);

@@ -93,16 +93,33 @@ def until_answered(ask, timeout=20):
     return wait_until(once, timeout, "an answer other than UNAVAILABLE")[0]
 
 
+class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Sends a token with every call."""
+
+    def __init__(self, token):
+        self.header = ("authorization", f"Bearer {token}")
+
+    def _with_token(self, go_on, details, request):
+        headers = [*(details.metadata or ()), self.header]
+        return go_on(details._replace(metadata=headers), request)
+
+    intercept_unary_unary = intercept_unary_stream = _with_token
+
+
 class Client:
     """Typed shortcuts: `client.authorize(company, "call-1", start=True)`.
 
     Every method takes the request's remaining fields by name and a `timeout` in seconds.
     """
 
-    def __init__(self, address, timeout=10.0, options=()):
-        self.channel = grpc.insecure_channel(address, options=[*CHANNEL_OPTIONS, *options])
-        self.gate = rpc.GateStub(self.channel)
-        self.wallets = rpc.WalletsStub(self.channel)
+    def __init__(self, address, timeout=10.0, options=(), credentials=None, token=None):
+        """`credentials`: a certificate's, for an address with TLS."""
+        options = [*CHANNEL_OPTIONS, *options]
+        self.channel = (grpc.insecure_channel(address, options=options) if credentials is None
+                        else grpc.secure_channel(address, credentials, options=options))
+        calls = self.channel if token is None else grpc.intercept_channel(self.channel, Bearer(token))
+        self.gate = rpc.GateStub(calls)
+        self.wallets = rpc.WalletsStub(calls)
         self.timeout = timeout
 
     def close(self):

@@ -3,6 +3,7 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import contextlib
 import pathlib
 import shutil
 import tempfile
@@ -25,7 +26,7 @@ class Sidecar:
         self.address = f"unix:{self.socket}"
         flags = []
         for name, value in settings.items():
-            flags += [f"--{name.replace('_', '-')}", value]
+            flags += [f"--{name.replace('_', '-')}", str(value).replace("{socket}", str(self.socket))]
         self.process = Process(f"callgated-{number}", [
             program(executable, directory), "--listen", self.address,
             "--redis-url", stack.redis_url, "--database-url", stack.sidecar_url, *flags,
@@ -133,6 +134,19 @@ class Stack:
         for sidecar in self.sidecars:
             wait_until(lambda s=sidecar: s.client.authorize(
                 company, "", validate_only=True).HasField("price"), 5, f"{plan} is in force")
+
+    @contextlib.contextmanager
+    def postgres_away(self):
+        """No new sessions, and the present ones ended: to this stack Postgres is away."""
+        self.postgres.execute(f"alter database {self.database} allow_connections false")
+        try:
+            if self.connection is not None:
+                self.connection.close()
+            self.postgres.execute("select pg_terminate_backend(pid) from pg_stat_activity"
+                                  f" where datname = '{self.database}'")
+            yield
+        finally:
+            self.postgres.execute(f"alter database {self.database} allow_connections true")
 
     def environment(self):
         """What the operator's command reads."""

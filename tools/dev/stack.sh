@@ -240,7 +240,8 @@ sidecar_up() {
 	fi
 	say "start $name"
 	spawn "$name" "$CG_BIN/callgated" --listen "$(sidecar_address "$1")" \
-		--redis-url "$CG_REDIS_URL" --database-url "$CG_SIDECAR_URL"
+		--redis-url "$CG_REDIS_URL" --database-url "$CG_SIDECAR_URL" --reflection 1 \
+		--metrics-listen "unix:$CG_RUN/metrics-$1.sock"
 }
 
 sidecar_is_serving() {
@@ -250,10 +251,11 @@ sidecar_is_serving() {
 	return 1
 }
 
-# A sidecar that lives and cannot be reached is replaced once: its socket may be gone.
+# A sidecar that cannot be reached is replaced once: its socket may be gone, and then it ends by
+# itself within seconds.
 sidecar_ready() {
 	local socket="$CG_RUN/callgated-$1.sock"
-	if ! wait_for 5 test -S "$socket" && ! is_gone "callgated-$1"; then
+	if ! wait_for 5 test -S "$socket"; then
 		end "callgated-$1" TERM 20
 		sidecar_up "$1"
 	fi
@@ -382,11 +384,11 @@ run_bench() {
 	build_preset "$CG_PRESET"
 	read_places
 	case "${1-}" in
-	million | away) ;; # they have a stack of their own
-	*)
+	sim)
 		eval "$(stack_env)"
 		/usr/bin/python3 tools/dev/health.py "$CALLGATE_ADDRESS" 2 2>/dev/null || die "no stack runs: ./dev up"
 		;;
+	*) ;; # the others have a stack of their own
 	esac
 	exec bench/run "$@"
 }

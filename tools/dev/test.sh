@@ -189,6 +189,7 @@ run_tests() {
 	*) die "test takes --long or nothing" ;;
 	esac
 	install_packages
+	install_node_client
 	CG_RESULTS="$(mktemp -d "${TMPDIR:-/tmp}/callgate-test.XXXXXX")"
 	at_exit "rm -rf '$CG_RESULTS'"
 	: >"$CG_RESULTS/all"

@@ -11,7 +11,8 @@
 --
 -- KEYS: 1 head, 2 wallet, 3 due, 4 ended:0, 5 ended:1, 6 ledger, 7 events; readers as far as
 -- needed; of the partition functions: 1 head, 2 ledger, 3 events, 4 due, 5 ended:0, 6 ended:1;
--- of tick: as an operation's without the wallet, then as many wallets as there are.
+-- of tick and of many operations together: as an operation's without the wallet, then as many
+-- wallets as there are.  Many operations have one argument each.
 --
 -- Whatever is due on a wallet (leases, exhaustion, warnings, abandonment) is done and written
 -- before the operation that comes across it, by the same function; tick() does the same for
@@ -66,18 +67,17 @@ local marks = {}
 local heads = {} -- the last text of each head, parsed
 -- This library, by the version that the build gave it; the last id of each stream, true as long
 -- as it is alone in writing them; and up to where the ledger has each stream, as far as it was
--- told.  Both are forgotten whenever a mark is set.
-local own = { VERSION = @LIBRARY_VERSION@, ends = {}, flushed = {} }
+-- told.  Both are forgotten whenever a mark is set.  `operations`: what takes an operation's argument
+-- and gives its reply, by name; of many that share a call they share `head` and `now`.
+local own = { VERSION = @LIBRARY_VERSION@, ends = {}, flushed = {}, operations = {} }
 
 -- The operation at hand; functions run one at a time and none calls another one's.
 local keys, head, now
 local is_writing -- false: of a reader, which must leave everything as it is
 
 local function bind()
-	if not call then
-		call, pack, unpack = redis.call, struct.pack, struct.unpack
-		sub, find, format = string.sub, string.find, string.format
-	end
+	call, pack, unpack = redis.call, struct.pack, struct.unpack
+	sub, find, format = string.sub, string.find, string.format
 end
 
 local function now_ms()
@@ -98,8 +98,15 @@ end
 
 -- The one argument; `count` keys must stand before it.
 local function argument(given, args, count)
-	bind()
-	require_that(#given >= count and #args == 1, 'keys')
+	if not call then
+		bind()
+	end
+	if own.now then
+		own.head, own.now = nil, nil
+	end
+	if #given < count or #args ~= 1 then
+		require_that(false, 'keys')
+	end
 	keys = given
 	return args[1]
 end

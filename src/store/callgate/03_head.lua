@@ -16,10 +16,11 @@ local HISTORY, HISTORY_LAYOUT = 'history', '<ddddddd' .. 'c16c40c40'
 
 -- What is in force, parsed once per change of its text; nil where there is no head.
 function read_head(key)
-	local text = call('HGET', key, IN_FORCE)
-	local known = heads[key]
-	if not text or (known and known.text == text) then
-		return text and known
+	local text, known = call('HGET', key, IN_FORCE), heads[key]
+	if known and known.text == text then
+		return known
+	elseif not text then
+		return text
 	end
 	local h = { text = text }
 	local layout
@@ -69,8 +70,9 @@ end
 
 -- Every call carries the epoch: false where this history is not the confirmed one.
 local function enter(epoch)
-	head = read_head(keys[1])
-	return head and head.epoch == epoch and head.state == SERVING and marks[keys[1]] == epoch
+	local key = keys[1]
+	head = own.head or read_head(key)
+	return head and head.epoch == epoch and marks[key] == epoch and head.state == SERVING
 end
 
 local function refused()

@@ -61,7 +61,9 @@ function parse_wallet(text, seldom)
 	local layout
 	layout, w_posted, w_held, w_burn, w_accrued, w_rem, w_as_of, w_calls, w_version,
 		w_exhausted_at, w_due = unpack(WALLET, text)
-	require_that(layout == LAYOUT, 'wallet')
+	if layout ~= LAYOUT then
+		require_that(false, 'wallet')
+	end
 	w_due_was = w_due
 	w_changed, w_seldom_changed, swept, told, news = false, false, nil, nil, nil
 	parse_seldom(seldom)

@@ -86,7 +86,7 @@ function bring_up(field)
 	if not parse_wallet(found[1], found[2]) then
 		return false
 	end
-	now = now_ms()
+	now = own.now or now_ms()
 	advance()
 	if available() <= 0 then
 		note_exhaustion(exhaustion()) -- by running calls alone, since the last operation

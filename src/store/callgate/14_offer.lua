@@ -3,11 +3,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 
 -- An operation on one wallet: `parse` makes a table of the argument and checks it, `run` gets
--- it and whether the call a.id lives.
-local function offer_operation(name, flags, key_count, parse, run)
+-- it and whether the call a.id lives.  `short`: nil, or what is tried first; it gives a reply, or
+-- nil and has changed nothing.
+local function offer_operation(name, flags, key_count, parse, run, short)
 	local writes = flags[1] ~= 'no-writes'
-	offer(name, flags, function(given, args)
-		local a = parse(argument(given, args, key_count))
+	local function operate(text)
+		local a = parse(text)
 		is_writing = writes
 		if not enter(a.epoch) then
 			return refused()
@@ -21,5 +22,12 @@ local function offer_operation(name, flags, key_count, parse, run)
 			return answer(OUTCOME.TOO_LATE, NONE)
 		end
 		return run(a, live)
+	end
+	own.operations[name] = not short and operate or function(text)
+		return short(text) or operate(text)
+	end
+	offer(name, flags, function(given, args)
+		local text = argument(given, args, key_count)
+		return short and short(text) or operate(text)
 	end)
 end

@@ -51,8 +51,7 @@ end
 
 do
 
-local REPLY_PRICE = 1
-local authorize_reply = '<BBi8c3BBBc24i8i8i8I4I6'
+local authorize_reply, REPLY_PRICE = own.authorize.REPLY, own.authorize.REPLY_PRICE
 
 -- A decision that keeps nothing: a denial, or one that was only asked about.
 local function undecided(verdict, has_price, left)
@@ -116,13 +115,11 @@ end
 
 local args_of_authorize = {}
 
--- epoch, not after, outbox, flags (start 1, validate_only 2, has price 4, announces 8), terms,
--- price and limits, id, resource, destination, meta.
 local function parse_authorize(text)
 	local a = args_of_authorize
 	local flags, resource, destination, meta_bytes, at
 	a.epoch, a.not_after, a.outbox_max, flags, a.terms, a.deal, a.id, resource, destination,
-		meta_bytes, at = unpack('<I8i8I8Bc44c40Bc0Bc0Bc0H', text)
+		meta_bytes, at = unpack(own.authorize.ARGUMENT, text)
 	a.start, a.validate_only, a.has_price = flags % 2 >= 1, flags % 4 >= 2, flags % 8 >= 4
 	a.announces = flags >= 8
 	check_length(text, at + meta_bytes)
@@ -165,6 +162,6 @@ local function authorize(a, live)
 	return admit(a, left)
 end
 
-offer_operation('authorize', {}, 7, parse_authorize, authorize)
+offer_operation('authorize', {}, 7, parse_authorize, authorize, own.authorize.plainly)
 
 end

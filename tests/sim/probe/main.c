@@ -70,8 +70,9 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof line, stdin) != NULL) {
 		/* One key that is nobody's: what the commands touch stands in the argument. */
 		static const struct cg_view key = {"{p}", 3};
+		struct cg_view argument = bytes_of(line);
 		print_reply(
-		    scripting_call(scripting, CG_VIEW_LITERAL("probe"), &key, 1, bytes_of(line)));
+		    scripting_call(scripting, CG_VIEW_LITERAL("probe"), &key, 1, &argument, 1));
 	}
 	scripting_destroy(scripting);
 	mem_clear(&mem);

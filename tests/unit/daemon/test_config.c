@@ -44,7 +44,7 @@ static const struct bad bads[] = {
     {{"--events-keep=1"}, "--events-keep: must be an integer from 100"},
     {{"--lifecycle-events=2"}, "--lifecycle-events: must be an integer from 0 to 1"},
     {{GOOD_REDIS, GOOD_LEDGER, "--log-level=loud"}, "--log-level: must be debug"},
-    {{GOOD_REDIS, GOOD_LEDGER, "--grpc-wait=spin"}, "--grpc-wait: must be thread or loop"},
+    {{GOOD_REDIS, GOOD_LEDGER, "--grpc-wait=poll"}, "--grpc-wait: must be loop, thread or spin"},
     {{GOOD_LEDGER, "--redis-url=http://x"}, "must begin with unix:// or redis://"},
     {{GOOD_LEDGER, "--redis-url=unix://relative"}, "needs an absolute path"},
     {{GOOD_LEDGER, "--redis-url=unix:///s?db=16"}, "db must be from 0 to 15"},

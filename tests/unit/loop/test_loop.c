@@ -181,6 +181,32 @@ static void test_a_requested_hook_runs_before_the_loop_sleeps(void **state)
 	cg_hook_close(c.hook);
 }
 
+static void on_turn_until(void *owner)
+{
+	struct count *c = owner;
+
+	if (++c->fired == c->wanted) {
+		cg_loop_stop(c->loop);
+	}
+}
+
+static void test_a_loop_that_is_kept_awake_does_not_sleep(void **state)
+{
+	struct cg_loop *loop = *state;
+	struct count c = {.wanted = 100, .loop = loop};
+	struct cg_timer *limit = cg_timer_create(loop, on_too_late, &c);
+
+	/* Nothing happens, and nothing is due for two seconds. */
+	c.hook = cg_hook_create(loop, on_turn_until, &c);
+	cg_timer_start(limit, 2000);
+	cg_loop_keep_awake(loop);
+	cg_loop_run(loop);
+	assert_int_equal(c.fired, 100);
+	assert_int_equal(c.events, 0);
+	cg_timer_close(limit);
+	cg_hook_close(c.hook);
+}
+
 static void on_ready(void *owner, unsigned events)
 {
 	struct count *c = owner;
@@ -288,6 +314,8 @@ int main(void)
 	        test_wakes_of_another_thread_arrive_and_coalesce, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(
 	        test_a_requested_hook_runs_before_the_loop_sleeps, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        test_a_loop_that_is_kept_awake_does_not_sleep, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(
 	        test_a_watch_tells_what_was_asked_and_nothing_else, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(

@@ -96,10 +96,21 @@ static void deliver_event(struct cg_watcher *watcher, const struct told *told)
 	        .meta = {fill_meta(memory, sizeof memory, told->meta_bytes)}});
 }
 
+static bool is_bound_to(const struct cg_watch_in *in, const struct cg_uuid *company)
+{
+	for (uint32_t i = 0; i < in->company_count; i++) {
+		if (cg_uuid_equal(&in->companies[i], company)) {
+			return true;
+		}
+	}
+	return in->companies == NULL;
+}
+
 static bool wants(const struct cg_watcher *watcher, const struct told *told)
 {
 	return (watcher->in.types == 0 || (watcher->in.types >> told->type & 1) != 0) &&
-	    (watcher->in.all_companies || cg_uuid_equal(&watcher->in.company, &told->company));
+	    (watcher->in.all_companies ? is_bound_to(&watcher->in, &told->company)
+	                               : cg_uuid_equal(&watcher->in.company, &told->company));
 }
 
 /* One message at most; the next when this one has left. */

@@ -156,6 +156,7 @@ void cg_gate_submit(struct cg_gate *gate, struct cg_request *req)
 	gate->submitted++;
 	req->work.asked_epoch = cg_loop_now_ms(gate->loop) + (uint64_t)(slow_ms < 0 ? 0 : slow_ms);
 	cg_list_append(&gate->waiting, &req->work.link);
+	cg_hook_request(gate->hook);
 }
 
 struct cg_gate *fake_gate_create(struct cg_loop *loop)

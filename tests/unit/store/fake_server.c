@@ -10,7 +10,7 @@
 
 #include "store/wire.h"
 
-#define WORDS_MAX 48 /* a tick with its most wallets */
+#define WORDS_MAX 256
 
 struct command {
 	struct cg_view words[WORDS_MAX];

@@ -1,0 +1,332 @@
+"""What a decision costs, beside what it is made of, and beside what else one could do.
+
+A stack of its own, of a release build: a Redis that keeps its writes (everysec), a Postgres that
+syncs what it commits, one sidecar.  Each round measures, one after the other and so under the same
+conditions:
+
+  the bare RPC            the generator and the request against bare_server: gRPC and nothing else
+  the bare function call  the authorize function straight against a Redis of its own
+  authorize               through callgated: one in flight, 64, and at random times (Poisson) 20 000/s
+  sessions                the same on one stream: as many as it takes, and half as many at random times
+  settle, flush           settles, and how fast the ledger catches up on what waits for it
+  SQL holds               one statement per call in Postgres: a hot wallet, a thousand; 1 and 64 clients
+
+then once: a sidecar that starts on 100 000 wallets with 100 000 calls.  The figures are the medians
+of the rounds; --json prints them as one object on one line.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
+
+COMPANIES = 64
+PIPELINE = 256  # functions on their way, straight against Redis
+WINDOW = 256  # operations on a stream
+IN_FLIGHT = 64
+OPEN_RATE = 20_000
+SETTLES, LAG_SECONDS = 5000, 8  # per second, for the flush's lag
+OFFERED = (1000, 2000, 5000, 10_000, 15_000, 20_000, 25_000, 30_000, 40_000)  # per second, for the plot
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement; default 1")
+    parser.add_argument("--flush-entries", type=int, default=40_000, help="that wait; default 40000")
+    parser.add_argument("--start-wallets", type=int, default=100_000, help="0: leave the start out")
+    parser.add_argument("--build", type=Path, help="default build/release-werror, build/release")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--save", action="store_true",
+                        help="also keep figures and a plot of latency by offered load in bench/results")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
+    return parser.parse_args()
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def cpu_us(pid):
+    """What a process has used, all its threads together."""
+    return sum(int((task / "schedstat").read_text().split()[0]) / 1000
+               for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+class Floor:
+    def __init__(self, options, stack, bare_address, floor_redis):
+        from support.processes import program
+        self.options, self.stack, self.bare, self.floor = options, stack, bare_address, floor_redis
+        self.bin = Path(program("callgate-bench", stack.build)).parent
+        self.samples = {}
+
+    def note(self, name, value):
+        self.samples.setdefault(name, []).append(value)
+
+    def median(self):
+        return {name: statistics.median(values) for name, values in self.samples.items()}
+
+    def run(self, command):
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600)
+        if done.returncode not in (0, 1) or not done.stdout:
+            raise SystemExit(f"floor: {' '.join(map(str, command))}: {done.returncode} {done.stderr}")
+        answer = json.loads(done.stdout)
+        for name, part in answer["parts"].items():
+            if part["errors"] or part["denied"]:
+                say(f"floor: {' '.join(map(str, command[1:]))}: {name}: {part['errors']}, {part['denied']} denied")
+        return answer
+
+    def load(self, op, in_flight, *more, address=None, companies=COMPANIES):
+        return self.run([self.bin / "callgate-bench", "--op", op, "--in-flight", in_flight,
+                         "--address", address or self.stack.sidecar.address, "--seconds",
+                         self.options.seconds, "--companies", companies, "--json", *more])
+
+    def authorize(self, in_flight, *more, **others):
+        return self.load("authorize", in_flight, *more, **others)["parts"]["authorize"]
+
+    def floors(self):
+        self.note("bare_rpc_p50_us", self.authorize(1, "--bare", address=self.bare)["latency_us"]["p50"])
+        self.note("bare_rpc_rps", self.authorize(IN_FLIGHT, "--bare", address=self.bare)["rate_per_second"])
+        for name, in_flight in (("bare_fcall_p50_us", 1), ("bare_fcall_rps", PIPELINE)):
+            part = self.run([self.bin / "callgate-bench-store", self.floor.socket, in_flight, COMPANIES,
+                             self.options.seconds])["parts"]["authorize"]
+            self.floor.client.flushall()
+            self.note(name, part["latency_us"]["p50"] if in_flight == 1 else part["rate_per_second"])
+
+    def unary(self):
+        one = self.authorize(1)["latency_us"]
+        for percentile, label in (("p50", "p50"), ("p99", "p99"), ("p99.9", "p999")):
+            self.note(f"authorize_{label}_us", one[percentile])
+        pids = {"redis": self.stack.redis.process.pid, "callgated": self.stack.sidecar.process.pid}
+        before = {name: cpu_us(pid) for name, pid in pids.items()}
+        many = self.load("authorize", IN_FLIGHT)
+        part = many["parts"]["authorize"]
+        # Making wallets counts as well; they are few.
+        for name, pid in pids.items():
+            self.note(f"cpu {name}", (cpu_us(pid) - before[name]) / (part["count"] + many["warm_up_count"]))
+        self.note("cpu generator", many["client_cpu_us_per_op"])
+        self.note("authorize_rps", part["rate_per_second"])
+        self.note("open_loop_20k_p99_us", self.authorize(
+            1024, "--rate", OPEN_RATE, "--poisson")["latency_us"]["p99"])
+        for name, companies in (("hot", 1), ("thousand", 1000)):
+            self.note(f"authorize_{name}_rps", self.authorize(
+                IN_FLIGHT, companies=companies)["rate_per_second"])
+
+    def session(self):
+        rate = self.authorize(WINDOW, "--session", companies=1000)["rate_per_second"]
+        self.note("session_rps", rate)
+        half = self.authorize(1024, "--session", "--poisson", "--rate", int(rate / 2), companies=1000)
+        self.note("session_half_load_p99_us", half["latency_us"]["p99"])
+
+    def booked(self):
+        return self.stack.value("select count(*) from usage_logs")
+
+    def settle(self):
+        """Settles as fast as they go; the ledger's cursors are held meanwhile, then let go."""
+        import psycopg
+        from support.waiting import wait_until
+        count, before = self.options.flush_entries, self.booked()
+        load = subprocess.Popen(list(map(str, [
+            self.bin / "callgate-bench", "--op", "settle", "--in-flight", IN_FLIGHT, "--address",
+            self.stack.sidecar.address, "--companies", 1000, "--count", count, "--seconds", 600,
+            "--json"])), stdout=subprocess.PIPE, text=True)
+        wait_until(lambda: self.booked() > before or load.poll() is not None, 300, "settles are booked")
+        with psycopg.connect(self.stack.url) as holding:
+            holding.execute("select partition from callgate.cursors for update")
+            answer = json.loads(load.communicate(timeout=600)[0])
+            there = self.booked()
+            begun = time.monotonic()
+        # The connection has committed: nothing is held any more.
+        settled = answer["parts"]["settle"]
+        wait_until(lambda: self.booked() - before >= settled["count"], 120, "all is booked", every=0.01)
+        if self.booked() > there:
+            self.note("flush_rows_per_s", (self.booked() - there) / (time.monotonic() - begun))
+        self.note("settle_rps", settled["rate_per_second"])
+
+    def lag(self):
+        """Settles at a rate that has to be kept up, while a few others wait until theirs are in the
+        ledger: how far the flush lags behind; and whether all of them came there."""
+        from support.waiting import wait_until
+        command = [self.bin / "callgate-bench", "--address", self.stack.sidecar.address, "--json"]
+        before = self.booked()
+        load = subprocess.Popen(list(map(str, [
+            *command, "--op", "settle", "--rate", SETTLES, "--in-flight", WINDOW, "--companies", COMPANIES,
+            "--seconds", LAG_SECONDS, "--count", SETTLES * LAG_SECONDS])), stdout=subprocess.PIPE, text=True)
+        wait_until(lambda: self.booked() > before, 120, "settles are booked")
+        probes = self.run([*command, "--op", "cycle", "--committed", "--rate", 20, "--in-flight", 64,
+                           "--companies", 16, "--deadline-ms", 20_000, "--seconds", LAG_SECONDS - 2])
+        settles = json.loads(load.communicate(timeout=120)[0])["parts"]["settle"]
+        # The warm-up before settles is cancelled; that of a cycle was settled as well.
+        expected = settles["count"] + probes["parts"]["settle"]["count"] + probes["warm_up_count"]
+        wait_until(lambda: self.booked() - before >= expected, 60, "all is booked")
+        return {"settles_kept_up_rps": settles["rate_per_second"],
+                "flush_lag_max_ms": probes["parts"]["settle"]["latency_us"]["max"] / 1000,
+                "settles_missing": abs(expected - (self.booked() - before))}
+
+    def sql(self, holds):
+        for wallets, name in ((1, "hot"), (1000, "thousand")):
+            for clients in (1, IN_FLIGHT):
+                self.note(f"sql_{name}_{clients}_rps", holds.rate(wallets, clients, self.options.seconds))
+
+    def curve(self):
+        """Latency by offered load, one round: what the plot shows."""
+        points = []
+        for rate in OFFERED:
+            part = self.authorize(1024, "--rate", rate, "--poisson")
+            points.append({"offered": rate, "served": part["rate_per_second"], **part["latency_us"]})
+        return points
+
+
+def records(redis):
+    """Every wallet's record as it stands."""
+    keys, found = sorted(redis.scan_iter(match="cg:*:w:*", count=5000)), {}
+    for begin in range(0, len(keys), 1000):
+        pipe = redis.pipeline(transaction=False)
+        for key in keys[begin:begin + 1000]:
+            pipe.hget(key, "")
+        found.update(zip(keys[begin:], pipe.execute()))
+    return found
+
+
+def start(floor, wallets):
+    """How long a sidecar takes until it serves, on that many wallets with a call each."""
+    say(f"start on {wallets} wallets")
+    floor.run([floor.bin / "callgate-bench", "--op", "authorize", "--keep", "--address",
+               floor.stack.sidecar.address, "--count", wallets, "--companies", wallets, "--in-flight", 256,
+               "--seconds", 3600, "--deadline-ms", 20_000, "--json"])
+    floor.stack.sidecar.terminate()
+    before = records(floor.stack.redis.client)
+    begun = time.monotonic()
+    floor.stack.sidecar.launch()
+    while not floor.stack.client.is_serving():
+        time.sleep(0.002)
+    serving = time.monotonic() - begun
+    after = records(floor.stack.redis.client)
+    return {"start_wallets": len(before), "start_ms": serving * 1000,
+            "start_balances_changed": sum(after.get(key) != text for key, text in before.items())}
+
+
+def ratios(f):
+    of = {
+        "authorize_p50": f["authorize_p50_us"] / (f["bare_rpc_p50_us"] + f["bare_fcall_p50_us"]),
+        "authorize_rps_to_bare_rpc": f["authorize_rps"] / f["bare_rpc_rps"],
+        "session_rps_to_bare_fcall": f["session_rps"] / f["bare_fcall_rps"],
+    }
+    for name in ("hot", "thousand"):
+        of[f"authorize_to_sql_{name}"] = f[f"authorize_{name}_rps"] / f[f"sql_{name}_{IN_FLIGHT}_rps"]
+    of["session_to_sql_thousand"] = f["session_rps"] / f[f"sql_thousand_{IN_FLIGHT}_rps"]
+    return of
+
+
+# Figure or ratio, its target.
+TARGETS = [
+    ("authorize_p50", "<=", 1.15), ("authorize_p99_us", "<", 200), ("authorize_p999_us", "<", 500),
+    ("open_loop_20k_p99_us", "<", 1000), ("bare_fcall_rps", ">=", 120_000), ("authorize_rps", ">=", 48_000),
+    ("authorize_rps_to_bare_rpc", ">=", 0.38), ("session_rps", ">=", 115_000),
+    ("session_rps_to_bare_fcall", ">=", 1.3), ("session_half_load_p99_us", "<", 2000),
+    ("authorize_to_sql_hot", ">=", 12), ("authorize_to_sql_thousand", ">=", 1.6),
+    ("flush_rows_per_s", ">=", 50_000), ("start_ms", "<", 1000), ("start_balances_changed", "<", 1),
+]
+
+
+def judged(figures):
+    known = {**figures, **figures["ratios"]}
+    for name, sign, target in TARGETS:
+        if name in known:
+            value = known[name]
+            met = value <= target if sign == "<=" else value < target if sign == "<" else value >= target
+            yield name, value, f"{sign} {target:g}", met
+
+
+def show(figures, samples, options):
+    print(f"medians of {options.rounds} rounds of {options.seconds:g} s; two cores or what there is: "
+          f"{len(os.sched_getaffinity(0))}; load average {os.getloadavg()[0]:.2f}\n")
+    print(f"{'':28} {'median':>12} {'least':>12} {'greatest':>12}")
+    for name, values in samples.items():
+        print(f"{name:28} {statistics.median(values):12.1f} {min(values):12.1f} {max(values):12.1f}")
+    for name, value in figures.items():
+        if name not in samples and not isinstance(value, dict):
+            print(f"{name:28} {value:12.1f}")
+    print()
+    for name, value in figures["ratios"].items():
+        print(f"{name:28} {value:12.2f}")
+    print()
+    for name, value, target, met in judged(figures):
+        print(f"{'met   ' if met else 'MISSED'}  {value:12.2f}  {target:>10}  {name}")
+
+
+def save(figures, samples, curve, build):
+    from floor_plot import draw
+    version = subprocess.run([build / "bin/callgated", "--version"], capture_output=True, text=True,
+                             check=True).stdout.split()[-1]
+    to = ROOT / "bench/results"
+    (to / f"{version}.json").write_text(json.dumps(
+        {"figures": figures, "samples": samples, "offered": curve}, indent=1) + "\n")
+    (to / f"{version}.svg").write_text(draw(curve, f"callgate {version}: Authorize by offered load (Poisson)"))
+
+
+def measure(options, stack, postgres, ending):
+    from support.processes import Process, program
+    from support.redis_server import RedisServer
+    floor_redis = RedisServer("everysec").start()
+    ending.callback(floor_redis.stop)
+    path = stack.directory / "bare.sock"
+    bare = Process("bare_server", [program("bare_server", stack.build), f"unix:{path}"], stack.directory / "bare.log")
+    bare.start()
+    ending.callback(bare.kill)
+    bare.wait_until_ready(path.exists)
+    from floor_sql import SqlHolds
+    floor, holds = Floor(options, stack, f"unix:{path}", floor_redis), SqlHolds(postgres)
+    for number in range(options.rounds):
+        say(f"round {number + 1} of {options.rounds}")
+        for measurement in (floor.floors, floor.unary, floor.session, floor.settle, lambda: floor.sql(holds)):
+            measurement()
+    curve = floor.curve() if options.save else []
+    figures = {name: round(value, 2) for name, value in floor.median().items() if not name.startswith("cpu ")}
+    figures["cpu_us_per_authorize"] = {
+        name[4:]: round(value, 2) for name, value in floor.median().items() if name.startswith("cpu ")}
+    figures |= floor.lag()
+    if options.start_wallets:
+        figures |= start(floor, options.start_wallets)
+    figures["ratios"] = {name: round(value, 3) for name, value in ratios(figures).items()}
+    return figures, floor.samples, curve
+
+
+def main():
+    options = arguments()
+    if options.build:
+        os.environ["CALLGATE_RELEASE_BUILD"] = str(options.build.resolve())
+    from support.processes import release_directory
+    build = release_directory()
+    os.environ["CALLGATE_TEST_BUILD"] = str(build)
+    from support.postgres_server import PostgresServer
+    from support.stack import Stack
+    with contextlib.ExitStack() as ending:
+        postgres = PostgresServer(durable=True)
+        ending.callback(postgres.stop)
+        postgres.start()
+        postgres.make_template()
+        stack = Stack(postgres, directory=build)
+        ending.callback(stack.stop)
+        figures, samples, curve = measure(options, stack.start(), postgres, ending)
+    if options.save:
+        save(figures, samples, curve, build)
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        show(figures, samples, options)
+    return 1 if options.check and not all(met for *_, met in judged(figures)) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

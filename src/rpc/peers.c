@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/peers.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* More groups than this a peer may have; those beyond are not looked at. */
+#define GROUPS_MAX 256
+
+/* "uid:1000": its number; false where it is none. */
+static bool read_id(struct cg_view word, const char *prefix, int64_t *ret_id)
+{
+	size_t len = strlen(prefix);
+
+	return word.len > len && memcmp(word.data, prefix, len) == 0 &&
+	    cg_view_parse_int((struct cg_view){word.data + len, word.len - len}, ret_id) &&
+	    *ret_id >= 0 && *ret_id < UINT32_MAX;
+}
+
+static bool take_word(struct cg_peers *peers, struct cg_view word)
+{
+	int64_t id = 0;
+
+	if (cg_view_equal(word, CG_VIEW_LITERAL("any"))) {
+		peers->any = true;
+	} else if (cg_view_equal(word, CG_VIEW_LITERAL("group"))) {
+		peers->group = true;
+	} else if (read_id(word, "uid:", &id) && peers->uid_count < CG_PEERS_MAX) {
+		peers->uids[peers->uid_count++] = (uid_t)id;
+	} else if (read_id(word, "gid:", &id) && peers->gid_count < CG_PEERS_MAX) {
+		peers->gids[peers->gid_count++] = (gid_t)id;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+enum cg_status cg_peers_parse(struct cg_view text, struct cg_peers *ret_peers, struct cg_error *err)
+{
+	struct cg_peers peers = {0};
+
+	for (size_t at = 0; at <= text.len;) {
+		size_t end = at;
+		while (end < text.len && text.data[end] != ',') {
+			end++;
+		}
+		if (!take_word(&peers, (struct cg_view){text.data + at, end - at})) {
+			cg_error_set(err,
+			    "peers: must be any, or of group, uid:N and gid:N, separated by "
+			    "commas");
+			return CG_INVALID;
+		}
+		at = end + 1;
+	}
+	*ret_peers = peers;
+	return CG_OK;
+}
+
+static bool is_group_admitted(const struct cg_peers *peers, gid_t gid)
+{
+	if (peers->group && gid == getegid()) {
+		return true;
+	}
+	for (uint32_t i = 0; i < peers->gid_count; i++) {
+		if (peers->gids[i] == gid) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Beside his group a peer has others, of which one may be the socket's. */
+static bool is_one_group_admitted(const struct cg_peers *peers, int fd)
+{
+	gid_t groups[GROUPS_MAX];
+	socklen_t bytes = sizeof groups;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &bytes) != 0) {
+		return false;
+	}
+	for (size_t i = 0; i < bytes / sizeof groups[0]; i++) {
+		if (is_group_admitted(peers, groups[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool cg_peers_admit(const struct cg_peers *peers, int fd, int64_t *ret_uid)
+{
+	struct ucred who = {0};
+	socklen_t bytes = sizeof who;
+
+	*ret_uid = -1;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &bytes) != 0) {
+		return peers->any;
+	}
+	*ret_uid = (int64_t)who.uid;
+	if (peers->any || who.uid == 0 || who.uid == geteuid()) {
+		return true;
+	}
+	for (uint32_t i = 0; i < peers->uid_count; i++) {
+		if (peers->uids[i] == who.uid) {
+			return true;
+		}
+	}
+	return is_group_admitted(peers, who.gid) || is_one_group_admitted(peers, fd);
+}

@@ -1,0 +1,317 @@
+"""Peers that mean harm, or behave as if they did: each is answered or closed in a defined way,
+which is counted; the sidecar's memory stays bounded; and the honest notice nothing.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+
+import contextlib
+import gzip
+import os
+import random
+import resource
+import struct
+import time
+
+import grpc
+import pytest
+
+from conftest import STREAMS_MAX
+from support.client import Client, new_company
+from support.contract import pb
+from support.http2 import (
+    ACK_OF_SETTINGS, AUTHORIZE, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, PING,
+    PREFACE, RST_STREAM, SETTINGS, WIDEST, WIDEST_WINDOW, connect, frame, header, is_closed,
+    message, request, request_headers, send, settings)
+from support.waiting import wait_until
+
+Code = grpc.StatusCode
+SECONDS = 2
+STALLED_S, GREETING_S = 5, 5
+PLENTY = 1_000_000_000
+
+
+def authorize_message(company, call=""):
+    return pb.AuthorizeRequest(company_id=company, call_id=call, resource_type="voice_outbound",
+                               destination="+14155550100").SerializeToString()
+
+
+def again_and_again(fort, content, seconds=SECONDS, greeting=HELLO, reads=False):
+    """New connections, each sent the same, until it is over; how many."""
+    until, count = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        peer = connect(fort.socket, receive_bytes=None if reads else 4096)
+        if peer is None:
+            continue
+        with peer:
+            peer.settimeout(0.5)
+            send(peer, greeting + content)
+            if reads:
+                is_closed(peer, 0.2)
+        count += 1
+    return count
+
+
+def test_connections_by_the_hundred(fort, siege):
+    def come_and_go():
+        again_and_again(fort, b"", greeting=b"")
+
+    def come_and_stay():
+        with contextlib.ExitStack() as guests:
+            until = time.monotonic() + SECONDS
+            while time.monotonic() < until:
+                for _ in range(100):
+                    guest = connect(fort.socket)
+                    if guest is not None:
+                        guests.enter_context(guest)
+                if len(guests._exit_callbacks) > 800:
+                    time.sleep(0.05)  # they are all there is of descriptors here; and they stay
+
+    before = fort.limit("connections")
+    siege.lay(come_and_go, come_and_stay)
+    assert fort.limit("connections") > before + 100
+
+
+def test_streams_and_no_acknowledgement(fort, siege):
+    """More calls than it was told it may, by a client that never says that it has heard."""
+    headers = request_headers()
+    flood = b"".join(frame(HEADERS, END_HEADERS, 2 * n + 1, headers) for n in range(20_000))
+    before = fort.limit("connection_flood")
+    siege.lay(*[lambda: again_and_again(fort, flood)] * 3)
+    assert fort.limit("connection_flood") >= before + 3
+
+
+def test_answers_that_nobody_reads(fort, siege):
+    company = fort.client.funded(PLENTY)
+    headers = request_headers(token=fort.operator)
+    flood = b"".join(request(2 * n + 1, authorize_message(company), headers) for n in range(20_000))
+    before = fort.limit("connection_flood") + fort.limit("unread_answers")
+    siege.lay(*[lambda: again_and_again(
+        fort, ACK_OF_SETTINGS + flood, greeting=PREFACE + settings(initial_window_size=WIDEST)
+        + WIDEST_WINDOW)] * 3)
+    assert fort.limit("connection_flood") + fort.limit("unread_answers") >= before + 3
+
+
+def test_requests_that_are_reset_at_once(fort, siege):
+    headers = request_headers()
+    flood = b"".join(frame(HEADERS, END_HEADERS, 2 * n + 1, headers)
+                     + frame(RST_STREAM, 0, 2 * n + 1, struct.pack(">I", 8)) for n in range(20_000))
+    siege.lay(*[lambda: again_and_again(fort, flood)] * 2)
+
+
+def test_watches_that_nobody_reads(fort, siege):
+    company = fort.client.funded(PLENTY)
+    ask = pb.WatchRequest(company_id=company).SerializeToString()
+    watch = request(1, ask, request_headers("/callgate.v1.Wallets/Watch", fort.operator))
+
+    def come_and_stay():
+        with contextlib.ExitStack() as peers:
+            for _ in range(100):
+                peer = peers.enter_context(connect(fort.socket, receive_bytes=4096))
+                assert send(peer, PREFACE + settings(initial_window_size=WIDEST) + WIDEST_WINDOW
+                            + ACK_OF_SETTINGS + watch)
+            wait_until(lambda: fort.scrape()["callgate_watchers"] >= 100)
+            meta = {"filler": "x" * 3_000}
+            for n in range(60):
+                fort.client.authorize(company, f"c{n}", meta=meta, start=True)
+                fort.client.settle(company, f"c{n}", 1)
+
+    siege.lay(come_and_stay)
+
+
+def test_messages_that_inflate(fort, siege):
+    bomb = gzip.compress(b"\0" * 60_000_000)
+    headers = request_headers(token=fort.operator, more=[("grpc-encoding", "gzip")])
+    flood = b""
+    for n in range(STREAMS_MAX - 4):
+        content = message(bomb, compressed=True)
+        flood += frame(HEADERS, END_HEADERS, 2 * n + 1, headers)
+        flood += b"".join(
+            frame(DATA, END_STREAM if at + 16_384 >= len(content) else 0, 2 * n + 1,
+                  content[at:at + 16_384]) for at in range(0, len(content), 16_384))
+    before = fort.turned_away("compressed")
+    siege.lay(*[lambda: again_and_again(fort, ACK_OF_SETTINGS + flood, reads=True)] * 2)
+    assert fort.turned_away("compressed") > before
+
+
+def test_headers_without_end(fort, siege):
+    """A block that goes on and on; one that is large; one that is small and refers to large ones."""
+    filler = header("x", "y" * 16_000)
+    endless = frame(HEADERS, 0, 1, request_headers()) + b"".join(
+        frame(CONTINUATION, 0, 1, filler[:16_384]) for _ in range(200))
+    large = b"".join(
+        frame(HEADERS, 0, 2 * n + 1, request_headers(more=[("a", "b" * 3_000)]))
+        + frame(CONTINUATION, END_HEADERS, 2 * n + 1, header("c", "d" * 12_000)) for n in range(60))
+    table = request_headers() + header("k", "v" * 3_900, index=True)
+    references = b"".join(
+        frame(HEADERS, END_HEADERS, 2 * n + 3, request_headers() + b"\xbe" * 4_000)
+        for n in range(50))
+    bomb = frame(HEADERS, END_HEADERS, 1, table) + references
+    siege.lay(lambda: again_and_again(fort, endless), lambda: again_and_again(fort, large),
+              lambda: again_and_again(fort, bomb))
+
+
+def test_calls_whose_message_never_comes(fort, siege):
+    """Headers and nothing, and half a message, on as many connections as there may be."""
+    headers = request_headers(token=fort.operator)
+    calls = b"".join(
+        frame(HEADERS, END_HEADERS, 2 * n + 1, headers)
+        + (frame(DATA, 0, 2 * n + 1, message(b"half", length=60_000)) if n % 2 else b"")
+        for n in range(STREAMS_MAX - 4))
+
+    def come_and_stay():
+        with contextlib.ExitStack() as peers:
+            for _ in range(150):
+                peer = peers.enter_context(connect(fort.socket))
+                assert send(peer, HELLO + ACK_OF_SETTINGS + calls)
+            time.sleep(STALLED_S + 1)  # what is tested is that they are ended by then
+
+    before = fort.limit("stalled_calls")
+    siege.lay(come_and_stay)
+    assert fort.limit("stalled_calls") >= before + 150 * (STREAMS_MAX - 4)
+
+
+def test_greetings_by_the_byte(fort, siege):
+    """Connections that say a little now and then, and never all that a client says first."""
+    ended = 'callgate_connections_ended_total{why="silent"}'
+    before = fort.scrape()[ended]
+
+    def trickle():
+        with contextlib.ExitStack() as peers:
+            guests = [peers.enter_context(connect(fort.socket)) for _ in range(150)]
+            begun = time.monotonic()
+            for at in range(len(PREFACE) - 1):
+                for guest in guests:
+                    send(guest, PREFACE[at:at + 1])
+                time.sleep(0.1)
+            # Each has its five seconds, and no more.
+            for guest in guests:
+                assert is_closed(guest, GREETING_S + 5)
+            assert time.monotonic() - begun < GREETING_S + 5
+            wait_until(lambda: fort.scrape()[ended] >= before + 150)
+
+    siege.lay(trickle)
+
+
+def test_frames_that_ask_for_an_answer_each(fort, siege):
+    pings = frame(PING, 0, 0, b"12345678") * 20_000
+    acknowledged = frame(SETTINGS, 0, 0) * 20_000
+    resets = b"".join(frame(RST_STREAM, 0, 2 * n + 1, b"\0\0\0\0") for n in range(20_000))
+    siege.lay(lambda: again_and_again(fort, pings), lambda: again_and_again(fort, acknowledged),
+              lambda: again_and_again(fort, resets))
+
+
+def test_rubbish(fort, siege):
+    """What a client says, with bytes changed, added and left out at random."""
+    seed = int(os.environ.get("CG_SEED", random.SystemRandom().getrandbits(32)))
+    print(f"CG_SEED={seed}")
+    dice = random.Random(seed)
+    company = fort.client.funded(PLENTY)
+    good = HELLO + ACK_OF_SETTINGS + b"".join(
+        request(2 * n + 1, authorize_message(company), request_headers(token=fort.operator))
+        for n in range(8))
+
+    def throw():
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until:
+            bad = bytearray(good)
+            for _ in range(dice.randrange(1, 20)):
+                at = dice.randrange(len(bad))
+                kind = dice.randrange(3)
+                if kind == 0:
+                    bad[at] = dice.randrange(256)
+                elif kind == 1:
+                    del bad[at:at + dice.randrange(1, 30)]
+                else:
+                    bad[at:at] = dice.randbytes(dice.randrange(1, 30))
+            peer = connect(fort.socket)
+            if peer is not None:
+                with peer:
+                    send(peer, bytes(bad))
+
+    siege.lay(throw)
+
+
+def test_descriptors_run_out(fort, siege):
+    """Connections wait, and come in when there are descriptors again; what is open goes on."""
+    soft, hard = resource.prlimit(fort.pid, resource.RLIMIT_NOFILE)
+    used = len(os.listdir(f"/proc/{fort.pid}/fd"))
+
+    def crowd():
+        resource.prlimit(fort.pid, resource.RLIMIT_NOFILE, (used + 20, hard))
+        try:
+            with contextlib.ExitStack() as guests:
+                for _ in range(100):
+                    guest = connect(fort.socket, timeout=0.2)
+                    if guest is not None:
+                        guests.enter_context(guest)
+                wait_until(lambda: "not accepted" in fort.stack.sidecar.process.text())
+                time.sleep(SECONDS)  # what is tested is that nothing else happens
+        finally:
+            resource.prlimit(fort.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        with Client(fort.stack.sidecar.address, token=fort.operator) as late:
+            wait_until(late.is_serving, 10)
+
+    siege.lay(crowd)
+    assert fort.scrape()["callgate_accept_pauses_total"] > 0
+
+
+@pytest.mark.parametrize("token", ["none", "wrong"])
+def test_who_has_no_valid_token(fort, siege, token):
+    company = fort.client.funded(PLENTY)
+    wrong = None if token == "none" else fort.operator[:-1] + ("A" if fort.operator[-1] != "A" else "B")
+    flood = b"".join(request(2 * n + 1, authorize_message(company, f"c{n}"),
+                             request_headers(token=wrong)) for n in range(STREAMS_MAX))
+    before = fort.turned_away("unauthenticated")
+    siege.lay(*[lambda: again_and_again(fort, ACK_OF_SETTINGS + flood, reads=True)] * 2)
+    assert fort.turned_away("unauthenticated") > before + STREAMS_MAX
+    assert fort.client.balance(company).posted_micros == PLENTY
+    assert not fort.client.list_page(company).calls
+
+
+def test_another_companys_ids(fort, siege):
+    """Every method, by a token that is for one company, on another's wallet and call."""
+    mine, other = fort.client.funded(PLENTY), fort.client.funded(PLENTY)
+    token = fort.token("reseller", "gate,billing,admin", mine)
+    fort.reload()
+    fort.client.authorize(other, "theirs", start=True)
+    before = fort.turned_away("permission")
+    asked = 0
+
+    def pry():
+        nonlocal asked
+        with Client(fort.stack.sidecar.address, token=token) as client:
+            assert client.authorize(mine, "mine", start=True).decision == pb.DECISION_ALLOWED
+            until = time.monotonic() + SECONDS
+            while time.monotonic() < until:
+                for name, arguments in [
+                        ("authorize", ["x"]), ("start", ["theirs"]), ("stop", ["theirs"]),
+                        ("settle", ["theirs", 1]), ("cancel", ["theirs"]), ("adopt", ["x", 1]),
+                        ("get_wallet", []), ("balance", []), ("get_call", ["theirs"]),
+                        ("credit", [5]), ("charge", [5]), ("create_wallet", [])]:
+                    with pytest.raises(grpc.RpcError) as caught:
+                        getattr(client, name)(other, *arguments)
+                    assert caught.value.code() == Code.PERMISSION_DENIED, name
+                    assert other not in caught.value.details()
+                    asked += 1
+            client.settle(mine, "mine", 1)
+
+    siege.lay(pry)
+    assert fort.turned_away("permission") == before + asked > before + 12
+    (call,) = fort.client.list_page(other).calls
+    assert call.call_id == "theirs" and call.state == pb.CALL_STATE_METERING
+    fort.client.settle(other, "theirs", 0)
+
+
+def test_one_company_that_dials_wildly(fort, siege):
+    """A valid token, and no end: it has its rate, and the others have theirs."""
+    company = fort.client.funded(PLENTY)
+    headers = request_headers(token=fort.operator)
+
+    def dial():
+        round_of_calls = b"".join(request(2 * n + 1, authorize_message(company, f"d{n}"), headers)
+                                  for n in range(STREAMS_MAX))
+        again_and_again(fort, ACK_OF_SETTINGS + round_of_calls, reads=True)
+
+    before = fort.limit("company_authorizes")
+    siege.lay(dial, dial)
+    assert fort.limit("company_authorizes") > before
