@@ -114,9 +114,10 @@ def test_a_commit_whose_answer_is_lost(make_stack):
     """The flush is in the ledger and its sidecar does not know: the cursor tells it."""
     stack = make_stack(partitions=1, proxied=True)
     client = stack.client
-    company = client.funded(10_000_000)
+    company = client.funded(0)
+    # Answered by the sidecar that flushed it: no answer of a flush is on its way any more.
+    client.credit(company, 10_000_000, durability=pb.DURABILITY_COMMITTED)
     client.authorize(company, "c", start=True)
-    stack.wait_until_flushed(company)
     stack.postgres_proxy.down.stall()
     settled = client.gate.Settle.future(pb.SettleRequest(
         company_id=company, call_id="c", duration_ms=60_000, durability=pb.DURABILITY_COMMITTED),

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 
-from support.client import Client, new_company
+from support.client import Client, new_company, until_answered
 from support.contract import pb
 from support.history import ACCEPTED, COMMITTED, History, Request, cost_of
 from support.waiting import wait_until
@@ -32,13 +32,16 @@ class Traffic:
         self.companies = [new_company() for _ in range(companies)]
         for company in self.companies:
             stack.client.create_wallet(company, plan_id=PLAN)
-        price = stack.client.authorize(self.companies[0], "", validate_only=True).price
+        # A busy machine may keep the store from an answer within its 250 ms.
+        price = until_answered(lambda: stack.client.authorize(
+            self.companies[0], "", validate_only=True)).price
         self.price = (price.rate_micros_per_minute, price.connect_fee_micros, price.minimum_ms,
                       price.increment_ms)
         # Company by company to every sidecar: their terms are then cached, as in daily life.
         for sidecar in stack.sidecars:
             for company in self.companies:
-                sidecar.client.authorize(company, "", validate_only=True)
+                until_answered(lambda c=company, s=sidecar: s.client.authorize(
+                    c, "", validate_only=True))
         self.addresses = [sidecar.address for sidecar in stack.sidecars]
         self.halted = threading.Event()
         self.trouble = []
