@@ -8,6 +8,8 @@
 
 #include <callgate/v1/callgate.pb-c.h>
 
+#include "rpc/wirecheck.h"
+
 /* More than any client sends; each is skipped, none is kept. */
 #define UNKNOWN_FIELDS_MAX 64
 
@@ -41,24 +43,6 @@ static const struct {
     [CG_METHOD_ADOPT] = {"adopt", 6, 8},
 };
 
-static bool take_varint(struct cg_cursor *rest, uint64_t *ret_value)
-{
-	uint64_t value = 0;
-
-	for (unsigned shift = 0; shift < 70; shift += 7) {
-		uint8_t byte = (uint8_t)cg_cursor_uint(rest, 1);
-		if (rest->overrun || (shift == 63 && byte > 1)) {
-			return false;
-		}
-		value |= (uint64_t)(byte & 0x7F) << shift;
-		if (byte < 0x80) {
-			*ret_value = value;
-			return true;
-		}
-	}
-	return false;
-}
-
 /* A field's value: a number, or bytes. */
 static bool take_value(
     struct cg_cursor *rest, uint64_t wire_type, uint64_t *ret_number, struct cg_view *ret_bytes)
@@ -67,7 +51,7 @@ static bool take_value(
 	*ret_bytes = (struct cg_view){NULL, 0};
 	switch (wire_type) {
 	case WIRE_VARINT:
-		return take_varint(rest, ret_number);
+		return cg_wire_varint(rest, ret_number);
 	case WIRE_64BIT:
 		(void)cg_cursor_bytes(rest, 8);
 		return !rest->overrun;
@@ -75,7 +59,7 @@ static bool take_value(
 		(void)cg_cursor_bytes(rest, 4);
 		return !rest->overrun;
 	case WIRE_BYTES:
-		if (!take_varint(rest, ret_number) || *ret_number > rest->left) {
+		if (!cg_wire_varint(rest, ret_number) || *ret_number > rest->left) {
 			return false;
 		}
 		*ret_bytes = cg_cursor_bytes(rest, (size_t)*ret_number);
@@ -107,7 +91,7 @@ bool cg_frame_read(struct cg_view bytes, struct cg_frame *ret_frame, struct cg_r
 		uint64_t key = 0;
 		uint64_t number = 0;
 		struct cg_view value;
-		if (!take_varint(&rest, &key) || key >> 3 == 0 || key > UINT32_MAX ||
+		if (!cg_wire_varint(&rest, &key) || key >> 3 == 0 || key > UINT32_MAX ||
 		    !take_value(&rest, key & 7, &number, &value)) {
 			return false;
 		}

@@ -41,7 +41,7 @@ static bool is_malformed(struct walk *walk)
 	    walk->fault, walk->outermost->short_name, "a well-formed protobuf message");
 }
 
-static bool take_varint(struct cg_cursor *rest, uint64_t *ret_value)
+bool cg_wire_varint(struct cg_cursor *rest, uint64_t *ret_value)
 {
 	uint64_t value = 0;
 
@@ -106,7 +106,7 @@ static bool take_value(struct cg_cursor *rest, uint64_t wire_type, struct cg_vie
 	*ret_bytes = (struct cg_view){NULL, 0};
 	switch (wire_type) {
 	case WIRE_VARINT:
-		return take_varint(rest, &value);
+		return cg_wire_varint(rest, &value);
 	case WIRE_64BIT:
 		(void)cg_cursor_bytes(rest, 8);
 		return !rest->overrun;
@@ -114,7 +114,7 @@ static bool take_value(struct cg_cursor *rest, uint64_t wire_type, struct cg_vie
 		(void)cg_cursor_bytes(rest, 4);
 		return !rest->overrun;
 	case WIRE_BYTES:
-		if (!take_varint(rest, &value) || value > rest->left) {
+		if (!cg_wire_varint(rest, &value) || value > rest->left) {
 			return false;
 		}
 		*ret_bytes = cg_cursor_bytes(rest, (size_t)value);
@@ -204,7 +204,7 @@ static bool check_message(struct walk *walk, struct level *level, struct cg_view
 	while (rest.left > 0) {
 		uint64_t tag = 0;
 		struct cg_view value;
-		if (!take_varint(&rest, &tag) || tag >> 3 == 0 || tag > UINT32_MAX ||
+		if (!cg_wire_varint(&rest, &tag) || tag >> 3 == 0 || tag > UINT32_MAX ||
 		    !take_value(&rest, tag & 7, &value)) {
 			return is_malformed(walk);
 		}

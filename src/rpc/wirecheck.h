@@ -20,6 +20,9 @@
 
 #define CG_WIRE_BOUND_TEXT "UTF-8 without U+0000"
 
+/* A number of 64 bits at most, in as many bytes as that takes; false: it is none, or ends early. */
+bool cg_wire_varint(struct cg_cursor *rest, uint64_t *ret_value);
+
 /* Whether `bytes` may be unpacked as `message`; otherwise says what is wrong. */
 bool cg_wirecheck(
     const ProtobufCMessageDescriptor *message, struct cg_view bytes, struct cg_rpc_fault *fault);
