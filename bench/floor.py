@@ -28,8 +28,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
+from private_stack import ROOT, add_arguments, private_stack, say
 
 COMPANIES = 64
 PIPELINE = 256  # functions on their way, straight against Redis
@@ -46,16 +45,10 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement; default 1")
     parser.add_argument("--flush-entries", type=int, default=40_000, help="that wait; default 40000")
     parser.add_argument("--start-wallets", type=int, default=100_000, help="0: leave the start out")
-    parser.add_argument("--build", type=Path, help="default build/release-werror, build/release")
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--save", action="store_true",
                         help="also keep figures and a plot of latency by offered load in bench/results")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
+    add_arguments(parser)
     return parser.parse_args()
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def cpu_us(pid):
@@ -317,7 +310,7 @@ def bare_server(stack, ending):
     return path
 
 
-def measure(options, stack, postgres, ending):
+def measure(options, stack, ending):
     from support.redis_server import RedisServer
     floor_redis = RedisServer("everysec").start()
     ending.callback(floor_redis.stop)
@@ -325,7 +318,7 @@ def measure(options, stack, postgres, ending):
     stack.sql("update callgate.plans set calls_max = 1000000 where plan_id = 'enterprise'")
     path = bare_server(stack, ending)
     from floor_sql import SqlHolds
-    floor, holds = Floor(options, stack, f"unix:{path}", floor_redis), SqlHolds(postgres)
+    floor, holds = Floor(options, stack, f"unix:{path}", floor_redis), SqlHolds(stack.postgres)
     for number in range(options.rounds):
         say(f"round {number + 1} of {options.rounds}")
         for measurement in (floor.floors, floor.unary, floor.spinning, floor.session, floor.settle,
@@ -344,21 +337,10 @@ def measure(options, stack, postgres, ending):
 
 def main():
     options = arguments()
-    if options.build:
-        os.environ["CALLGATE_RELEASE_BUILD"] = str(options.build.resolve())
-    from support.processes import release_directory
-    build = release_directory()
-    os.environ["CALLGATE_TEST_BUILD"] = str(build)
-    from support.postgres_server import PostgresServer
-    from support.stack import Stack
     with contextlib.ExitStack() as ending:
-        postgres = PostgresServer(durable=True)
-        ending.callback(postgres.stop)
-        postgres.start()
-        postgres.make_template()
-        stack = Stack(postgres, directory=build)
-        ending.callback(stack.stop)
-        figures, samples, curve = measure(options, stack.start(), postgres, ending)
+        stack = ending.enter_context(private_stack(options, durable=True))
+        build = stack.build
+        figures, samples, curve = measure(options, stack, ending)
     if options.save:
         save(figures, samples, curve, build)
     if options.json:
