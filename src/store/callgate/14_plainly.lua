@@ -1,7 +1,7 @@
 -- Authorize, the short way: of what nearly every Authorize is.
 --
--- A new id, of a wallet that knows the terms, is rich, and is looked at anyway before the call's
--- lease is over: then nothing is due or told, and all that changes is what is held.  It decides and
+-- A new id, of a wallet that knows the terms, is rich or unlimited, and is looked at anyway before
+-- the call's lease is over: then nothing is due or told, and all that changes is what is held.  It decides and
 -- writes what the long way would (tests/model compares the two, byte by byte), in a third of the
 -- steps.  Whatever else it meets it leaves to the long way, before anything is written.
 --
@@ -64,13 +64,16 @@ end
 -- looked at anyway; and that is no later than the call needs it.
 local function stays_calm(left, expires)
 	local due, floor, reach = w_due, 0, terms_warning_ms
-	if w_low_armed then
+	if not (due > now and due <= expires and w_calls_due > 0 and w_calls_due <= expires
+		and w_cursor == 0 and w_phase == CALM) then
+		return false
+	elseif w_low_armed then
 		floor = terms_low > 0 and terms_low or 0
 		reach = terms_low_ms > reach and terms_low_ms or reach
+	elseif terms_unlimited then
+		return left >= -BALANCE_MAX
 	end
-	return due > now and due <= expires and w_calls_due > 0 and w_calls_due <= expires
-		and w_cursor == 0 and w_phase == CALM
-		and left - floor > w_burn * ((due - now + reach) / 60000 + 1)
+	return left - floor > w_burn * ((due - now + reach) / 60000 + 1)
 end
 
 local function is_remembered(id)
@@ -88,7 +91,7 @@ local function hold_plainly(o, not_after, id, tail)
 	now = own.now or now_ms()
 	advance()
 	local left, hold, burn, expires = available(), o.hold, w_burn + o.rate, now + o.lease_ms
-	if o.terms ~= w_terms or terms_suspended or terms_unlimited or terms_shadow
+	if o.terms ~= w_terms or terms_suspended or terms_shadow
 		or (now > not_after and not_after > 0)
 		or w_calls >= terms_calls_max or w_calls >= CALLS_MAX or burn > BURN_MAX
 		or w_held + hold > BALANCE_MAX or not stays_calm(left - hold, expires)
@@ -96,7 +99,7 @@ local function hold_plainly(o, not_after, id, tail)
 		return nil
 	end
 	local max_ms = o.longest_ms
-	if left - o.headroom < burn * o.longest_minutes then
+	if not terms_unlimited and left - o.headroom < burn * o.longest_minutes then
 		deal = o.deal
 		max_ms = within_longest(lasts_ms(left, w_burn))
 	end
