@@ -51,12 +51,6 @@ def arguments():
     return parser.parse_args()
 
 
-def cpu_us(pid):
-    """What a process has used, all its threads together."""
-    return sum(int((task / "schedstat").read_text().split()[0]) / 1000
-               for task in Path(f"/proc/{pid}/task").iterdir())
-
-
 @contextlib.contextmanager
 def pinned(pid, cores):
     """All threads that it has now, on these cores; what they start meanwhile too."""
@@ -103,6 +97,16 @@ class Floor:
     def authorize(self, in_flight, *more, **others):
         return self.load("authorize", in_flight, *more, **others)["parts"]["authorize"]
 
+    def with_cpu(self, kind, in_flight, *more, **others):
+        """Of authorizes; and what each process used for one, where both cores are full."""
+        pids = {"redis": self.stack.redis.process.pid, "callgated": self.stack.sidecar.process.pid}
+        of = [flag for pid in pids.values() for flag in ("--cpu-of", pid)]
+        answer = self.load("authorize", in_flight, *of, *more, **others)
+        for name, pid in pids.items():
+            self.note(f"cpu {kind} {name}", answer["cpu_us_per_op_of"][str(pid)])
+        self.note(f"cpu {kind} generator", answer["client_cpu_us_per_op"])
+        return answer["parts"]["authorize"]
+
     def floors(self):
         self.note("bare_rpc_p50_us", self.authorize(1, "--bare", address=self.bare)["latency_us"]["p50"])
         self.note("bare_rpc_rps", self.authorize(IN_FLIGHT, "--bare", address=self.bare)["rate_per_second"])
@@ -116,15 +120,7 @@ class Floor:
         one = self.authorize(1)["latency_us"]
         for percentile, label in (("p50", "p50"), ("p99", "p99"), ("p99.9", "p999")):
             self.note(f"authorize_{label}_us", one[percentile])
-        pids = {"redis": self.stack.redis.process.pid, "callgated": self.stack.sidecar.process.pid}
-        before = {name: cpu_us(pid) for name, pid in pids.items()}
-        many = self.load("authorize", IN_FLIGHT)
-        part = many["parts"]["authorize"]
-        # Making wallets counts as well; they are few.
-        for name, pid in pids.items():
-            self.note(f"cpu {name}", (cpu_us(pid) - before[name]) / (part["count"] + many["warm_up_count"]))
-        self.note("cpu generator", many["client_cpu_us_per_op"])
-        self.note("authorize_rps", part["rate_per_second"])
+        self.note("authorize_rps", self.with_cpu("authorize", IN_FLIGHT)["rate_per_second"])
         self.note("open_loop_20k_p99_us", self.authorize(
             OPEN_IN_FLIGHT, "--rate", OPEN_RATE, "--poisson")["latency_us"]["p99"])
         for name, companies in (("hot", 1), ("thousand", 1000)):
@@ -144,7 +140,7 @@ class Floor:
             self.stack.sidecars.remove(spinner)
 
     def session(self):
-        rate = self.authorize(WINDOW, "--session", companies=1000)["rate_per_second"]
+        rate = self.with_cpu("session", WINDOW, "--session", companies=1000)["rate_per_second"]
         self.note("session_rps", rate)
         half = self.authorize(OPEN_IN_FLIGHT, "--session", "--poisson", "--rate", int(rate / 2), companies=1000)
         self.note("session_half_load_p99_us", half["latency_us"]["p99"])
@@ -326,8 +322,9 @@ def measure(options, stack, ending):
             measurement()
     curve = floor.curve() if options.save else []
     figures = {name: round(value, 2) for name, value in floor.median().items() if not name.startswith("cpu ")}
-    figures["cpu_us_per_authorize"] = {
-        name[4:]: round(value, 2) for name, value in floor.median().items() if name.startswith("cpu ")}
+    for kind, name in (("authorize", "cpu_us_per_authorize"), ("session", "cpu_us_per_session_authorize")):
+        figures[name] = {part[len(f"cpu {kind} "):]: round(value, 2)
+                         for part, value in floor.median().items() if part.startswith(f"cpu {kind} ")}
     figures |= floor.lag()
     if options.start_wallets:
         figures |= start(floor, options.start_wallets)

@@ -31,6 +31,7 @@ static const char usage[] =
     "  --session          all on one stream (Gate.Session): authorize, settle, cycle\n"
     "  --committed        a settle is answered once it is in the ledger\n"
     "  --keep             authorize only: the calls start, and are left running\n"
+    "  --cpu-of PID       also what this process uses meanwhile; up to 4 times\n"
     "  --bare             against bare_server, the floor: make no wallets\n"
     "  --json             one JSON object instead of a table\n"
     "  --parts            with --rate: SIGUSR1 prints what was measured so far, as at the end, "
@@ -55,6 +56,7 @@ enum flag {
 	FLAG_SESSION,
 	FLAG_COMMITTED,
 	FLAG_KEEP,
+	FLAG_CPU_OF,
 	FLAG_BARE,
 	FLAG_JSON,
 	FLAG_PARTS,
@@ -75,6 +77,7 @@ static const struct option flags[] = {
     {"session", no_argument, NULL, FLAG_SESSION},
     {"committed", no_argument, NULL, FLAG_COMMITTED},
     {"keep", no_argument, NULL, FLAG_KEEP},
+    {"cpu-of", required_argument, NULL, FLAG_CPU_OF},
     {"bare", no_argument, NULL, FLAG_BARE},
     {"json", no_argument, NULL, FLAG_JSON},
     {"parts", no_argument, NULL, FLAG_PARTS},
@@ -133,6 +136,13 @@ static void set_flag(struct load_options *options, int flag)
 		return;
 	case FLAG_KEEP:
 		options->keep = true;
+		return;
+	case FLAG_CPU_OF:
+		if (options->cpu_of_count == LOAD_CPU_OF_MAX) {
+			cg_flags_refuse("cpu-of", "given 4 times at most");
+		}
+		options->cpu_of[options->cpu_of_count++] =
+		    (uint32_t)cg_flags_integer("cpu-of", 1, INT32_MAX);
 		return;
 	case FLAG_BARE:
 		options->bare = true;

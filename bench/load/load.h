@@ -28,9 +28,13 @@ enum load_op {
 	LOAD_BALANCE, /* GetBalance: what reading costs */
 	LOAD_HEALTH,  /* grpc.health.v1: a call that touches no store */
 	LOAD_OP_COUNT,
+	LOAD_CREATE = LOAD_OP_COUNT, /* a wallet; nobody asks for these two */
+	LOAD_CREDIT,
 };
 
 extern const char *const load_op_names[LOAD_OP_COUNT];
+
+#define LOAD_CPU_OF_MAX 4
 
 struct load_options {
 	const char *address;
@@ -43,6 +47,8 @@ struct load_options {
 	uint64_t count; /* 0: until `seconds` have passed */
 	double rate;    /* operations begun per second; 0: closed loop */
 	uint32_t deadline_ms;
+	uint32_t cpu_of[LOAD_CPU_OF_MAX]; /* processes whose CPU time is measured as well */
+	unsigned cpu_of_count;
 	bool session;   /* on one stream */
 	bool poisson;   /* with a rate: arrivals at random, so many a second on average */
 	bool committed; /* settles are answered once they are in the ledger */
@@ -66,6 +72,7 @@ struct load_result {
 	uint64_t warm_up_count; /* operations, of a cycle calls, that ended before */
 	double seconds;
 	double cpu_seconds; /* this program's */
+	double cpu_of_seconds[LOAD_CPU_OF_MAX];
 };
 
 struct load;

@@ -39,6 +39,7 @@ struct load {
 	uint64_t end_ns;
 	uint64_t part_begin_ns; /* what is being counted began here */
 	double part_cpu_seconds;
+	double part_cpu_of_seconds[LOAD_CPU_OF_MAX];
 	uint64_t active_count; /* slots that have an operation under way */
 	uint64_t failed_count; /* of untimed phases */
 	struct slot **idle;    /* of a phase with a rate */
@@ -56,6 +57,14 @@ struct load {
 
 /* On the monotonic clock. */
 uint64_t load_now_ns(void);
+
+/* The companies' wallets, created and credited, several at a time where there are slots.  False after
+ * having said why on stderr. */
+bool load_make_wallets(struct load *load);
+
+/* load_ops.c: sends the slot's operation, of the phase's kind; it ends with load_ended(). */
+void load_begin(struct slot *slot);
+void load_ended(struct slot *slot, const struct callgate_error *error, bool denied);
 
 /* What a LOAD_HEALTH operation calls when its answer has come; its context is the slot. */
 void load_on_raw_end(struct cg_op *op);

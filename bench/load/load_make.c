@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define CREDIT_MICROS INT64_C(900000000000000)
-
 /* Any answer will do; that it came is all there is to know. */
 static const void *decode_raw(struct cg_op *op, struct cg_view bytes)
 {
@@ -102,27 +100,6 @@ static bool went_well(const char *what, const struct callgate_error *error)
 	return error == NULL;
 }
 
-static bool make_wallet(struct load *load, const char *company)
-{
-	const struct callgate_error *error;
-	const struct callgate_create_wallet_response *created;
-	const struct callgate_credit_response *credited;
-	struct callgate_create_wallet_request wallet = {
-	    .company_id = company, .currency = "usd", .plan_id = load->options.plan};
-	struct callgate_credit_request credit = {.company_id = company,
-	    .amount_micros = CREDIT_MICROS,
-	    .type = CALLGATE_ENTRY_TYPE_TOP_UP,
-	    .reference_id = company,
-	    .description = "bench"};
-
-	(void)callgate_create_wallet_sync(load->client, &wallet, &created, &error);
-	if (!went_well("create wallet", error)) {
-		return false;
-	}
-	(void)callgate_credit_sync(load->client, &credit, &credited, &error);
-	return went_well("credit", error);
-}
-
 static void on_session_end(void *context, const struct callgate_error *error)
 {
 	struct load *load = context;
@@ -150,13 +127,5 @@ bool load_prepare(struct load *load)
 	if (load->options.op == LOAD_HEALTH || load->options.bare) {
 		return true;
 	}
-	for (uint32_t i = 0; i < load->options.companies; i++) {
-		char company[CG_UUID_TEXT_LEN + 1];
-
-		cg_uuid_format(&load->companies[i], company);
-		if (!make_wallet(load, company)) {
-			return false;
-		}
-	}
-	return true;
+	return load_make_wallets(load);
 }

@@ -33,15 +33,27 @@ static double rate(const struct load_part *part, const struct load_result *resul
 	return (double)part->durations.count / result->seconds;
 }
 
-/* This program's own cost: a server's figures mean little beside a generator that is full. */
-static double cpu_per_operation(const struct load_result *result)
+/* CPU time in microseconds.  This program's own is told too: a server's figures mean little beside
+ * a generator that is full. */
+static double per_operation(const struct load_result *result, double seconds)
 {
 	uint64_t count = 0;
 
 	for (unsigned i = 0; i < result->part_count; i++) {
 		count += result->parts[i].durations.count + failures(&result->parts[i]);
 	}
-	return count == 0 ? 0 : result->cpu_seconds * 1e6 / (double)count;
+	return count == 0 ? 0 : seconds * 1e6 / (double)count;
+}
+
+static void print_cpu_of_json(
+    FILE *to, const struct load_options *options, const struct load_result *result)
+{
+	(void)fprintf(to, "\"cpu_us_per_op_of\":{");
+	for (unsigned i = 0; i < options->cpu_of_count; i++) {
+		(void)fprintf(to, "%s\"%" PRIu32 "\":%.2f", i > 0 ? "," : "", options->cpu_of[i],
+		    per_operation(result, result->cpu_of_seconds[i]));
+	}
+	(void)fprintf(to, "},");
 }
 
 static void print_errors_json(FILE *to, const struct load_part *part)
@@ -64,10 +76,11 @@ static void print_json(
 {
 	(void)fprintf(to,
 	    "{\"op\":\"%s\",\"in_flight\":%" PRIu32 ",\"companies\":%" PRIu32
-	    ",\"seconds\":%.3f,\"warm_up_count\":%" PRIu64
-	    ",\"client_cpu_us_per_op\":%.2f,\"parts\":{",
+	    ",\"seconds\":%.3f,\"warm_up_count\":%" PRIu64 ",\"client_cpu_us_per_op\":%.2f,",
 	    load_op_names[options->op], options->in_flight, options->companies, result->seconds,
-	    result->warm_up_count, cpu_per_operation(result));
+	    result->warm_up_count, per_operation(result, result->cpu_seconds));
+	print_cpu_of_json(to, options, result);
+	(void)fprintf(to, "\"parts\":{");
 	for (unsigned i = 0; i < result->part_count; i++) {
 		const struct load_part *part = &result->parts[i];
 
@@ -92,7 +105,11 @@ static void print_table(
 {
 	(void)fprintf(to, "%s, %" PRIu32 " in flight, %.1f s, client %.1f us of CPU each\n\n",
 	    load_op_names[options->op], options->in_flight, result->seconds,
-	    cpu_per_operation(result));
+	    per_operation(result, result->cpu_seconds));
+	for (unsigned i = 0; i < options->cpu_of_count; i++) {
+		(void)fprintf(to, "process %" PRIu32 ": %.1f us of CPU each\n", options->cpu_of[i],
+		    per_operation(result, result->cpu_of_seconds[i]));
+	}
 	(void)fprintf(to, "%-10s %9s %10s", "", "count", "per s");
 	for (size_t j = 0; j < CG_COUNT_OF(percentiles); j++) {
 		(void)fprintf(to, " %6s us", percentiles[j].name);

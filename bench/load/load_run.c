@@ -13,8 +13,8 @@
 #include <time.h>
 
 enum {
+	WALLETS_AT_A_TIME = 16,
 	WARM_UP_MS = 200, /* connections, caches, the wallets' first use */
-	SETTLED_MS = 61001,
 	MILLISECOND_NS = 1000000,
 	PACE_STEP_NS = 200000,
 	PACE_REST_NS = 50000000,
@@ -29,8 +29,6 @@ uint64_t load_now_ns(void)
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
-
-static void begin(struct slot *slot);
 
 /* The next operation of this slot, or none where the phase is over. */
 static void go_on(struct slot *slot)
@@ -49,16 +47,26 @@ static void go_on(struct slot *slot)
 	slot->serial = load->next_serial++;
 	slot->settles = false;
 	slot->begun_ns = load_now_ns();
-	begin(slot);
+	load_begin(slot);
 }
 
-static void ended(struct slot *slot, const struct callgate_error *error, bool denied)
+/* The first failure is told; not of what is cancelled, which may have ended by itself. */
+static void note_untimed(struct load *load, const struct callgate_error *error, bool denied)
+{
+	if (error != NULL && load->failed_count == 0 && load->op != LOAD_CANCEL) {
+		(void)fprintf(stderr, "callgate-bench: %s: %s\n",
+		    callgate_status_name(error->status), error->message);
+	}
+	load->failed_count += error != NULL || denied;
+}
+
+void load_ended(struct slot *slot, const struct callgate_error *error, bool denied)
 {
 	struct load *load = slot->load;
 	uint64_t end_ns = load_now_ns();
 
 	if (load->result == NULL) {
-		load->failed_count += error != NULL || denied;
+		note_untimed(load, error, denied);
 	} else {
 		struct load_part *part = &load->result->parts[slot->settles ? 1 : 0];
 
@@ -72,129 +80,10 @@ static void ended(struct slot *slot, const struct callgate_error *error, bool de
 	if (load->op == LOAD_CYCLE && !slot->settles && error == NULL && !denied) {
 		slot->settles = true;
 		slot->begun_ns = end_ns;
-		begin(slot);
+		load_begin(slot);
 		return;
 	}
 	go_on(slot);
-}
-
-static void on_authorized(void *context, const struct callgate_error *error,
-    const struct callgate_authorize_response *response)
-{
-	ended(context, error, response != NULL && response->decision != CALLGATE_DECISION_ALLOWED);
-}
-
-static void on_settled(void *context, const struct callgate_error *error,
-    const struct callgate_settle_response *response)
-{
-	(void)response;
-	ended(context, error, false);
-}
-
-static void on_cancelled(void *context, const struct callgate_error *error,
-    const struct callgate_cancel_response *response)
-{
-	(void)response;
-	ended(context, error, false);
-}
-
-static void on_balance(void *context, const struct callgate_error *error,
-    const struct callgate_get_balance_response *response)
-{
-	(void)response;
-	ended(context, error, false);
-}
-
-void load_on_raw_end(struct cg_op *op)
-{
-	ended(op->context, op->response == NULL ? &op->error : NULL, false);
-}
-
-static enum callgate_submit send_raw(struct slot *slot)
-{
-	struct load *load = slot->load;
-	struct cg_op *op;
-	enum callgate_submit submitted = cg_client__submit(load->client, &load->raw_method,
-	    load->raw_registered, grpc_slice_ref(load->raw_request), &op);
-
-	if (submitted == CALLGATE_ACCEPTED) {
-		op->context = slot;
-		cg_call__start(op);
-	}
-	return submitted;
-}
-
-static enum callgate_submit send_authorize(
-    struct slot *slot, const char *company, const char *call_id)
-{
-	static const struct callgate_meta meta[] = {{"agent", "bench"}};
-	struct callgate_authorize_request request = {
-	    .company_id = company,
-	    .call_id = call_id,
-	    .resource_type = "voice_outbound",
-	    .destination = "+447700900123",
-	    .reserve_ms = 60000,
-	    .start = slot->load->op == LOAD_CYCLE || slot->load->options.keep,
-	    .meta = meta,
-	    .meta_count = CG_COUNT_OF(meta),
-	};
-
-	if (slot->load->session != NULL) {
-		return callgate_session_authorize(
-		    slot->load->session, &request, on_authorized, slot);
-	}
-	return callgate_authorize(slot->load->client, &request, on_authorized, slot);
-}
-
-static enum callgate_submit send_settle(struct slot *slot, const char *company, const char *call_id)
-{
-	struct callgate_settle_request request = {
-	    .company_id = company,
-	    .call_id = call_id,
-	    .duration = CALLGATE_SETTLE_DURATION_MS,
-	    .duration_ms = SETTLED_MS,
-	    .durability = slot->load->options.committed ? CALLGATE_DURABILITY_COMMITTED
-	                                                : CALLGATE_DURABILITY_ACCEPTED,
-	};
-
-	if (slot->load->session != NULL) {
-		return callgate_session_settle(slot->load->session, &request, on_settled, slot);
-	}
-	return callgate_settle(slot->load->client, &request, on_settled, slot);
-}
-
-static enum callgate_submit send_named(struct slot *slot)
-{
-	struct load *load = slot->load;
-	char company[CG_UUID_TEXT_LEN + 1];
-	char call_id[48];
-
-	cg_uuid_format(&load->companies[slot->serial % load->options.companies], company);
-	(void)snprintf(call_id, sizeof(call_id), "%s-%" PRIu64, load->run, slot->serial);
-	if (load->op == LOAD_AUTHORIZE || (load->op == LOAD_CYCLE && !slot->settles)) {
-		return send_authorize(slot, company, call_id);
-	}
-	if (load->op == LOAD_SETTLE || load->op == LOAD_CYCLE) {
-		return send_settle(slot, company, call_id);
-	}
-	if (load->op == LOAD_CANCEL) {
-		struct callgate_cancel_request request = {company, call_id};
-
-		if (load->session != NULL) {
-			return callgate_session_cancel(load->session, &request, on_cancelled, slot);
-		}
-		return callgate_cancel(load->client, &request, on_cancelled, slot);
-	}
-	return callgate_get_balance(
-	    load->client, &(struct callgate_get_balance_request){company}, on_balance, slot);
-}
-
-/* There are as many slots as the client takes operations: it is never full. */
-static void begin(struct slot *slot)
-{
-	bool raw = slot->load->op == LOAD_HEALTH;
-
-	CG_ASSERT((raw ? send_raw(slot) : send_named(slot)) == CALLGATE_ACCEPTED);
 }
 
 /* When the next operation is due; an arrival more moves it on. */
@@ -231,7 +120,7 @@ static void begin_due(struct load *load)
 		slot->settles = false;
 		slot->begun_ns = due_ns;
 		draw_next(load);
-		begin(slot);
+		load_begin(slot);
 	}
 }
 
@@ -261,6 +150,18 @@ static double cpu_seconds(void)
 	    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
+/* Of all its threads; 0 for a process that is not there. */
+static double cpu_seconds_of(uint32_t pid)
+{
+	struct timespec used = {0, 0};
+	clockid_t clock;
+
+	if (clock_getcpuclockid((pid_t)pid, &clock) == 0) {
+		(void)clock_gettime(clock, &used);
+	}
+	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
 static void on_part_signal(int number)
 {
 	(void)number;
@@ -271,12 +172,19 @@ static void begin_part(struct load *load)
 {
 	load->part_begin_ns = load_now_ns();
 	load->part_cpu_seconds = cpu_seconds();
+	for (unsigned i = 0; i < load->options.cpu_of_count; i++) {
+		load->part_cpu_of_seconds[i] = cpu_seconds_of(load->options.cpu_of[i]);
+	}
 }
 
 static void end_part(struct load *load)
 {
 	load->result->seconds = (double)(load_now_ns() - load->part_begin_ns) / 1e9;
 	load->result->cpu_seconds = cpu_seconds() - load->part_cpu_seconds;
+	for (unsigned i = 0; i < load->options.cpu_of_count; i++) {
+		load->result->cpu_of_seconds[i] =
+		    cpu_seconds_of(load->options.cpu_of[i]) - load->part_cpu_of_seconds[i];
+	}
 }
 
 /* An operation counts in the part in which it ends. */
@@ -312,6 +220,15 @@ static void run_paced(struct load *load)
 	}
 }
 
+/* More wallets at a time are made no faster, and may take longer than an operation may. */
+static uint32_t slots_of(const struct load *load, enum load_op op)
+{
+	bool makes = op == LOAD_CREATE || op == LOAD_CREDIT;
+
+	return makes && load->options.in_flight > WALLETS_AT_A_TIME ? WALLETS_AT_A_TIME
+	                                                            : load->options.in_flight;
+}
+
 /* Serials [first, end) or, where `end_ns` comes before, those that were begun by then. */
 static void run_phase(
     struct load *load, enum load_op op, uint64_t first, uint64_t end, uint64_t end_ns)
@@ -328,7 +245,7 @@ static void run_phase(
 		run_paced(load);
 		return;
 	}
-	for (uint32_t i = 0; i < load->options.in_flight; i++) {
+	for (uint32_t i = 0; i < slots_of(load, op); i++) {
 		load->active_count++;
 		go_on(&load->slots[i]);
 	}
@@ -344,6 +261,18 @@ static bool untimed_went_well(const struct load *load, const char *what)
 		    stderr, "callgate-bench: %s: %" PRIu64 " failed\n", what, load->failed_count);
 	}
 	return load->failed_count == 0;
+}
+
+bool load_make_wallets(struct load *load)
+{
+	load->result = NULL;
+	for (enum load_op op = LOAD_CREATE; op <= LOAD_CREDIT; op++) {
+		run_phase(load, op, 0, load->options.companies, UINT64_MAX);
+		if (!untimed_went_well(load, op == LOAD_CREATE ? "create wallet" : "credit")) {
+			return false;
+		}
+	}
+	return true;
 }
 
 static void name_parts(const struct load *load, struct load_result *result)
