@@ -171,4 +171,8 @@ class PostgresServer:
         self.process.signal(signal.SIGQUIT)
         self.process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+        # No statement of ours may crash the server that everything is kept in; nobody asked it to.
+        crashes = [line for line in self.process.log.read_text(errors="replace").splitlines()
+                   if "terminated by signal 11" in line]
+        assert not crashes, f"{crashes}; see {self.process.log}"
         self.process.log.unlink(missing_ok=True)
