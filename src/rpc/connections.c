@@ -120,6 +120,8 @@ static void note_end(
 	} else if (!was_used && age_ms >= CG_GREETING_MAX_MS &&
 	    age_ms < CG_GREETING_MAX_MS + SEEN_WITHIN_MS) {
 		++*connections->ends.silent;
+	} else if (!was_used) {
+		++*connections->ends.unused;
 	}
 }
 
@@ -180,8 +182,10 @@ static bool is_full(const struct cg_connections *connections, uint32_t door)
 }
 
 bool cg_connections_add(
-    struct cg_connections *connections, int fd, uint32_t door, uint64_t peer, uint64_t now_ms)
+    struct cg_connections *connections, const struct cg_newcomer *newcomer, uint64_t now_ms)
 {
+	uint32_t door = newcomer->door;
+	uint64_t peer = newcomer->peer;
 	ino_t inode = 0;
 	uint32_t place = find(connections, peer);
 
@@ -195,11 +199,15 @@ bool cg_connections_add(
 		connections->swept_at_ms = now_ms;
 		sweep(connections, now_ms);
 	}
-	if (is_full(connections, door) || !inode_of(fd, &inode)) {
+	if (is_full(connections, door) || !inode_of(newcomer->fd, &inode)) {
 		return false;
 	}
-	connections->all[connections->count] = (struct cg_connection){
-	    .fd = fd, .door = door, .inode = inode, .peer = peer, .accepted_at_ms = now_ms};
+	connections->all[connections->count] = (struct cg_connection){.fd = newcomer->fd,
+	    .door = door,
+	    .inode = inode,
+	    .peer = peer,
+	    .source = newcomer->source,
+	    .accepted_at_ms = now_ms};
 	place = find(connections, peer);
 	connections->places[place] = ++connections->count;
 	connections->door_counts[door]++;
@@ -264,11 +272,15 @@ static bool cut(struct cg_connection *connection)
 	return true;
 }
 
-bool cg_connections_cut(struct cg_connections *connections, uint64_t peer)
+bool cg_connections_cut(struct cg_connections *connections, uint64_t peer, uint64_t *ret_source)
 {
 	uint32_t place = connections->places[find(connections, peer)];
 
-	return place != 0 && cut(&connections->all[place - 1]);
+	if (place == 0 || !cut(&connections->all[place - 1])) {
+		return false;
+	}
+	*ret_source = connections->all[place - 1].source;
+	return true;
 }
 
 bool cg_connections_is_cut(const struct cg_connections *connections, uint64_t peer)

@@ -24,12 +24,21 @@ struct cg_connection {
 	int fd;
 	uint32_t door;
 	ino_t inode;
-	uint64_t peer; /* see cg_peer_hash() */
+	uint64_t peer;   /* see cg_peer_hash() */
+	uint64_t source; /* see cg_peers_source() */
 	uint64_t accepted_at_ms;
 	uint64_t used_at_ms; /* when a request came last, or a stream ended; 0: never */
 	uint64_t wasting_since_ms;
 	uint32_t wasted; /* calls that came to nothing, since then */
 	bool is_cut;
+};
+
+/* One that has just been accepted. */
+struct cg_newcomer {
+	int fd;
+	uint32_t door;
+	uint64_t peer;
+	uint64_t source;
 };
 
 struct cg_connections_config {
@@ -45,6 +54,8 @@ struct cg_connections_ends {
 	uint64_t *old;
 	uint64_t *idle;
 	uint64_t *silent; /* never used, and closed as soon as gRPC waits no longer */
+	uint64_t
+	    *unused; /* the only ones that may have been their peers' doing: nothing was asked */
 };
 
 struct cg_connections {
@@ -66,7 +77,7 @@ void cg_connections_deinit(struct cg_connections *connections);
 
 /* Notes one more; false: there are as many as there may be, in all or at this door. */
 bool cg_connections_add(
-    struct cg_connections *connections, int fd, uint32_t door, uint64_t peer, uint64_t now_ms);
+    struct cg_connections *connections, const struct cg_newcomer *newcomer, uint64_t now_ms);
 
 /* Something of it was asked for, or has ended. */
 void cg_connections_use(struct cg_connections *connections, uint64_t peer, uint64_t now_ms);
@@ -83,8 +94,11 @@ void cg_connections_look(struct cg_connections *connections, uint64_t now_ms);
 /* How many there are, looked at now. */
 uint32_t cg_connections_count(struct cg_connections *connections, uint64_t now_ms);
 
-/* Shuts down the one that `peer` is on; false: it has ended, or was shut down before. */
-bool cg_connections_cut(struct cg_connections *connections, uint64_t peer);
+/*
+ * Shuts down the one that `peer` is on; false: it has ended, or was shut down before.  *ret_source
+ * is who it was.
+ */
+bool cg_connections_cut(struct cg_connections *connections, uint64_t peer, uint64_t *ret_source);
 
 /* Whether that was done. */
 bool cg_connections_is_cut(const struct cg_connections *connections, uint64_t peer);

@@ -16,12 +16,14 @@ struct cg_rpc_counters {
 	    connections_refused_full; /* closed at once: of the limits, in all or of an address */
 	uint64_t connections_refused_peer;    /* closed at once: the peer's uid and groups */
 	uint64_t connections_refused_rubbish; /* they began as no client does */
+	uint64_t connections_refused_banned;  /* closed at once: their source has flooded lately */
 	uint64_t accept_pauses;               /* out of descriptors or memory */
 	uint64_t connections_cut;             /* the peer did not read */
 	uint64_t connections_cut_flood;       /* far more requests at once than it was told */
 	uint64_t connections_ended_old;       /* by gRPC: their age */
 	uint64_t connections_ended_idle;      /* likewise: nobody used them */
 	uint64_t connections_ended_silent; /* they did not say in time what a client says first */
+	uint64_t connections_ended_unused; /* whoever ended them: nothing was ever asked on them */
 
 	uint64_t unauthenticated;   /* no credential, or none that is valid */
 	uint64_t permission_denied; /* without the role, or for another company */

@@ -156,17 +156,27 @@ static void on_connection(void *owner, int accepted)
 {
 	struct cg_rpc_door *door = owner;
 	struct cg_rpc_server *server = door->server;
-	int fd = number_anew(server, accepted);
+	uint64_t now_ms = cg_loop_now_ms(server->loop);
+	uint64_t source = cg_peers_source(accepted, door->config.kind == CG_DOOR_UNIX);
 	unsigned wait_ms = UNACKNOWLEDGED_MAX_MS;
 
 	door->accepted++;
+	/* First of all: whoever is kept out may knock as fast as he can. */
+	if (cg_bans_hold(&server->bans, source, now_ms)) {
+		cg_server__note_refusal(server, CG_REFUSAL_BANNED);
+		(void)close(accepted);
+		return;
+	}
+	int fd = number_anew(server, accepted);
 	if (!is_admitted(door, fd)) {
 		(void)close(fd);
 		return;
 	}
-	if (!cg_connections_add(&server->connections, fd, door->index,
-	        cg_peer_hash_of(fd, door->index, door->tls == NULL),
-	        cg_loop_now_ms(server->loop))) {
+	struct cg_newcomer newcomer = {.fd = fd,
+	    .door = door->index,
+	    .peer = cg_peer_hash_of(fd, door->index, door->tls == NULL),
+	    .source = source};
+	if (!cg_connections_add(&server->connections, &newcomer, now_ms)) {
 		cg_server__note_refusal(server, CG_REFUSAL_CONNECTIONS);
 		(void)close(fd);
 		return;

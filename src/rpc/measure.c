@@ -124,6 +124,7 @@ static void add_limits(struct cg_rpc_server *server, struct cg_metrics *metrics)
 	    {"limit=\"stalled_calls\"", &c->calls_stalled},
 	    {"limit=\"unread_answers\"", &c->connections_cut},
 	    {"limit=\"connections\"", &c->connections_refused_full},
+	    {"limit=\"banned\"", &c->connections_refused_banned},
 	};
 
 	for (size_t i = 0; i < CG_COUNT_OF(limits); i++) {
@@ -174,14 +175,15 @@ static void add_connections(struct cg_rpc_server *server, struct cg_metrics *met
 	    .help = "Files of credentials and certificates read anew, by what became of it.",
 	    .kind = CG_METRIC_COUNTER};
 	static const struct cg_metric_family ended = {.name = "callgate_connections_ended_total",
-	    .help = "Connections that gRPC ended: their age, unused for too long, or silent from "
-	            "the beginning.",
+	    .help = "Connections that ended: for their age, idle for too long, silent from the "
+	            "beginning, or without ever having asked anything.",
 	    .kind = CG_METRIC_COUNTER};
 	const struct cg_rpc_counters *c = &server->counters;
 
 	cg_metrics_add_value(metrics, &ended, "why=\"age\"", &c->connections_ended_old);
 	cg_metrics_add_value(metrics, &ended, "why=\"idle\"", &c->connections_ended_idle);
 	cg_metrics_add_value(metrics, &ended, "why=\"silent\"", &c->connections_ended_silent);
+	cg_metrics_add_value(metrics, &ended, "why=\"unused\"", &c->connections_ended_unused);
 	cg_metrics_add_value(metrics, &accepted, NULL, &c->connections_accepted);
 	cg_metrics_add(metrics, &connections, put_connections, server);
 	cg_metrics_add(metrics, &pauses, put_pauses, server);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/peers.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -105,4 +106,55 @@ bool cg_peers_admit(const struct cg_peers *peers, int fd, int64_t *ret_uid)
 		}
 	}
 	return is_group_admitted(peers, who.gid) || is_one_group_admitted(peers, fd);
+}
+
+static uint64_t mix(uint64_t kind, uint64_t value)
+{
+	uint64_t mixed = (value ^ kind << 56) * UINT64_C(0x9E3779B97F4A7C15);
+
+	mixed ^= mixed >> 29;
+	return mixed == 0 ? 1 : mixed;
+}
+
+static uint64_t source_of_v4(uint32_t host)
+{
+	return host >> 24 == IN_LOOPBACKNET ? 0 : mix(4, host);
+}
+
+static uint64_t source_of_v6(const struct in6_addr *host)
+{
+	uint64_t network = 0;
+	uint32_t v4 = 0;
+
+	if (IN6_IS_ADDR_V4MAPPED(host)) {
+		memcpy(&v4, host->s6_addr + 12, sizeof v4);
+		return source_of_v4(ntohl(v4));
+	}
+	if (IN6_IS_ADDR_LOOPBACK(host)) {
+		return 0;
+	}
+	memcpy(&network, host->s6_addr, sizeof network);
+	return mix(6, network);
+}
+
+uint64_t cg_peers_source(int fd, bool is_unix)
+{
+	struct sockaddr_storage address = {0};
+	socklen_t len = sizeof address;
+	struct ucred who = {0};
+	socklen_t bytes = sizeof who;
+
+	if (is_unix) {
+		/* Of a process in another PID namespace the kernel says 0. */
+		return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &bytes) != 0 || who.pid <= 0
+		    ? 0
+		    : mix(1, (uint64_t)who.pid);
+	}
+	if (getpeername(fd, (struct sockaddr *)&address, &len) != 0) {
+		return 0;
+	}
+	if (address.ss_family == AF_INET6) {
+		return source_of_v6(&((const struct sockaddr_in6 *)&address)->sin6_addr);
+	}
+	return source_of_v4(ntohl(((const struct sockaddr_in *)&address)->sin_addr.s_addr));
 }

@@ -34,4 +34,10 @@ enum cg_status cg_peers_parse(
 /* Whether the one at the other end may; *ret_uid is his, -1 where the kernel does not say. */
 bool cg_peers_admit(const struct cg_peers *peers, int fd, int64_t *ret_uid);
 
+/*
+ * Who it is for cg_bans_add(): a process where the socket is a unix one, else a host, of which an
+ * IPv6 one has a whole /64.  0: nobody in particular.
+ */
+uint64_t cg_peers_source(int fd, bool is_unix);
+
 #endif /* CG_RPC_PEERS_H */

@@ -20,6 +20,7 @@
 #include <grpc/grpc.h>
 
 #include "events/events.h"
+#include "rpc/bans.h"
 #include "rpc/bridge.h"
 #include "rpc/channel_args.h"
 #include "rpc/connections.h"
@@ -221,6 +222,7 @@ enum cg_refusal {
 	CG_REFUSAL_PERMISSION,
 	CG_REFUSAL_PEER,
 	CG_REFUSAL_CONNECTIONS,
+	CG_REFUSAL_BANNED,
 	CG_REFUSAL_COMPRESSED,
 	CG_REFUSAL_CLOSING,
 	CG_REFUSAL_LISTING,
@@ -259,6 +261,7 @@ struct cg_rpc_server {
 	struct cg_credentials *credentials; /* NULL: none are asked for */
 	struct cg_peers peers;
 	struct cg_connections connections;
+	struct cg_bans bans;
 	struct cg_greetings greetings;
 	int next_fd;                 /* see doors.c */
 	struct cg_inflight inflight; /* slots */

@@ -39,6 +39,7 @@ static uint64_t *counter_of(struct cg_rpc_server *server, enum cg_refusal refusa
 	    [CG_REFUSAL_PERMISSION] = &counters->permission_denied,
 	    [CG_REFUSAL_PEER] = &counters->connections_refused_peer,
 	    [CG_REFUSAL_CONNECTIONS] = &counters->connections_refused_full,
+	    [CG_REFUSAL_BANNED] = &counters->connections_refused_banned,
 	    [CG_REFUSAL_COMPRESSED] = &counters->refused_compressed,
 	    [CG_REFUSAL_CLOSING] = &counters->refused_closing,
 	    [CG_REFUSAL_LISTING] = &counters->refused_listings,
@@ -66,6 +67,7 @@ void cg_server__note_refusal(struct cg_rpc_server *server, enum cg_refusal refus
 	    [CG_REFUSAL_PERMISSION] = "requests refused: the credential does not admit them",
 	    [CG_REFUSAL_PEER] = "connections refused: their peers are none of ours",
 	    [CG_REFUSAL_CONNECTIONS] = "connections refused: there are too many",
+	    [CG_REFUSAL_BANNED] = "connections refused: who has flooded stays out for a while",
 	    [CG_REFUSAL_COMPRESSED] = "requests refused: compressed",
 	    [CG_REFUSAL_CLOSING] = "requests refused: shutting down",
 	    [CG_REFUSAL_LISTING] = "listings refused: too many are in flight",
@@ -100,8 +102,14 @@ uint64_t cg_server__peer(const struct cg_rpc_line *line, grpc_call *call)
 
 void cg_server__cut_peer(struct cg_rpc_server *server, uint64_t peer, enum cg_refusal why)
 {
-	if (cg_connections_cut(&server->connections, peer)) {
-		cg_server__note_refusal(server, why);
+	uint64_t source = 0;
+
+	if (!cg_connections_cut(&server->connections, peer, &source)) {
+		return;
+	}
+	cg_server__note_refusal(server, why);
+	if (why == CG_REFUSAL_FLOOD) {
+		cg_bans_add(&server->bans, source, cg_loop_now_ms(server->loop));
 	}
 }
 
@@ -272,7 +280,8 @@ static enum cg_status set_up_guard(
 	        .waste_max = told > WASTE_LEAST ? told : WASTE_LEAST},
 	    &(struct cg_connections_ends){.old = &counters->connections_ended_old,
 	        .idle = &counters->connections_ended_idle,
-	        .silent = &counters->connections_ended_silent});
+	        .silent = &counters->connections_ended_silent,
+	        .unused = &counters->connections_ended_unused});
 	cg_rate_init(&server->rate, config->authorizes_per_second, config->authorizes_burst, seed);
 	enum cg_status status = cg_peers_parse(
 	    cg_view_of(config->peers == NULL ? "group" : config->peers), &server->peers, err);

@@ -15,8 +15,8 @@ import time
 import grpc
 import pytest
 
-from conftest import STREAMS_MAX
-from support.client import Client, new_company
+from conftest import SECONDS, SETTINGS, STREAMS_MAX, attackers
+from support.client import Client
 from support.contract import pb
 from support.http2 import (
     ACK_OF_SETTINGS, AUTHORIZE, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, PING,
@@ -25,7 +25,6 @@ from support.http2 import (
 from support.waiting import wait_until
 
 Code = grpc.StatusCode
-SECONDS = 2
 STALLED_S, GREETING_S = 5, 5
 PLENTY = 1_000_000_000
 
@@ -35,39 +34,17 @@ def authorize_message(company, call=""):
                                destination="+14155550100").SerializeToString()
 
 
-def again_and_again(fort, content, seconds=SECONDS, greeting=HELLO, reads=False):
-    """New connections, each sent the same, until it is over; how many."""
-    until, count = time.monotonic() + seconds, 0
-    while time.monotonic() < until:
-        peer = connect(fort.socket, receive_bytes=None if reads else 4096)
-        if peer is None:
-            continue
-        with peer:
-            peer.settimeout(0.5)
-            send(peer, greeting + content)
-            if reads:
-                is_closed(peer, 0.2)
-        count += 1
-    return count
-
-
 def test_connections_by_the_hundred(fort, siege):
-    def come_and_go():
-        again_and_again(fort, b"", greeting=b"")
-
-    def come_and_stay():
+    def come_and_stay(keep):
+        until = time.monotonic() + SECONDS
         with contextlib.ExitStack() as guests:
-            until = time.monotonic() + SECONDS
-            while time.monotonic() < until:
-                for _ in range(100):
-                    guest = connect(fort.socket)
-                    if guest is not None:
-                        guests.enter_context(guest)
-                if len(guests._exit_callbacks) > 800:
-                    time.sleep(0.05)  # they are all there is of descriptors here; and they stay
+            for _ in range(600):  # more than all that may be
+                if (guest := connect(keep.socket)) is not None:
+                    guests.enter_context(guest)
+            time.sleep(max(0, until - time.monotonic()))  # they stay; nothing else is waited for
 
     before = fort.limit("connections")
-    siege.lay(come_and_go, come_and_stay)
+    siege.lay(*attackers(b""), come_and_stay)
     assert fort.limit("connections") > before + 100
 
 
@@ -75,9 +52,10 @@ def test_streams_and_no_acknowledgement(fort, siege):
     """More calls than it was told it may, by a client that never says that it has heard."""
     headers = request_headers()
     flood = b"".join(frame(HEADERS, END_HEADERS, 2 * n + 1, headers) for n in range(20_000))
-    before = fort.limit("connection_flood")
-    siege.lay(*[lambda: again_and_again(fort, flood)] * 3)
+    before, banned = fort.limit("connection_flood"), fort.limit("banned")
+    siege.lay(*attackers(HELLO + flood, 3))
     assert fort.limit("connection_flood") >= before + 3
+    assert fort.limit("banned") > banned
 
 
 def test_answers_that_nobody_reads(fort, siege):
@@ -85,9 +63,8 @@ def test_answers_that_nobody_reads(fort, siege):
     headers = request_headers(token=fort.operator)
     flood = b"".join(request(2 * n + 1, authorize_message(company), headers) for n in range(20_000))
     before = fort.limit("connection_flood") + fort.limit("unread_answers")
-    siege.lay(*[lambda: again_and_again(
-        fort, ACK_OF_SETTINGS + flood, greeting=PREFACE + settings(initial_window_size=WIDEST)
-        + WIDEST_WINDOW)] * 3)
+    siege.lay(*attackers(PREFACE + settings(initial_window_size=WIDEST) + WIDEST_WINDOW
+                         + ACK_OF_SETTINGS + flood, 3))
     assert fort.limit("connection_flood") + fort.limit("unread_answers") >= before + 3
 
 
@@ -95,7 +72,9 @@ def test_requests_that_are_reset_at_once(fort, siege):
     headers = request_headers()
     flood = b"".join(frame(HEADERS, END_HEADERS, 2 * n + 1, headers)
                      + frame(RST_STREAM, 0, 2 * n + 1, struct.pack(">I", 8)) for n in range(20_000))
-    siege.lay(*[lambda: again_and_again(fort, flood)] * 2)
+    before = fort.limit("connection_flood")
+    siege.lay(*attackers(HELLO + flood, 2))
+    assert fort.limit("connection_flood") >= before + 2
 
 
 def test_watches_that_nobody_reads(fort, siege):
@@ -103,19 +82,23 @@ def test_watches_that_nobody_reads(fort, siege):
     ask = pb.WatchRequest(company_id=company).SerializeToString()
     watch = request(1, ask, request_headers("/callgate.v1.Wallets/Watch", fort.operator))
 
-    def come_and_stay():
+    def come_and_stay(keep):
         with contextlib.ExitStack() as peers:
-            for _ in range(100):
-                peer = peers.enter_context(connect(fort.socket, receive_bytes=4096))
+            for _ in range(SETTINGS["watchers_max"] + 20):
+                peer = peers.enter_context(connect(keep.socket, receive_bytes=4096))
                 assert send(peer, PREFACE + settings(initial_window_size=WIDEST) + WIDEST_WINDOW
                             + ACK_OF_SETTINGS + watch)
-            wait_until(lambda: fort.scrape()["callgate_watchers"] >= 100)
+            wait_until(lambda: keep.scrape()["callgate_watchers"] == SETTINGS["watchers_max"])
             meta = {"filler": "x" * 3_000}
             for n in range(60):
-                fort.client.authorize(company, f"c{n}", meta=meta, start=True)
-                fort.client.settle(company, f"c{n}", 1)
+                call = f"{keep.sidecar.process.name}-{n}"
+                keep.client.authorize(company, call, meta=meta, start=True)
+                keep.client.settle(company, call, 1)
 
+    before = fort.limit("watchers")
     siege.lay(come_and_stay)
+    assert fort.limit("watchers") >= before + 20
+    wait_until(lambda: fort.scrape()["callgate_watchers"] == 0, 20)
 
 
 def test_messages_that_inflate(fort, siege):
@@ -129,7 +112,7 @@ def test_messages_that_inflate(fort, siege):
             frame(DATA, END_STREAM if at + 16_384 >= len(content) else 0, 2 * n + 1,
                   content[at:at + 16_384]) for at in range(0, len(content), 16_384))
     before = fort.turned_away("compressed")
-    siege.lay(*[lambda: again_and_again(fort, ACK_OF_SETTINGS + flood, reads=True)] * 2)
+    siege.lay(*attackers(HELLO + ACK_OF_SETTINGS + flood, 2, reads=True))
     assert fort.turned_away("compressed") > before
 
 
@@ -146,8 +129,9 @@ def test_headers_without_end(fort, siege):
         frame(HEADERS, END_HEADERS, 2 * n + 3, request_headers() + b"\xbe" * 4_000)
         for n in range(50))
     bomb = frame(HEADERS, END_HEADERS, 1, table) + references
-    siege.lay(lambda: again_and_again(fort, endless), lambda: again_and_again(fort, large),
-              lambda: again_and_again(fort, bomb))
+    before = fort.ended("unused")
+    siege.lay(*attackers(HELLO + endless), *attackers(HELLO + large), *attackers(HELLO + bomb))
+    assert fort.ended("unused") > before
 
 
 def test_calls_whose_message_never_comes(fort, siege):
@@ -158,10 +142,10 @@ def test_calls_whose_message_never_comes(fort, siege):
         + (frame(DATA, 0, 2 * n + 1, message(b"half", length=60_000)) if n % 2 else b"")
         for n in range(STREAMS_MAX - 4))
 
-    def come_and_stay():
+    def come_and_stay(keep):
         with contextlib.ExitStack() as peers:
             for _ in range(150):
-                peer = peers.enter_context(connect(fort.socket))
+                peer = peers.enter_context(connect(keep.socket))
                 assert send(peer, HELLO + ACK_OF_SETTINGS + calls)
             time.sleep(STALLED_S + 1)  # what is tested is that they are ended by then
 
@@ -172,12 +156,10 @@ def test_calls_whose_message_never_comes(fort, siege):
 
 def test_greetings_by_the_byte(fort, siege):
     """Connections that say a little now and then, and never all that a client says first."""
-    ended = 'callgate_connections_ended_total{why="silent"}'
-    before = fort.scrape()[ended]
-
-    def trickle():
+    def trickle(keep):
+        before = keep.ended("silent")
         with contextlib.ExitStack() as peers:
-            guests = [peers.enter_context(connect(fort.socket)) for _ in range(150)]
+            guests = [peers.enter_context(connect(keep.socket)) for _ in range(150)]
             begun = time.monotonic()
             for at in range(len(PREFACE) - 1):
                 for guest in guests:
@@ -187,7 +169,7 @@ def test_greetings_by_the_byte(fort, siege):
             for guest in guests:
                 assert is_closed(guest, GREETING_S + 5)
             assert time.monotonic() - begun < GREETING_S + 5
-            wait_until(lambda: fort.scrape()[ended] >= before + 150)
+            wait_until(lambda: keep.ended("silent") >= before + 150)
 
     siege.lay(trickle)
 
@@ -196,8 +178,10 @@ def test_frames_that_ask_for_an_answer_each(fort, siege):
     pings = frame(PING, 0, 0, b"12345678") * 20_000
     acknowledged = frame(SETTINGS, 0, 0) * 20_000
     resets = b"".join(frame(RST_STREAM, 0, 2 * n + 1, b"\0\0\0\0") for n in range(20_000))
-    siege.lay(lambda: again_and_again(fort, pings), lambda: again_and_again(fort, acknowledged),
-              lambda: again_and_again(fort, resets))
+    before = fort.ended("unused")
+    siege.lay(*attackers(HELLO + pings), *attackers(HELLO + acknowledged),
+              *attackers(HELLO + resets))
+    assert fort.ended("unused") > before
 
 
 def test_rubbish(fort, siege):
@@ -210,7 +194,7 @@ def test_rubbish(fort, siege):
         request(2 * n + 1, authorize_message(company), request_headers(token=fort.operator))
         for n in range(8))
 
-    def throw():
+    def throw(keep):
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:
             bad = bytearray(good)
@@ -223,32 +207,32 @@ def test_rubbish(fort, siege):
                     del bad[at:at + dice.randrange(1, 30)]
                 else:
                     bad[at:at] = dice.randbytes(dice.randrange(1, 30))
-            peer = connect(fort.socket)
+            peer = connect(keep.socket)
             if peer is not None:
                 with peer:
                     send(peer, bytes(bad))
 
+    before = fort.turned_away("rubbish")
     siege.lay(throw)
+    assert fort.turned_away("rubbish") > before
 
 
 def test_descriptors_run_out(fort, siege):
     """Connections wait, and come in when there are descriptors again; what is open goes on."""
-    soft, hard = resource.prlimit(fort.pid, resource.RLIMIT_NOFILE)
-    used = len(os.listdir(f"/proc/{fort.pid}/fd"))
-
-    def crowd():
-        resource.prlimit(fort.pid, resource.RLIMIT_NOFILE, (used + 20, hard))
+    def crowd(keep):
+        soft, hard = resource.prlimit(keep.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(keep.pid, resource.RLIMIT_NOFILE, (keep.descriptors() + 20, hard))
         try:
             with contextlib.ExitStack() as guests:
                 for _ in range(100):
-                    guest = connect(fort.socket, timeout=0.2)
+                    guest = connect(keep.socket, timeout=0.2)
                     if guest is not None:
                         guests.enter_context(guest)
-                wait_until(lambda: "not accepted" in fort.stack.sidecar.process.text())
+                wait_until(lambda: "not accepted" in keep.sidecar.process.text())
                 time.sleep(SECONDS)  # what is tested is that nothing else happens
         finally:
-            resource.prlimit(fort.pid, resource.RLIMIT_NOFILE, (soft, hard))
-        with Client(fort.stack.sidecar.address, token=fort.operator) as late:
+            resource.prlimit(keep.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        with Client(keep.address, token=keep.operator) as late:
             wait_until(late.is_serving, 10)
 
     siege.lay(crowd)
@@ -262,7 +246,7 @@ def test_who_has_no_valid_token(fort, siege, token):
     flood = b"".join(request(2 * n + 1, authorize_message(company, f"c{n}"),
                              request_headers(token=wrong)) for n in range(STREAMS_MAX))
     before = fort.turned_away("unauthenticated")
-    siege.lay(*[lambda: again_and_again(fort, ACK_OF_SETTINGS + flood, reads=True)] * 2)
+    siege.lay(*attackers(HELLO + ACK_OF_SETTINGS + flood, 2, reads=True))
     assert fort.turned_away("unauthenticated") > before + STREAMS_MAX
     assert fort.client.balance(company).posted_micros == PLENTY
     assert not fort.client.list_page(company).calls
@@ -273,14 +257,16 @@ def test_another_companys_ids(fort, siege):
     mine, other = fort.client.funded(PLENTY), fort.client.funded(PLENTY)
     token = fort.token("reseller", "gate,billing,admin", mine)
     fort.reload()
+    fort.decoy.reload()
     fort.client.authorize(other, "theirs", start=True)
     before = fort.turned_away("permission")
-    asked = 0
+    asked = {}
 
-    def pry():
-        nonlocal asked
-        with Client(fort.stack.sidecar.address, token=token) as client:
-            assert client.authorize(mine, "mine", start=True).decision == pb.DECISION_ALLOWED
+    def pry(keep):
+        asked[keep] = 0
+        with Client(keep.address, token=token) as client:
+            call = f"mine-{keep.sidecar.process.name}"
+            assert client.authorize(mine, call, start=True).decision == pb.DECISION_ALLOWED
             until = time.monotonic() + SECONDS
             while time.monotonic() < until:
                 for name, arguments in [
@@ -292,11 +278,11 @@ def test_another_companys_ids(fort, siege):
                         getattr(client, name)(other, *arguments)
                     assert caught.value.code() == Code.PERMISSION_DENIED, name
                     assert other not in caught.value.details()
-                    asked += 1
-            client.settle(mine, "mine", 1)
+                    asked[keep] += 1
+            client.settle(mine, call, 1)
 
     siege.lay(pry)
-    assert fort.turned_away("permission") == before + asked > before + 12
+    assert fort.turned_away("permission") == before + asked[fort] > before + 12
     (call,) = fort.client.list_page(other).calls
     assert call.call_id == "theirs" and call.state == pb.CALL_STATE_METERING
     fort.client.settle(other, "theirs", 0)
@@ -307,11 +293,8 @@ def test_one_company_that_dials_wildly(fort, siege):
     company = fort.client.funded(PLENTY)
     headers = request_headers(token=fort.operator)
 
-    def dial():
-        round_of_calls = b"".join(request(2 * n + 1, authorize_message(company, f"d{n}"), headers)
-                                  for n in range(STREAMS_MAX))
-        again_and_again(fort, ACK_OF_SETTINGS + round_of_calls, reads=True)
-
+    round_of_calls = b"".join(request(2 * n + 1, authorize_message(company, f"d{n}"), headers)
+                              for n in range(STREAMS_MAX))
     before = fort.limit("company_authorizes")
-    siege.lay(dial, dial)
+    siege.lay(*attackers(HELLO + ACK_OF_SETTINGS + round_of_calls, 2, reads=True))
     assert fort.limit("company_authorizes") > before

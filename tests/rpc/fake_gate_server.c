@@ -95,6 +95,8 @@ static void show_doors(struct program *p)
 	SHOW(connections_ended_old);
 	SHOW(connections_ended_idle);
 	SHOW(connections_ended_silent);
+	SHOW(connections_ended_unused);
+	SHOW(connections_refused_banned);
 	SHOW(calls_stalled);
 	SHOW(unauthenticated);
 	SHOW(permission_denied);

@@ -554,12 +554,46 @@ def test_who_never_acknowledges_its_limit_is_cut(pb, start_server):
     flood = b"".join(http2.frame(http2.HEADERS, http2.END_HEADERS, 2 * n + 1, http2.request_headers())
                      for n in range(2000))
     with connect(server) as channel, http2.connect(server.path) as peer:
+        assert authorize(channel, pb)(request(pb), timeout=5).decision == pb.DECISION_ALLOWED
         http2.send(peer, http2.HELLO + flood)
         assert http2.is_closed(peer, 10)
         assert authorize(channel, pb)(request(pb), timeout=5).decision == pb.DECISION_ALLOWED
     counted = server.doors()
     assert counted["connections_cut_flood"] == 1
     assert counted["calls_stalled"] == 0
+
+
+def test_who_has_flooded_stays_out_for_a_while(pb, start_server):
+    """This process; another one comes in meanwhile, and what it is connected with goes on."""
+    server = start_server(streams_max=8, watchers_max=16)
+    flood = b"".join(http2.frame(http2.HEADERS, http2.END_HEADERS, 2 * n + 1, http2.request_headers())
+                     for n in range(2000))
+    knock = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(0.5);"
+             " s.connect(sys.argv[1]); s.sendall(bytes.fromhex(sys.argv[2])); s.recv(9) or sys.exit(1)")
+    hello = http2.HELLO
+
+    def is_let_in():
+        with http2.connect(server.path) as peer:
+            http2.send(peer, hello)
+            peer.settimeout(1)
+            try:
+                return bool(peer.recv(9))
+            except OSError:
+                return False
+
+    assert is_let_in()
+    with http2.connect(server.path) as peer:
+        http2.send(peer, hello + flood)
+        assert http2.is_closed(peer, 10)
+    cut_at = time.monotonic()
+    assert not is_let_in()
+    subprocess.run([sys.executable, "-S", "-c", knock, server.path, hello.hex()], check=True,
+                   timeout=10)
+    assert server.doors()["connections_refused_banned"] >= 1
+    wait_until(is_let_in, 10)
+    assert time.monotonic() - cut_at > 0.5
+    counted = server.doors()
+    assert counted["connections_cut_flood"] == 1
 
 
 def test_who_says_nothing_or_something_else_is_let_go(start_server):
