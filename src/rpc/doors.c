@@ -12,6 +12,7 @@
 #include <grpc/grpc_posix.h>
 
 #include "rpc/channel_args.h"
+#include "rpc/pace.h"
 #include "rpc/rpc_internal.h"
 
 /* Data that the other end does not acknowledge for so long ends a TCP connection. */
@@ -193,6 +194,7 @@ static void on_greeted(struct cg_rpc_door *door, int fd)
 {
 	struct cg_rpc_server *server = door->server;
 
+	cg_pace_begin(fd, door->tls != NULL);
 	if (door->tls != NULL) {
 		cg_rpc_tls_take(door->tls, fd);
 	} else {

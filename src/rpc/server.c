@@ -11,6 +11,7 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
 
+#include "rpc/pace.h"
 #include "rpc/rpc_internal.h"
 #include "rpc/streams.h"
 
@@ -228,6 +229,7 @@ static void on_turn(void *owner)
 {
 	struct cg_rpc_server *server = owner;
 
+	cg_pace_on_turn();
 	cg_greetings_look(&server->greetings);
 	cg_connections_look(&server->connections, cg_loop_now_ms(server->loop));
 	cg_slots__cancel_stuck(server);

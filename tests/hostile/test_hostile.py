@@ -20,7 +20,7 @@ from support.client import Client
 from support.contract import pb
 from support.http2 import (
     ACK_OF_SETTINGS, AUTHORIZE, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, PING,
-    PREFACE, RST_STREAM, SETTINGS, WIDEST, WIDEST_WINDOW, connect, frame, header, is_closed,
+    PREFACE, RST_STREAM, SETTINGS, WIDEST, WIDEST_WINDOW, connect, frame, header, headers_again, is_closed,
     message, request, request_headers, send, settings)
 from support.waiting import wait_until
 
@@ -49,11 +49,14 @@ def test_connections_by_the_hundred(fort, siege):
 
 
 def test_streams_and_no_acknowledgement(fort, siege):
-    """More calls than it was told it may, by a client that never says that it has heard."""
-    headers = request_headers()
+    """More calls than it was told it may, by a client that never says that it has heard; some in
+    as few bytes as can be, of which a socket holds ten times as many."""
+    headers, again = request_headers(), headers_again(6)
     flood = b"".join(frame(HEADERS, END_HEADERS, 2 * n + 1, headers) for n in range(20_000))
+    small = frame(HEADERS, END_HEADERS, 1, request_headers(index=True)) + b"".join(
+        frame(HEADERS, END_HEADERS, 2 * n + 3, again) for n in range(20_000))
     before, banned = fort.limit("connection_flood"), fort.limit("banned")
-    siege.lay(*attackers(HELLO + flood, 3))
+    siege.lay(*attackers(HELLO + flood, 2), *attackers(HELLO + small))
     assert fort.limit("connection_flood") >= before + 3
     assert fort.limit("banned") > banned
 

@@ -46,12 +46,17 @@ WIDEST_WINDOW = frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", WIDEST - 65_535))
 HELLO = PREFACE + settings()
 
 
-def request_headers(path=AUTHORIZE, token=None, more=()):
+def request_headers(path=AUTHORIZE, token=None, more=(), index=False):
     pairs = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost"),
              ("content-type", "application/grpc"), ("te", "trailers"), *more]
     if token:
         pairs.append(("authorization", f"Bearer {token}"))
-    return b"".join(header(*pair) for pair in pairs)
+    return b"".join(header(*pair, index=index) for pair in pairs)
+
+
+def headers_again(count):
+    """The last `count` headers that were indexed, in a byte each."""
+    return bytes(0x80 | 62 + n for n in reversed(range(count)))
 
 
 def message(content, compressed=False, length=None):

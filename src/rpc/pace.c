@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/pace.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* At once, so that a small request's worth of frames is not read far beyond the number. */
+#define READ_BYTES_MAX 4096
+#define IOVS_MAX       8
+
+/* What one reading counts for where frames cannot be seen: some four of them in a turn. */
+#define FRAMES_PER_ENCRYPTED_READ (CG_PACE_FRAMES / 4)
+
+/* Held back at once; one more is not. */
+#define HELD_MAX 1024
+
+#define PREFACE_BYTES      24
+#define FRAME_HEADER_BYTES 9
+
+enum frame_type {
+	FRAME_HEADERS = 1,
+	FRAME_RST_STREAM = 3,
+	FRAME_SETTINGS = 4,
+	FRAME_PING = 6,
+	FRAME_CONTINUATION = 9,
+};
+
+/* gRPC reads a connection in one thread at a time; only what says so is shared. */
+struct pace {
+	atomic_bool is_paced;
+	bool is_encrypted;
+	uint32_t skip_bytes; /* until the next frame's header */
+	uint32_t header_len; /* of it that was read */
+	uint8_t header[FRAME_HEADER_BYTES];
+	uint32_t turn; /* in which `frames` were read */
+	uint32_t frames;
+	int epoll_fd; /* where gRPC waits for it, and as what; -1: nowhere yet */
+	struct epoll_event event;
+};
+
+static struct pace paces[CG_PACE_FD_MAX];
+static atomic_uint turns;
+static atomic_uint_least64_t held_total;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of these two */
+static int held[HELD_MAX];
+static uint32_t held_count;
+
+static struct pace *pace_of(int fd)
+{
+	return fd >= 0 && fd < CG_PACE_FD_MAX && atomic_load(&paces[fd].is_paced) ? &paces[fd]
+	                                                                          : NULL;
+}
+
+void cg_pace_begin(int fd, bool is_encrypted)
+{
+	if (fd < 0 || fd >= CG_PACE_FD_MAX) {
+		return;
+	}
+	struct pace *pace = &paces[fd];
+	pace->is_encrypted = is_encrypted;
+	pace->skip_bytes = PREFACE_BYTES;
+	pace->header_len = 0;
+	pace->frames = 0;
+	pace->epoll_fd = -1;
+	atomic_store(&pace->is_paced, true);
+}
+
+uint64_t cg_pace_count(void)
+{
+	return atomic_load(&held_total);
+}
+
+/* Whether a frame makes work before anybody knows what it is good for. */
+static bool is_work(uint8_t type)
+{
+	return type == FRAME_HEADERS || type == FRAME_RST_STREAM || type == FRAME_SETTINGS ||
+	    type == FRAME_PING || type == FRAME_CONTINUATION;
+}
+
+static void count_frames(struct pace *pace, const uint8_t *bytes, size_t len)
+{
+	while (len > 0) {
+		if (pace->skip_bytes > 0) {
+			size_t skipped = len < pace->skip_bytes ? len : pace->skip_bytes;
+			pace->skip_bytes -= (uint32_t)skipped;
+			bytes += skipped;
+			len -= skipped;
+			continue;
+		}
+		pace->header[pace->header_len++] = *bytes++;
+		len--;
+		if (pace->header_len == FRAME_HEADER_BYTES) {
+			const uint8_t *header = pace->header;
+			pace->header_len = 0;
+			pace->skip_bytes =
+			    (uint32_t)header[0] << 16 | (uint32_t)header[1] << 8 | header[2];
+			pace->frames += is_work(header[3]) ? 1 : 0;
+		}
+	}
+}
+
+static void count_read(struct pace *pace, const struct msghdr *message, size_t len)
+{
+	if (pace->is_encrypted) {
+		pace->frames += FRAMES_PER_ENCRYPTED_READ;
+		return;
+	}
+	for (size_t i = 0; i < message->msg_iovlen && len > 0; i++) {
+		const struct iovec *iov = &message->msg_iov[i];
+		size_t piece = len < iov->iov_len ? len : iov->iov_len;
+		count_frames(pace, iov->iov_base, piece);
+		len -= piece;
+	}
+}
+
+/* Whether it waits for the next turn now; where too many do, it goes on. */
+static bool hold_back(int fd)
+{
+	CG_ASSERT(pthread_mutex_lock(&lock) == 0);
+	bool has_room = held_count < HELD_MAX;
+	if (has_room) {
+		held[held_count++] = fd;
+	}
+	CG_ASSERT(pthread_mutex_unlock(&lock) == 0);
+	if (has_room) {
+		atomic_fetch_add(&held_total, 1);
+	}
+	return has_room;
+}
+
+static ssize_t read_some(int fd, struct msghdr *message, int flags)
+{
+	struct iovec iovs[IOVS_MAX];
+	struct msghdr some = *message;
+	size_t left = READ_BYTES_MAX;
+
+	some.msg_iov = iovs;
+	some.msg_iovlen = 0;
+	for (size_t i = 0; i < message->msg_iovlen && i < IOVS_MAX && left > 0; i++) {
+		iovs[i] = message->msg_iov[i];
+		if (iovs[i].iov_len > left) {
+			iovs[i].iov_len = left;
+		}
+		left -= iovs[i].iov_len;
+		some.msg_iovlen++;
+	}
+	ssize_t len = syscall(SYS_recvmsg, fd, &some, flags);
+	message->msg_namelen = some.msg_namelen;
+	message->msg_controllen = some.msg_controllen;
+	message->msg_flags = some.msg_flags;
+	return len;
+}
+
+/* In place of libc's: how gRPC reads. */
+__attribute__((visibility("default"))) ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+	struct pace *pace = pace_of(fd);
+
+	if (pace == NULL || (flags & (MSG_ERRQUEUE | MSG_PEEK)) != 0) {
+		return syscall(SYS_recvmsg, fd, message, flags);
+	}
+	uint32_t turn = atomic_load(&turns);
+	if (pace->turn != turn) {
+		pace->turn = turn;
+		pace->frames = 0;
+	}
+	if (pace->frames >= CG_PACE_FRAMES && pace->epoll_fd >= 0 && hold_back(fd)) {
+		errno = EAGAIN;
+		return -1;
+	}
+	ssize_t len = read_some(fd, message, flags);
+	if (len > 0) {
+		count_read(pace, message, (size_t)len);
+	}
+	return len;
+}
+
+/* In place of libc's: as what gRPC waits for a connection. */
+__attribute__((visibility("default"))) int epoll_ctl(
+    int epoll_fd, int op, int fd, struct epoll_event *event)
+{
+	struct pace *pace = pace_of(fd);
+
+	if (pace != NULL && op == EPOLL_CTL_ADD) {
+		pace->epoll_fd = epoll_fd;
+		pace->event = *event;
+	}
+	return (int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event);
+}
+
+void cg_pace_on_turn(void)
+{
+	atomic_fetch_add(&turns, 1);
+	CG_ASSERT(pthread_mutex_lock(&lock) == 0);
+	for (uint32_t i = 0; i < held_count; i++) {
+		struct pace *pace = &paces[held[i]];
+		/*
+		 * It is watched for edges, and there was none: being told the same once more
+		 * makes epoll look.  One that is closed by now is not there, which is no trouble.
+		 */
+		(void)syscall(SYS_epoll_ctl, pace->epoll_fd, EPOLL_CTL_MOD, held[i], &pace->event);
+	}
+	held_count = 0;
+	CG_ASSERT(pthread_mutex_unlock(&lock) == 0);
+}
