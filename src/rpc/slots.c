@@ -372,10 +372,11 @@ static bool has_waited(
 	        cg_inflight_count(&slot->server->inflight, slot->peer) > share);
 }
 
-/* Ends calls whose message does not come. */
+/* Ends calls whose message does not come; where there are many, the rest in the next turn. */
 static void end_stalled(struct cg_rpc_server *server, uint64_t now_ms)
 {
 	uint32_t share = share_of_each(server);
+	uint32_t ended = 0;
 
 	for (struct cg_list *link = server->receiving.next; link != &server->receiving;
 	     link = link->next) {
@@ -385,6 +386,10 @@ static void end_stalled(struct cg_rpc_server *server, uint64_t now_ms)
 			return; /* And so have all that came later. */
 		}
 		if (!slot->is_cancelled && has_waited(slot, waits_ms, CG_MESSAGE_MAX_MS, share)) {
+			if (ended++ == CG_ENDED_PER_TURN) {
+				cg_rpc_bridge_wake(server->bridge);
+				return;
+			}
 			slot->is_cancelled = true; /* `on_received` follows. */
 			cg_server__note_refusal(server, CG_REFUSAL_STALLED);
 			(void)grpc_call_cancel_with_status(slot->call, GRPC_STATUS_UNAVAILABLE,
@@ -397,6 +402,7 @@ static void end_stalled(struct cg_rpc_server *server, uint64_t now_ms)
 static void end_unread(struct cg_rpc_server *server, uint64_t now_ms)
 {
 	uint32_t share = share_of_each(server);
+	uint32_t ended = 0;
 
 	for (struct cg_list *link = server->replying.next; link != &server->replying;
 	     link = link->next) {
@@ -408,6 +414,10 @@ static void end_unread(struct cg_rpc_server *server, uint64_t now_ms)
 		if (has_waited(slot, waits_ms, CG_REPLY_MAX_MS + CG_UNREAD_MAX_MS, share)) {
 			cg_server__cut_peer(server, slot->peer, CG_REFUSAL_UNREADING);
 		} else if (waits_ms >= CG_REPLY_MAX_MS && !slot->is_cancelled) {
+			if (ended++ == CG_ENDED_PER_TURN) {
+				cg_rpc_bridge_wake(server->bridge);
+				return;
+			}
 			slot->is_cancelled = true;
 			(void)grpc_call_cancel(slot->call, NULL);
 		}

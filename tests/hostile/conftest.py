@@ -37,8 +37,10 @@ P99_TIMES_CONTROL = 4
 
 SECONDS = 2
 STREAMS_MAX = 64
-SETTINGS = {"streams_max": STREAMS_MAX, "connections_max": 256, "address_connections_max": 192,
-            "authorizes_per_second": 100, "watchers_max": 128}
+LIMITS = {"streams_max": STREAMS_MAX, "connections_max": 256, "address_connections_max": 192,
+            "authorizes_per_second": 100, "watchers_max": 128,
+          # On a machine that others use too, a store that has no turn is not what is tested here.
+          "store_timeout_ms": 5000}
 # The probe's, the honest ones', and the tests' own; what is more has to end with its peer.
 CONNECTIONS_KEPT = 6
 DESCRIPTORS_MORE_MAX = 4
@@ -140,7 +142,7 @@ class Fort(Keep):
         self.stack = Stack(postgres, directory=release_directory(), sidecars=2,
                            listen="unix:{socket},unix:{socket}.admin=*",
                            credentials_file=self.file, metrics_listen="unix:{socket}.metrics",
-                           **SETTINGS)
+                           **LIMITS)
         self.stack.start()
         super().__init__(self.stack.sidecars[0], operator)
         self.decoy = Keep(self.stack.sidecars[1], operator)
@@ -204,7 +206,7 @@ class Siege:
 
     def lay(self, *attacks):
         fort = self.fort
-        _, control, _ = self._measure(attacks, fort.decoy)
+        usual, control, _ = self._measure(attacks, fort.decoy)
         before, descriptors = fort.rss(), fort.descriptors()
         watcher = threading.Thread(target=self._watch_memory)
         watcher.start()
@@ -213,7 +215,7 @@ class Siege:
         finally:
             self.over.set()
             watcher.join()
-        rows.append(f"{self.name:40} control p99 {control:8.0f}  p50 {p50:7.0f}  p99 {p99:8.0f}"
+        rows.append(f"{self.name:40} control p50 {usual:7.0f} p99 {control:8.0f}   p50 {p50:7.0f} p99 {p99:8.0f}"
                     f"  of {count:5}   RSS {before >> 20:4} -> {self.highest >> 20:4}")
         assert self.highest < RSS_MAX, rows[-1]
         allowed = P99_MAX_US if fort.strict else max(P99_MAX_US, P99_TIMES_CONTROL * control)

@@ -15,12 +15,12 @@ import time
 import grpc
 import pytest
 
-from conftest import SECONDS, SETTINGS, STREAMS_MAX, attackers
+from conftest import LIMITS, SECONDS, STREAMS_MAX, attackers
 from support.client import Client
 from support.contract import pb
 from support.http2 import (
-    ACK_OF_SETTINGS, AUTHORIZE, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, PING,
-    PREFACE, RST_STREAM, SETTINGS, WIDEST, WIDEST_WINDOW, connect, frame, header, headers_again, is_closed,
+    ACK_OF_SETTINGS, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, PING, PREFACE,
+    RST_STREAM, SETTINGS, WIDEST, WIDEST_WINDOW, connect, frame, header, headers_again, is_closed,
     message, request, request_headers, send, settings)
 from support.waiting import wait_until
 
@@ -87,11 +87,11 @@ def test_watches_that_nobody_reads(fort, siege):
 
     def come_and_stay(keep):
         with contextlib.ExitStack() as peers:
-            for _ in range(SETTINGS["watchers_max"] + 20):
+            for _ in range(LIMITS["watchers_max"] + 20):
                 peer = peers.enter_context(connect(keep.socket, receive_bytes=4096))
                 assert send(peer, PREFACE + settings(initial_window_size=WIDEST) + WIDEST_WINDOW
                             + ACK_OF_SETTINGS + watch)
-            wait_until(lambda: keep.scrape()["callgate_watchers"] == SETTINGS["watchers_max"])
+            wait_until(lambda: keep.scrape()["callgate_watchers"] == LIMITS["watchers_max"])
             meta = {"filler": "x" * 3_000}
             for n in range(60):
                 call = f"{keep.sidecar.process.name}-{n}"
