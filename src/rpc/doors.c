@@ -153,7 +153,7 @@ static int number_anew(struct cg_rpc_server *server, int fd)
 	return anew;
 }
 
-static bool on_connection(void *owner, int accepted)
+static void on_connection(void *owner, int accepted)
 {
 	struct cg_rpc_door *door = owner;
 	struct cg_rpc_server *server = door->server;
@@ -166,12 +166,12 @@ static bool on_connection(void *owner, int accepted)
 	if (cg_bans_hold(&server->bans, source, now_ms)) {
 		cg_server__note_refusal(server, CG_REFUSAL_BANNED);
 		(void)close(accepted);
-		return false;
+		return;
 	}
 	int fd = number_anew(server, accepted);
 	if (!is_admitted(door, fd)) {
 		(void)close(fd);
-		return false;
+		return;
 	}
 	struct cg_newcomer newcomer = {.fd = fd,
 	    .door = door->index,
@@ -180,14 +180,16 @@ static bool on_connection(void *owner, int accepted)
 	if (!cg_connections_add(&server->connections, &newcomer, now_ms)) {
 		cg_server__note_refusal(server, CG_REFUSAL_CONNECTIONS);
 		(void)close(fd);
-		return false;
+		return;
 	}
 	server->counters.connections_accepted++;
 	if (door->tls != NULL) {
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &wait_ms, sizeof wait_ms);
 	}
-	cg_greetings_wait(&server->greetings, door, fd, door->tls != NULL);
-	return true;
+	cg_greetings_wait(&server->greetings, door,
+	    &(struct cg_guest){.fd = fd,
+	        .is_encrypted = door->tls != NULL,
+	        .is_ours = source == cg_peers_own_source()});
 }
 
 /* It has said what a client says first. */

@@ -13,6 +13,13 @@
 
 #define TLS_HANDSHAKE 0x16
 
+/*
+ * Each that comes in may bring as many requests as one may have in flight, all at once: after a
+ * handful, one in so many milliseconds.  The others wait here, accepted, where they cost nothing.
+ */
+#define COMES_IN_MS   2
+#define COME_IN_BURST 16
+
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define PREFACE_BYTES (sizeof preface - 1)
 
@@ -22,6 +29,7 @@ struct greeting {
 	struct cg_rpc_door *door;
 	int fd;
 	bool is_encrypted;
+	bool is_ours;
 	bool is_partial; /* its watch rests */
 	struct cg_watch *watch;
 	uint64_t accepted_at_ms;
@@ -69,6 +77,23 @@ static void forget(struct greeting *greeting)
 	free(greeting);
 }
 
+/* Whether one that has greeted may come in now; else it is as if it had not said all yet. */
+static enum said hold_back(struct cg_greetings *greetings, enum said said, bool is_ours)
+{
+	uint64_t now_ms = cg_loop_now_ms(greetings->loop);
+
+	/* Who looks whether we are alive must not wait for those who keep us busy. */
+	if (said != SAID_ENOUGH || is_ours) {
+		return said;
+	}
+	if (greetings->full_until_ms > now_ms + (uint64_t)COMES_IN_MS * COME_IN_BURST) {
+		return SAID_A_PART;
+	}
+	greetings->full_until_ms =
+	    (greetings->full_until_ms > now_ms ? greetings->full_until_ms : now_ms) + COMES_IN_MS;
+	return said;
+}
+
 /* Acts on what was said; false: it still waits. */
 static bool is_decided(
     struct cg_greetings *greetings, struct cg_rpc_door *door, int fd, enum said said)
@@ -96,7 +121,8 @@ static void look(struct greeting *greeting)
 	struct cg_greetings *greetings = greeting->all;
 	struct cg_rpc_door *door = greeting->door;
 	int fd = greeting->fd;
-	enum said said = look_at(fd, greeting->is_encrypted);
+	enum said said =
+	    hold_back(greetings, look_at(fd, greeting->is_encrypted), greeting->is_ours);
 
 	if (said != SAID_A_PART && said != SAID_NOTHING) {
 		/* Before gRPC has it: a descriptor is watched in one place. */
@@ -115,9 +141,11 @@ static void on_ready(void *owner, unsigned events)
 }
 
 void cg_greetings_wait(
-    struct cg_greetings *greetings, struct cg_rpc_door *door, int fd, bool is_encrypted)
+    struct cg_greetings *greetings, struct cg_rpc_door *door, const struct cg_guest *newcomer)
 {
-	enum said said = look_at(fd, is_encrypted);
+	int fd = newcomer->fd;
+	enum said said =
+	    hold_back(greetings, look_at(fd, newcomer->is_encrypted), newcomer->is_ours);
 
 	if (is_decided(greetings, door, fd, said)) {
 		return;
@@ -128,7 +156,8 @@ void cg_greetings_wait(
 	    .all = greetings,
 	    .door = door,
 	    .fd = fd,
-	    .is_encrypted = is_encrypted,
+	    .is_encrypted = newcomer->is_encrypted,
+	    .is_ours = newcomer->is_ours,
 	    .is_partial = said == SAID_A_PART,
 	    .accepted_at_ms = cg_loop_now_ms(greetings->loop),
 	};

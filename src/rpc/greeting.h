@@ -26,13 +26,20 @@ struct cg_greetings {
 	void (*on_rubbish)(struct cg_rpc_door *door);
 	struct cg_list waiting; /* oldest first */
 	uint64_t looked_at_ms;
+	uint64_t full_until_ms; /* by those that came in */
 };
 
 void cg_greetings_init(struct cg_greetings *greetings, struct cg_loop *loop);
 
-/* Takes the descriptor.  `is_encrypted`: of the greeting only that it is TLS can be seen. */
+struct cg_guest {
+	int fd;
+	bool is_encrypted; /* of the greeting only that it is TLS can be seen */
+	bool is_ours;      /* this process: it comes in before all others */
+};
+
+/* Takes the descriptor. */
 void cg_greetings_wait(
-    struct cg_greetings *greetings, struct cg_rpc_door *door, int fd, bool is_encrypted);
+    struct cg_greetings *greetings, struct cg_rpc_door *door, const struct cg_guest *newcomer);
 
 /* For every turn of the loop: closes those whose time is over. */
 void cg_greetings_look(struct cg_greetings *greetings);

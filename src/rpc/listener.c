@@ -17,21 +17,7 @@
 #define BACKLOG 256
 
 /* Accepted in one turn: a flood of connections must not keep calls waiting. */
-#define ACCEPT_MAX 8
-
-/*
- * So many that were turned away in a row rest the listener for so long: who knocks without end
- * gets one answer in a millisecond, and takes a fiftieth of our time at most.
- */
-#define TURNED_AWAY_MAX 10
-#define REST_MS         10
-
-/*
- * Those that come in bring as much work as one of them may have in flight, all at once: after a
- * handful, one in so many milliseconds.  The others wait in the backlog.
- */
-#define COMES_IN_MS   4
-#define COME_IN_BURST 16
+#define ACCEPT_MAX 32
 
 /* How long to wait for descriptors to come back. */
 #define PAUSE_MS 100
@@ -46,9 +32,7 @@ struct cg_rpc_listener {
 	struct cg_timer *pause;
 	struct cg_log_limit log_limit;
 	uint64_t pause_count;
-	uint32_t turned_away;   /* in a row */
-	uint64_t full_until_ms; /* by those that came in */
-	bool (*on_connection)(void *owner, int fd);
+	void (*on_connection)(void *owner, int fd);
 	void *owner;
 };
 
@@ -274,23 +258,6 @@ static int accept_one(int listen_fd)
 	return fd;
 }
 
-/* How long nobody is accepted after one that came in, or was turned away. */
-static uint64_t rest_after(struct cg_rpc_listener *l, bool came_in)
-{
-	uint64_t now_ms = cg_loop_now_ms(l->loop);
-
-	if (!came_in) {
-		if (++l->turned_away < TURNED_AWAY_MAX) {
-			return 0;
-		}
-		l->turned_away = 0;
-		return REST_MS;
-	}
-	l->turned_away = 0;
-	l->full_until_ms = (l->full_until_ms > now_ms ? l->full_until_ms : now_ms) + COMES_IN_MS;
-	return l->full_until_ms - now_ms > (uint64_t)COMES_IN_MS * COME_IN_BURST ? COMES_IN_MS : 0;
-}
-
 static void on_ready(void *owner, unsigned events)
 {
 	struct cg_rpc_listener *l = owner;
@@ -313,17 +280,12 @@ static void on_ready(void *owner, unsigned events)
 		if (l->port != 0) {
 			(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 		}
-		uint64_t rest_ms = rest_after(l, l->on_connection(l->owner, fd));
-		if (rest_ms > 0) {
-			cg_watch_set(l->watch, 0);
-			cg_timer_start(l->pause, rest_ms);
-			return;
-		}
+		l->on_connection(l->owner, fd);
 	}
 }
 
 void cg_rpc_listener_start(struct cg_rpc_listener *listener, struct cg_loop *loop,
-    bool (*on_connection)(void *owner, int fd), void *owner)
+    void (*on_connection)(void *owner, int fd), void *owner)
 {
 	listener->loop = loop;
 	listener->on_connection = on_connection;

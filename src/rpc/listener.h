@@ -21,12 +21,9 @@ struct cg_rpc_listener;
 enum cg_status cg_rpc_listener_open(
     const char *address, bool is_tls, struct cg_rpc_listener **ret_listener, struct cg_error *err);
 
-/*
- * `on_connection` owns the descriptor, which is non-blocking and close-on-exec; false: it was
- * turned away at once.  Where many are, the next wait for some milliseconds.
- */
+/* `on_connection` owns the descriptor, which is non-blocking and close-on-exec. */
 void cg_rpc_listener_start(struct cg_rpc_listener *listener, struct cg_loop *loop,
-    bool (*on_connection)(void *owner, int fd), void *owner);
+    void (*on_connection)(void *owner, int fd), void *owner);
 
 /* 0 for a unix socket. */
 uint16_t cg_rpc_listener_port(const struct cg_rpc_listener *listener);

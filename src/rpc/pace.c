@@ -14,10 +14,13 @@
 #define IOVS_MAX       8
 
 /* What one reading counts for where frames cannot be seen: some four of them in a turn. */
-#define FRAMES_PER_ENCRYPTED_READ (CG_PACE_FRAMES / 4)
+#define WORK_PER_ENCRYPTED_READ (CG_PACE_WORK / 4)
 
 /* Held back at once; one more is not. */
 #define HELD_MAX 1024
+
+/* Of headers: a byte may stand for one of kilobytes that was sent before. */
+#define BYTES_PER_WORK 64
 
 #define PREFACE_BYTES      24
 #define FRAME_HEADER_BYTES 9
@@ -37,8 +40,8 @@ struct pace {
 	uint32_t skip_bytes; /* until the next frame's header */
 	uint32_t header_len; /* of it that was read */
 	uint8_t header[FRAME_HEADER_BYTES];
-	uint32_t turn; /* in which `frames` were read */
-	uint32_t frames;
+	uint32_t turn; /* in which `work` was read */
+	uint32_t work;
 	int epoll_fd; /* where gRPC waits for it, and as what; -1: nowhere yet */
 	struct epoll_event event;
 };
@@ -65,7 +68,7 @@ void cg_pace_begin(int fd, bool is_encrypted)
 	pace->is_encrypted = is_encrypted;
 	pace->skip_bytes = PREFACE_BYTES;
 	pace->header_len = 0;
-	pace->frames = 0;
+	pace->work = 0;
 	pace->epoll_fd = -1;
 	atomic_store(&pace->is_paced, true);
 }
@@ -99,7 +102,8 @@ static void count_frames(struct pace *pace, const uint8_t *bytes, size_t len)
 			pace->header_len = 0;
 			pace->skip_bytes =
 			    (uint32_t)header[0] << 16 | (uint32_t)header[1] << 8 | header[2];
-			pace->frames += is_work(header[3]) ? 1 : 0;
+			pace->work +=
+			    is_work(header[3]) ? 1 + pace->skip_bytes / BYTES_PER_WORK : 0;
 		}
 	}
 }
@@ -107,7 +111,7 @@ static void count_frames(struct pace *pace, const uint8_t *bytes, size_t len)
 static void count_read(struct pace *pace, const struct msghdr *message, size_t len)
 {
 	if (pace->is_encrypted) {
-		pace->frames += FRAMES_PER_ENCRYPTED_READ;
+		pace->work += WORK_PER_ENCRYPTED_READ;
 		return;
 	}
 	for (size_t i = 0; i < message->msg_iovlen && len > 0; i++) {
@@ -167,9 +171,9 @@ __attribute__((visibility("default"))) ssize_t recvmsg(int fd, struct msghdr *me
 	uint32_t turn = atomic_load(&turns);
 	if (pace->turn != turn) {
 		pace->turn = turn;
-		pace->frames = 0;
+		pace->work = 0;
 	}
-	if (pace->frames >= CG_PACE_FRAMES && pace->epoll_fd >= 0 && hold_back(fd)) {
+	if (pace->work >= CG_PACE_WORK && pace->epoll_fd >= 0 && hold_back(fd)) {
 		errno = EAGAIN;
 		return -1;
 	}

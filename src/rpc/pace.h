@@ -5,7 +5,7 @@
  * whoever sends as fast as it reads has the loop for as long as he likes, and every request he
  * sends is kept (20 000 of them: 250 MB and a third of a second, before the first is seen here and
  * any limit holds).  No argument of gRPC's bounds that.  So its recvmsg() is ours: it counts the
- * frames that make work, and after CG_PACE_FRAMES of a connection says that there are no more for
+ * frames that make work, and after CG_PACE_WORK of a connection says that there are no more for
  * now.  At the end of the turn epoll is told to look again.
  *
  * Sessions are not held back: their messages are DATA, which has HTTP/2's flow control.
@@ -20,8 +20,11 @@
 
 #include "base/base.h"
 
-/* As many requests as a busy client has in flight on a connection. */
-#define CG_PACE_FRAMES 64
+/*
+ * Frames, and for long ones of headers more: as many requests as a busy client has in flight on a
+ * connection, or a block of headers of 8 KiB.
+ */
+#define CG_PACE_WORK 128
 
 /* Descriptors from here on are not held back. */
 #define CG_PACE_FD_MAX 65536

@@ -158,3 +158,8 @@ uint64_t cg_peers_source(int fd, bool is_unix)
 	}
 	return source_of_v4(ntohl(((const struct sockaddr_in *)&address)->sin_addr.s_addr));
 }
+
+uint64_t cg_peers_own_source(void)
+{
+	return mix(1, (uint64_t)getpid());
+}

@@ -40,4 +40,7 @@ bool cg_peers_admit(const struct cg_peers *peers, int fd, int64_t *ret_uid);
  */
 uint64_t cg_peers_source(int fd, bool is_unix);
 
+/* That of this process, at a unix socket. */
+uint64_t cg_peers_own_source(void);
+
 #endif /* CG_RPC_PEERS_H */
