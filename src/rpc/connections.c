@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "rpc/pace.h"
+
 /* At the limit each new connection would look at all others. */
 #define SWEEP_PAUSE_MS 50
 
@@ -220,6 +222,7 @@ void cg_connections_use(struct cg_connections *connections, uint64_t peer, uint6
 
 	if (place != 0) {
 		connections->all[place - 1].used_at_ms = now_ms;
+		cg_pace_note_use(connections->all[place - 1].fd);
 	}
 }
 
@@ -236,6 +239,18 @@ bool cg_connections_waste(struct cg_connections *connections, uint64_t peer, uin
 		connection->wasted = 0;
 	}
 	return ++connection->wasted > connections->config.waste_max;
+}
+
+/* Rare: there is no table by descriptor. */
+bool cg_connections_peer_of(const struct cg_connections *connections, int fd, uint64_t *ret_peer)
+{
+	for (uint32_t i = 0; i < connections->count; i++) {
+		if (connections->all[i].fd == fd) {
+			*ret_peer = connections->all[i].peer;
+			return true;
+		}
+	}
+	return false;
 }
 
 uint32_t cg_connections_count(struct cg_connections *connections, uint64_t now_ms)

@@ -88,6 +88,9 @@ void cg_connections_use(struct cg_connections *connections, uint64_t peer, uint6
  */
 bool cg_connections_waste(struct cg_connections *connections, uint64_t peer, uint64_t now_ms);
 
+/* Whose descriptor it is; false: nobody's. */
+bool cg_connections_peer_of(const struct cg_connections *connections, int fd, uint64_t *ret_peer);
+
 /* Looks at a few whether they have ended: for every turn of the loop. */
 void cg_connections_look(struct cg_connections *connections, uint64_t now_ms);
 

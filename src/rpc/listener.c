@@ -17,7 +17,7 @@
 #define BACKLOG 256
 
 /* Accepted in one turn: a flood of connections must not keep calls waiting. */
-#define ACCEPT_MAX 32
+#define ACCEPT_MAX 4
 
 /* How long to wait for descriptors to come back. */
 #define PAUSE_MS 100
@@ -244,20 +244,6 @@ static void on_pause_over(void *owner)
 	cg_watch_set(l->watch, CG_WATCH_READ);
 }
 
-/* A connection that blocks no one and that no child inherits. */
-static int accept_one(int listen_fd)
-{
-	int fd = accept(listen_fd, NULL, NULL);
-
-	if (fd >= 0 &&
-	    (fcntl(fd, F_SETFL, O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)) {
-		(void)close(fd);
-		errno = ECONNABORTED;
-		return -1;
-	}
-	return fd;
-}
-
 static void on_ready(void *owner, unsigned events)
 {
 	struct cg_rpc_listener *l = owner;
@@ -265,7 +251,8 @@ static void on_ready(void *owner, unsigned events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPT_MAX && l->watch != NULL; i++) {
-		int fd = accept_one(l->fd);
+		/* One that blocks nobody and that no child inherits. */
+		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			    errno == ENOMEM) {

@@ -44,6 +44,7 @@ struct pace {
 	uint32_t work;
 	int epoll_fd; /* where gRPC waits for it, and as what; -1: nowhere yet */
 	struct epoll_event event;
+	uint32_t vain_count; /* the loop's: how often it was held back since it was of use */
 };
 
 static struct pace paces[CG_PACE_FD_MAX];
@@ -70,6 +71,7 @@ void cg_pace_begin(int fd, bool is_encrypted)
 	pace->header_len = 0;
 	pace->work = 0;
 	pace->epoll_fd = -1;
+	pace->vain_count = 0;
 	atomic_store(&pace->is_paced, true);
 }
 
@@ -197,18 +199,32 @@ __attribute__((visibility("default"))) int epoll_ctl(
 	return (int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event);
 }
 
-void cg_pace_on_turn(void)
+void cg_pace_note_use(int fd)
 {
+	if (fd >= 0 && fd < CG_PACE_FD_MAX) {
+		paces[fd].vain_count = 0;
+	}
+}
+
+void cg_pace_on_turn(void (*on_vain)(void *owner, int fd), void *owner)
+{
+	int fds[HELD_MAX];
+
 	atomic_fetch_add(&turns, 1);
 	CG_ASSERT(pthread_mutex_lock(&lock) == 0);
-	for (uint32_t i = 0; i < held_count; i++) {
-		struct pace *pace = &paces[held[i]];
+	uint32_t count = held_count;
+	memcpy(fds, held, count * sizeof fds[0]);
+	held_count = 0;
+	CG_ASSERT(pthread_mutex_unlock(&lock) == 0);
+	for (uint32_t i = 0; i < count; i++) {
+		struct pace *pace = &paces[fds[i]];
 		/*
 		 * It is watched for edges, and there was none: being told the same once more
 		 * makes epoll look.  One that is closed by now is not there, which is no trouble.
 		 */
-		(void)syscall(SYS_epoll_ctl, pace->epoll_fd, EPOLL_CTL_MOD, held[i], &pace->event);
+		(void)syscall(SYS_epoll_ctl, pace->epoll_fd, EPOLL_CTL_MOD, fds[i], &pace->event);
+		if (++pace->vain_count == CG_PACE_VAIN_MAX) {
+			on_vain(owner, fds[i]);
+		}
 	}
-	held_count = 0;
-	CG_ASSERT(pthread_mutex_unlock(&lock) == 0);
 }

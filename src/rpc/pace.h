@@ -35,8 +35,17 @@
  */
 void cg_pace_begin(int fd, bool is_encrypted);
 
-/* A turn of the loop ends: what was held back may go on in the next one. */
-void cg_pace_on_turn(void);
+/*
+ * A turn of the loop ends: what was held back may go on in the next one.  `on_vain` is told of a
+ * connection that was held back CG_PACE_VAIN_MAX times since anything came of what it says: its
+ * requests are refused inside gRPC, or it sends none.
+ */
+#define CG_PACE_VAIN_MAX 32
+
+void cg_pace_on_turn(void (*on_vain)(void *owner, int fd), void *owner);
+
+/* Something came of it: a request arrived or ended. */
+void cg_pace_note_use(int fd);
 
 /* How often a connection was held back.  Only ever grows. */
 uint64_t cg_pace_count(void);

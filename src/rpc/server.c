@@ -225,11 +225,22 @@ static bool have_connections_ended(const struct cg_rpc_server *server)
 	return true;
 }
 
+/* It keeps gRPC busy, and nothing comes of it. */
+static void on_vain(void *owner, int fd)
+{
+	struct cg_rpc_server *server = owner;
+	uint64_t peer = 0;
+
+	if (cg_connections_peer_of(&server->connections, fd, &peer)) {
+		cg_server__cut_peer(server, peer, CG_REFUSAL_FLOOD);
+	}
+}
+
 static void on_turn(void *owner)
 {
 	struct cg_rpc_server *server = owner;
 
-	cg_pace_on_turn();
+	cg_pace_on_turn(on_vain, server);
 	cg_greetings_look(&server->greetings);
 	cg_connections_look(&server->connections, cg_loop_now_ms(server->loop));
 	cg_slots__cancel_stuck(server);
