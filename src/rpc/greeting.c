@@ -17,7 +17,7 @@
  * Each that comes in may bring as many requests as one may have in flight, all at once: after a
  * handful, one in so many milliseconds.  The others wait here, accepted, where they cost nothing.
  */
-#define COMES_IN_MS   2
+#define COMES_IN_MS   4
 #define COME_IN_BURST 16
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

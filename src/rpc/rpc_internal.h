@@ -52,7 +52,7 @@
 #define CG_SCARCE_MAX_MS 50
 
 /* Ended at once for either, before everything else has its turn: each costs gRPC some 50 us. */
-#define CG_ENDED_PER_TURN 16
+#define CG_ENDED_PER_TURN 64
 
 /* A watch that ends may say why for this long, behind the message that is under way. */
 #define CG_WATCH_ENDING_MAX_MS 1000

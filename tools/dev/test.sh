@@ -5,7 +5,8 @@
 
 CG_RESULTS=
 
-# After the builds and the unit tests, which need both the processors and the clock, layers run in
+# After the builds, the unit tests and the hostile clients, which need both the processors and the
+# clock, layers run in
 # lanes side by side.  The first two mostly wait: for servers, clocks and sockets.  The last one
 # computes, and gives way to the others, whose tests look at the time.
 CG_LANES=(
@@ -15,7 +16,7 @@ CG_LANES=(
 )
 
 # In the order of the summary.
-CG_LAYERS=(build rooms unit unit-release model ledger rpc cli integration fault sim fuzz lint)
+CG_LAYERS=(build rooms unit unit-release hostile model ledger rpc cli integration fault sim fuzz lint)
 
 # record pass|fail LAYER NAME
 record() {
@@ -204,7 +205,7 @@ run_tests() {
 	start_lane 0 build
 	wait
 	if [ -x "$CG_BIN/callgated" ] && [ -x "$CALLGATE_RELEASE_BUILD/bin/callgated" ]; then
-		start_lane 0 unit unit-release
+		start_lane 0 unit unit-release hostile
 		wait
 		run_lanes
 	fi
