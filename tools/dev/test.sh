@@ -6,9 +6,8 @@
 CG_RESULTS=
 
 # After the builds, the unit tests and the hostile clients, which need both the processors and the
-# clock, layers run in
-# lanes side by side.  The first two mostly wait: for servers, clocks and sockets.  The last one
-# computes, and gives way to the others, whose tests look at the time.
+# clock, layers run in lanes side by side.  The first two mostly wait: for servers, clocks and
+# sockets.  The last one computes, and gives way to the others, whose tests look at the time.
 CG_LANES=(
 	"integration"
 	"fault cli rpc ledger"
