@@ -22,9 +22,9 @@
 
 /*
  * Frames, and for long ones of headers more: as many requests as a busy client has in flight on a
- * connection, or a block of headers of 8 KiB.
+ * connection, or a block of headers of 4 KiB.
  */
-#define CG_PACE_WORK 128
+#define CG_PACE_WORK 64
 
 /* Descriptors from here on are not held back. */
 #define CG_PACE_FD_MAX 65536

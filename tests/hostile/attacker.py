@@ -24,7 +24,7 @@ def main(path, seconds, reads):
         if peer is None:
             continue
         with peer:
-            peer.settimeout(0.5)
+            peer.settimeout(max(0.1, until - time.monotonic()))  # it stays as long as it may
             ended += not send(peer, content)
             if reads == "reads":
                 is_closed(peer, 0.2)

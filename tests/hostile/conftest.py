@@ -29,7 +29,7 @@ from support.stack import Stack
 from support.waiting import wait_until
 
 # What the sidecar may take in all, whoever comes, with these settings: see docs/design.md.
-RSS_MAX = 256 << 20
+RSS_MAX = 192 << 20
 # What an honest request may take meanwhile on a quiet machine; on one that others use, so much
 # beside the same attack upon somebody else.
 P99_MAX_US = 5_000
