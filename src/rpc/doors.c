@@ -144,7 +144,11 @@ static int number_anew(struct cg_rpc_server *server, int fd)
 {
 	int anew = fcntl(fd, F_DUPFD_CLOEXEC, server->next_fd);
 
-	if (anew < 0) { /* Beyond the last there is, or there are none: round again. */
+	/* Beyond the last there is, or that has a pace, or there are none: round again. */
+	if (anew < 0 || anew >= CG_PACE_FD_MAX) {
+		if (anew >= 0) {
+			(void)close(anew);
+		}
 		server->next_fd = FIRST_FD;
 		return fd;
 	}

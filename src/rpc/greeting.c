@@ -31,12 +31,14 @@ struct greeting {
 	bool is_encrypted;
 	bool is_ours;
 	bool is_partial; /* its watch rests */
+	bool is_held;    /* likewise: it has said enough */
 	struct cg_watch *watch;
 	uint64_t accepted_at_ms;
 };
 
 enum said {
 	SAID_ENOUGH,
+	SAID_HELD, /* likewise, and it waits for its turn */
 	SAID_A_PART,
 	SAID_NOTHING,
 	SAID_ELSE,
@@ -74,24 +76,31 @@ static void forget(struct greeting *greeting)
 {
 	cg_list_remove(&greeting->link);
 	cg_watch_close(greeting->watch);
+	greeting->all->held_count -= greeting->is_held ? 1 : 0;
 	free(greeting);
 }
 
-/* Whether one that has greeted may come in now; else it is as if it had not said all yet. */
-static enum said hold_back(struct cg_greetings *greetings, enum said said, bool is_ours)
+static bool has_room(const struct cg_greetings *greetings)
+{
+	return greetings->full_until_ms <=
+	    cg_loop_now_ms(greetings->loop) + (uint64_t)COMES_IN_MS * COME_IN_BURST;
+}
+
+/* Whether one that has greeted comes in now: there is room, and nobody before him. */
+static bool comes_in(struct cg_greetings *greetings, bool was_held, bool is_ours)
 {
 	uint64_t now_ms = cg_loop_now_ms(greetings->loop);
 
 	/* Who looks whether we are alive must not wait for those who keep us busy. */
-	if (said != SAID_ENOUGH || is_ours) {
-		return said;
+	if (is_ours) {
+		return true;
 	}
-	if (greetings->full_until_ms > now_ms + (uint64_t)COMES_IN_MS * COME_IN_BURST) {
-		return SAID_A_PART;
+	if (!has_room(greetings) || (!was_held && greetings->held_count > 0)) {
+		return false;
 	}
 	greetings->full_until_ms =
 	    (greetings->full_until_ms > now_ms ? greetings->full_until_ms : now_ms) + COMES_IN_MS;
-	return said;
+	return true;
 }
 
 /* Acts on what was said; false: it still waits. */
@@ -109,6 +118,7 @@ static bool is_decided(
 	case SAID_GOODBYE:
 		(void)close(fd);
 		return true;
+	case SAID_HELD:
 	case SAID_A_PART:
 	case SAID_NOTHING:
 		break;
@@ -116,22 +126,34 @@ static bool is_decided(
 	return false;
 }
 
+/* What it still has to do is waited for: to speak, to say the rest, or nothing. */
+static void wait_on(struct greeting *greeting, enum said said)
+{
+	greeting->is_partial = said == SAID_A_PART;
+	greeting->is_held = said == SAID_HELD;
+	greeting->all->held_count += greeting->is_held ? 1 : 0;
+	cg_watch_set(greeting->watch, said == SAID_NOTHING ? CG_WATCH_READ : 0);
+}
+
 static void look(struct greeting *greeting)
 {
 	struct cg_greetings *greetings = greeting->all;
 	struct cg_rpc_door *door = greeting->door;
 	int fd = greeting->fd;
-	enum said said =
-	    hold_back(greetings, look_at(fd, greeting->is_encrypted), greeting->is_ours);
+	bool was_held = greeting->is_held;
+	enum said said = look_at(fd, greeting->is_encrypted);
 
-	if (said != SAID_A_PART && said != SAID_NOTHING) {
-		/* Before gRPC has it: a descriptor is watched in one place. */
-		forget(greeting);
-		(void)is_decided(greetings, door, fd, said);
+	if (said == SAID_ENOUGH && !comes_in(greetings, was_held, greeting->is_ours)) {
+		said = SAID_HELD;
+	}
+	if (said == SAID_HELD || said == SAID_A_PART || said == SAID_NOTHING) {
+		greetings->held_count -= was_held ? 1 : 0;
+		wait_on(greeting, said);
 		return;
 	}
-	greeting->is_partial = said == SAID_A_PART;
-	cg_watch_set(greeting->watch, greeting->is_partial ? 0 : CG_WATCH_READ);
+	/* Before gRPC has it: a descriptor is watched in one place. */
+	forget(greeting);
+	(void)is_decided(greetings, door, fd, said);
 }
 
 static void on_ready(void *owner, unsigned events)
@@ -144,9 +166,11 @@ void cg_greetings_wait(
     struct cg_greetings *greetings, struct cg_rpc_door *door, const struct cg_guest *newcomer)
 {
 	int fd = newcomer->fd;
-	enum said said =
-	    hold_back(greetings, look_at(fd, newcomer->is_encrypted), newcomer->is_ours);
+	enum said said = look_at(fd, newcomer->is_encrypted);
 
+	if (said == SAID_ENOUGH && !comes_in(greetings, false, newcomer->is_ours)) {
+		said = SAID_HELD;
+	}
 	if (is_decided(greetings, door, fd, said)) {
 		return;
 	}
@@ -158,12 +182,11 @@ void cg_greetings_wait(
 	    .fd = fd,
 	    .is_encrypted = newcomer->is_encrypted,
 	    .is_ours = newcomer->is_ours,
-	    .is_partial = said == SAID_A_PART,
 	    .accepted_at_ms = cg_loop_now_ms(greetings->loop),
 	};
 	greeting->watch = cg_watch_create(greetings->loop, fd, on_ready, greeting);
 	cg_list_append(&greetings->waiting, &greeting->link);
-	cg_watch_set(greeting->watch, greeting->is_partial ? 0 : CG_WATCH_READ);
+	wait_on(greeting, said);
 }
 
 void cg_greetings_look(struct cg_greetings *greetings)
@@ -179,7 +202,12 @@ void cg_greetings_look(struct cg_greetings *greetings)
 	     link = next) {
 		struct greeting *greeting = CG_CONTAINER_OF(link, struct greeting, link);
 		next = link->next;
-		if (now_ms >= greeting->accepted_at_ms + CG_GREETING_MAX_MS) {
+		if (greeting->is_held) {
+			/* It is not its fault. */
+			if (has_room(greetings)) {
+				look(greeting);
+			}
+		} else if (now_ms >= greeting->accepted_at_ms + CG_GREETING_MAX_MS) {
 			int fd = greeting->fd;
 			forget(greeting);
 			(void)close(fd); /* cg_connections_look() notes the end, and counts it. */

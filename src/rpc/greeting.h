@@ -3,10 +3,11 @@
  * client says first, and is closed otherwise.  gRPC would wait for it without an end where it is
  * handed a descriptor, and would keep a transport for whoever says something else.
  *
- *   accepted --enough was said--> gRPC's
+ *   accepted --enough was said--> held --its turn has come--> gRPC's
  *      |-----something else-----> closed
  *      '-----nothing, or not all of it, in time--> closed
  *
+ * Whoever has greeted comes in after those that have waited before him, however long that takes.
  * Nothing is taken off the connection: the bytes are looked at and left to gRPC.
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -27,6 +28,7 @@ struct cg_greetings {
 	struct cg_list waiting; /* oldest first */
 	uint64_t looked_at_ms;
 	uint64_t full_until_ms; /* by those that came in */
+	uint32_t held_count;    /* of `waiting`: have greeted, and wait for their turn */
 };
 
 void cg_greetings_init(struct cg_greetings *greetings, struct cg_loop *loop);

@@ -25,24 +25,22 @@
 #define PREFACE_BYTES      24
 #define FRAME_HEADER_BYTES 9
 
-enum frame_type {
-	FRAME_HEADERS = 1,
-	FRAME_RST_STREAM = 3,
-	FRAME_SETTINGS = 4,
-	FRAME_PING = 6,
-	FRAME_CONTINUATION = 9,
-};
+#define FRAME_DATA 0
 
-/* gRPC reads a connection in one thread at a time; only what says so is shared. */
+/*
+ * gRPC reads a connection in one thread at a time; what others look at too is atomic or under the
+ * lock, the loop's thread aside, in which a connection begins.
+ */
 struct pace {
 	atomic_bool is_paced;
 	bool is_encrypted;
+	bool is_held;        /* under the lock */
 	uint32_t skip_bytes; /* until the next frame's header */
 	uint32_t header_len; /* of it that was read */
 	uint8_t header[FRAME_HEADER_BYTES];
 	uint32_t turn; /* in which `work` was read */
 	uint32_t work;
-	int epoll_fd; /* where gRPC waits for it, and as what; -1: nowhere yet */
+	int epoll_fd; /* where gRPC waits for it, and as what; -1: nowhere yet; under the lock */
 	struct epoll_event event;
 	uint32_t vain_count; /* the loop's: how often it was held back since it was of use */
 };
@@ -50,9 +48,14 @@ struct pace {
 static struct pace paces[CG_PACE_FD_MAX];
 static atomic_uint turns;
 static atomic_uint_least64_t held_total;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of these two */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int held[HELD_MAX];
 static uint32_t held_count;
+
+static void must(int error)
+{
+	CG_ASSERT(error == 0);
+}
 
 static struct pace *pace_of(int fd)
 {
@@ -66,6 +69,7 @@ void cg_pace_begin(int fd, bool is_encrypted)
 		return;
 	}
 	struct pace *pace = &paces[fd];
+	must(pthread_mutex_lock(&lock));
 	pace->is_encrypted = is_encrypted;
 	pace->skip_bytes = PREFACE_BYTES;
 	pace->header_len = 0;
@@ -73,6 +77,7 @@ void cg_pace_begin(int fd, bool is_encrypted)
 	pace->epoll_fd = -1;
 	pace->vain_count = 0;
 	atomic_store(&pace->is_paced, true);
+	must(pthread_mutex_unlock(&lock));
 }
 
 uint64_t cg_pace_count(void)
@@ -80,11 +85,11 @@ uint64_t cg_pace_count(void)
 	return atomic_load(&held_total);
 }
 
-/* Whether a frame makes work before anybody knows what it is good for. */
-static bool is_work(uint8_t type)
+/* What a frame makes of work before anybody knows what it is good for. */
+static uint32_t work_of(uint8_t type, uint32_t len)
 {
-	return type == FRAME_HEADERS || type == FRAME_RST_STREAM || type == FRAME_SETTINGS ||
-	    type == FRAME_PING || type == FRAME_CONTINUATION;
+	/* Empty ones need no room in a window: there may be any number of them. */
+	return type == FRAME_DATA && len > 0 ? 0 : 1 + len / BYTES_PER_WORK;
 }
 
 static void count_frames(struct pace *pace, const uint8_t *bytes, size_t len)
@@ -104,8 +109,7 @@ static void count_frames(struct pace *pace, const uint8_t *bytes, size_t len)
 			pace->header_len = 0;
 			pace->skip_bytes =
 			    (uint32_t)header[0] << 16 | (uint32_t)header[1] << 8 | header[2];
-			pace->work +=
-			    is_work(header[3]) ? 1 + pace->skip_bytes / BYTES_PER_WORK : 0;
+			pace->work += work_of(header[3], pace->skip_bytes);
 		}
 	}
 }
@@ -127,16 +131,18 @@ static void count_read(struct pace *pace, const struct msghdr *message, size_t l
 /* Whether it waits for the next turn now; where too many do, it goes on. */
 static bool hold_back(int fd)
 {
-	CG_ASSERT(pthread_mutex_lock(&lock) == 0);
-	bool has_room = held_count < HELD_MAX;
-	if (has_room) {
+	struct pace *pace = &paces[fd];
+
+	must(pthread_mutex_lock(&lock));
+	/* More may have come meanwhile, of which a thread that waits for gRPC is told at once. */
+	if (!pace->is_held && held_count < HELD_MAX) {
+		pace->is_held = true;
 		held[held_count++] = fd;
-	}
-	CG_ASSERT(pthread_mutex_unlock(&lock) == 0);
-	if (has_room) {
 		atomic_fetch_add(&held_total, 1);
 	}
-	return has_room;
+	bool is_held = pace->is_held;
+	must(pthread_mutex_unlock(&lock));
+	return is_held;
 }
 
 static ssize_t read_some(int fd, struct msghdr *message, int flags)
@@ -186,17 +192,29 @@ __attribute__((visibility("default"))) ssize_t recvmsg(int fd, struct msghdr *me
 	return len;
 }
 
-/* In place of libc's: as what gRPC waits for a connection. */
+/*
+ * In place of libc's: as what gRPC waits for a connection.  It says so once, as soon as it has it;
+ * whoever says so later has another one, of the same number.
+ */
 __attribute__((visibility("default"))) int epoll_ctl(
     int epoll_fd, int op, int fd, struct epoll_event *event)
 {
 	struct pace *pace = pace_of(fd);
 
-	if (pace != NULL && op == EPOLL_CTL_ADD) {
+	if (pace == NULL || op != EPOLL_CTL_ADD) {
+		return (int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event);
+	}
+	must(pthread_mutex_lock(&lock));
+	int result = (int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event);
+	if (result == 0 && pace->epoll_fd < 0) {
 		pace->epoll_fd = epoll_fd;
 		pace->event = *event;
+	} else if (result == 0) {
+		pace->epoll_fd = -1;
+		atomic_store(&pace->is_paced, false);
 	}
-	return (int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event);
+	must(pthread_mutex_unlock(&lock));
+	return result;
 }
 
 void cg_pace_note_use(int fd)
@@ -211,19 +229,26 @@ void cg_pace_on_turn(void (*on_vain)(void *owner, int fd), void *owner)
 	int fds[HELD_MAX];
 
 	atomic_fetch_add(&turns, 1);
-	CG_ASSERT(pthread_mutex_lock(&lock) == 0);
+	must(pthread_mutex_lock(&lock));
 	uint32_t count = held_count;
 	memcpy(fds, held, count * sizeof fds[0]);
 	held_count = 0;
-	CG_ASSERT(pthread_mutex_unlock(&lock) == 0);
 	for (uint32_t i = 0; i < count; i++) {
 		struct pace *pace = &paces[fds[i]];
+		pace->is_held = false;
 		/*
 		 * It is watched for edges, and there was none: being told the same once more
-		 * makes epoll look.  One that is closed by now is not there, which is no trouble.
+		 * makes epoll look.  One that is closed by now is not there, which is no trouble;
+		 * another one of its number has said as what it is watched, under this lock.
 		 */
-		(void)syscall(SYS_epoll_ctl, pace->epoll_fd, EPOLL_CTL_MOD, fds[i], &pace->event);
-		if (++pace->vain_count == CG_PACE_VAIN_MAX) {
+		if (pace->epoll_fd >= 0) {
+			(void)syscall(
+			    SYS_epoll_ctl, pace->epoll_fd, EPOLL_CTL_MOD, fds[i], &pace->event);
+		}
+	}
+	must(pthread_mutex_unlock(&lock));
+	for (uint32_t i = 0; i < count; i++) {
+		if (++paces[fds[i]].vain_count == CG_PACE_VAIN_MAX) {
 			on_vain(owner, fds[i]);
 		}
 	}

@@ -5,10 +5,11 @@
  * whoever sends as fast as it reads has the loop for as long as he likes, and every request he
  * sends is kept (20 000 of them: 250 MB and a third of a second, before the first is seen here and
  * any limit holds).  No argument of gRPC's bounds that.  So its recvmsg() is ours: it counts the
- * frames that make work, and after CG_PACE_WORK of a connection says that there are no more for
- * now.  At the end of the turn epoll is told to look again.
+ * frames, and after CG_PACE_WORK of a connection says that there are no more for now.  At the end
+ * of the turn epoll is told to look again.
  *
- * Sessions are not held back: their messages are DATA, which has HTTP/2's flow control.
+ * Sessions are not held back: their messages are DATA, which has HTTP/2's flow control and is not
+ * counted.  With TLS, where nobody can tell what is read, they are, and go on in the next turn.
  *
  * The functions of libc that this takes the place of do for all other descriptors what they did
  * before.  One process has one pace.
@@ -44,7 +45,7 @@ void cg_pace_begin(int fd, bool is_encrypted);
 
 void cg_pace_on_turn(void (*on_vain)(void *owner, int fd), void *owner);
 
-/* Something came of it: a request arrived or ended. */
+/* Something came of it: a request or a session's message arrived, or ended. */
 void cg_pace_note_use(int fd);
 
 /* How often a connection was held back.  Only ever grows. */

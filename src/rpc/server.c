@@ -240,13 +240,13 @@ static void on_turn(void *owner)
 {
 	struct cg_rpc_server *server = owner;
 
-	cg_pace_on_turn(on_vain, server);
 	cg_greetings_look(&server->greetings);
 	cg_connections_look(&server->connections, cg_loop_now_ms(server->loop));
 	cg_slots__cancel_stuck(server);
 	cg_watches__cancel_stuck(server);
 	cg_streams__cancel_stuck(server);
 	cg_sessions__on_turn(server);
+	cg_pace_on_turn(on_vain, server); /* The last: the above may make gRPC read. */
 	if (server->state == CG_SERVER_LINGERING && has_lingered(server)) {
 		shut_down(server);
 	}

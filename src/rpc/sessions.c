@@ -213,6 +213,8 @@ static void on_read(struct cg_rpc_op *op, bool ok)
 	session->message = NULL;
 	/* What comes once nothing is read any more has not begun, and its sender is told so. */
 	if (session->state == CG_SESSION_OPEN && ok && message != NULL) {
+		cg_connections_use(&session->server->connections, session->peer,
+		    cg_loop_now_ms(session->server->loop));
 		take(session, message);
 		read_next(session);
 	} else if (session->state == CG_SESSION_OPEN) {

@@ -20,8 +20,8 @@ from support.client import Client
 from support.contract import pb
 from support.http2 import (
     ACK_OF_SETTINGS, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, PING, PREFACE,
-    RST_STREAM, SETTINGS, WIDEST, WIDEST_WINDOW, connect, frame, header, headers_again, is_closed,
-    message, request, request_headers, send, settings)
+    RST_STREAM, SETTINGS, WIDEST, WIDEST_WINDOW, WINDOW_UPDATE, connect, frame, header,
+    headers_again, is_closed, message, request, request_headers, send, settings)
 from support.waiting import wait_until
 
 Code = grpc.StatusCode
@@ -192,6 +192,17 @@ def test_frames_that_ask_for_an_answer_each(fort, siege):
     before = fort.ended("unused")
     siege.lay(*attackers(HELLO + pings), *attackers(HELLO + acknowledged),
               *attackers(HELLO + resets))
+    assert fort.ended("unused") > before
+
+
+def test_frames_that_ask_for_nothing(fort, siege):
+    """Which are therefore not seen here, and which no window ends."""
+    updates = frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)) * 50_000
+    unknown = frame(0xee, 0, 0) * 50_000
+    empty = frame(HEADERS, END_HEADERS, 1, request_headers()) + frame(DATA, 0, 1) * 50_000
+    before = fort.ended("unused")
+    siege.lay(*attackers(HELLO + updates), *attackers(HELLO + unknown),
+              *attackers(HELLO + empty))
     assert fort.ended("unused") > before
 
 

@@ -3,6 +3,7 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -594,6 +595,23 @@ def test_who_has_flooded_stays_out_for_a_while(pb, start_server):
     assert time.monotonic() - cut_at > 0.5
     counted = server.doors()
     assert counted["connections_cut_flood"] == 1
+
+
+def test_newcomers_by_the_hundred_come_in_one_after_the_other(start_server):
+    """However long it takes: longer than somebody may take who says nothing."""
+    server = start_server(connections_max=2000, door_connections_max=2000)
+    begun = time.monotonic()
+    with contextlib.ExitStack() as guests:
+        peers = [guests.enter_context(http2.connect(server.path)) for _ in range(1500)]
+        for peer in peers:
+            assert http2.send(peer, http2.HELLO)
+        for peer in peers:
+            peer.settimeout(20)
+            assert peer.recv(9)
+        assert time.monotonic() - begun > 5.5
+    counted = server.doors()
+    assert counted["connections_ended_silent"] == 0
+    assert counted["connections_accepted"] == 1500
 
 
 def test_who_says_nothing_or_something_else_is_let_go(start_server):

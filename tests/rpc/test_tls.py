@@ -16,6 +16,7 @@ import pytest
 from conftest import COMPANY, Server, authorize, request, wait_until
 from support.certificates import Authority, client_credentials
 from test_door import OTHER, Code, Credentials, bearer, code_of, send
+from test_session import Session
 
 URI = "spiffe://tests.example.org/dialler"
 
@@ -89,6 +90,19 @@ def test_a_certificate_is_a_credential(pb, server, tls):
     code, said = ask(pb, server, client_credentials(tls.authority, tls.stranger))
     assert (code, said) == (Code.UNAUTHENTICATED,
                             "neither a token nor a certificate with a name that is known here")
+
+
+def test_a_session_that_says_much_is_no_flood(pb, server, tls):
+    """What it says cannot be told from what a flood says, but something comes of it."""
+    dialler = client_credentials(tls.authority, tls.dialler)
+    filler = {"filler": "x" * 3000}
+    with connect(server, dialler) as channel:
+        session = Session(channel, pb)
+        for tag in range(600):
+            session.authorize(tag, f"c{tag}", meta=filler)
+        assert {answer.tag for answer in session.answers(600)} == set(range(600))
+        assert not session.rest()
+    assert server.doors()["connections_cut_flood"] == 0
 
 
 def test_a_token_counts_before_the_certificate(pb, server, tls):

@@ -19,6 +19,7 @@
 
 #define HEADERS        1
 #define DATA           0
+#define WINDOW_UPDATE  8
 #define PREFACE        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define PAYLOAD_BYTES  20
 #define FRAME_BYTES    (9 + PAYLOAD_BYTES)
@@ -143,6 +144,68 @@ static void test_messages_are_not_held_back(void **state)
 	assert_int_equal(read_all(f), said);
 }
 
+static void test_frames_of_any_kind_count(void **state)
+{
+	struct fixture *f = *state;
+	static const char empty[9 * FRAMES_MAX]; /* DATA of no length: no window ends them */
+	size_t said = say_hello(f) + say_frames(f, WINDOW_UPDATE, 500);
+	size_t len = read_all(f);
+
+	assert_true(len < said);
+	while (len < said) {
+		cg_pace_on_turn(on_vain, f);
+		len += read_all(f);
+	}
+	cg_pace_on_turn(on_vain, f);
+	assert_int_equal(write(f->theirs, empty, sizeof empty), sizeof empty);
+	assert_true(read_all(f) < sizeof empty);
+}
+
+/* A thread that waits for gRPC is told of what comes meanwhile. */
+static void test_what_comes_while_it_is_held_back_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)say_hello(f);
+	(void)say_frames(f, HEADERS, 2 * READ_BYTES_MAX / FRAME_BYTES);
+	(void)read_all(f);
+	uint64_t before = cg_pace_count();
+	for (uint32_t i = 0; i < CG_PACE_VAIN_MAX; i++) {
+		(void)say_frames(f, HEADERS, 1);
+		assert_int_equal(read_all(f), 0);
+	}
+	assert_int_equal(cg_pace_count(), before);
+	cg_pace_on_turn(on_vain, f);
+	assert_int_equal(f->vain_fd, -1);
+	assert_true(is_told(f));
+	assert_true(read_all(f) > 0);
+}
+
+/* The connection has ended, and somebody else watches a descriptor of the same number. */
+static void test_a_number_that_is_somebody_elses_has_no_pace(void **state)
+{
+	struct fixture *f = *state;
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = 43};
+	struct epoll_event told;
+
+	(void)say_hello(f);
+	(void)say_frames(f, HEADERS, 1000);
+	(void)read_all(f); /* It is held back when it ends. */
+	(void)close(f->theirs);
+	int fd = f->ours;
+	int pair[2];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	assert_int_equal(dup2(pair[0], fd), fd);
+	(void)close(pair[0]);
+	f->theirs = pair[1];
+	assert_int_equal(epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, fd, &event), 0);
+	size_t said = say_frames(f, HEADERS, 1000);
+	cg_pace_on_turn(on_vain, f);
+	assert_int_equal(epoll_wait(f->epoll_fd, &told, 1, 0), 1);
+	assert_int_equal(told.data.u64, 43);
+	assert_int_equal(read_all(f), said);
+}
+
 static void test_what_others_read_is_theirs(void **state)
 {
 	struct fixture *f = *state;
@@ -184,6 +247,9 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    PACE_TEST(test_a_flood_is_read_in_pieces_and_all_of_it),
 	    PACE_TEST(test_messages_are_not_held_back),
+	    PACE_TEST(test_frames_of_any_kind_count),
+	    PACE_TEST(test_what_comes_while_it_is_held_back_changes_nothing),
+	    PACE_TEST(test_a_number_that_is_somebody_elses_has_no_pace),
 	    PACE_TEST(test_what_others_read_is_theirs),
 	    PACE_TEST(test_who_is_held_back_in_vain_is_told_of),
 	};
