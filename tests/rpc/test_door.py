@@ -3,7 +3,6 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
-import contextlib
 import hashlib
 import os
 import secrets
@@ -595,21 +594,6 @@ def test_who_has_flooded_stays_out_for_a_while(pb, start_server):
     assert time.monotonic() - cut_at > 0.5
     counted = server.doors()
     assert counted["connections_cut_flood"] == 1
-
-
-def test_newcomers_by_the_hundred_come_in_one_after_the_other(start_server):
-    server = start_server()
-    begun = time.monotonic()
-    with contextlib.ExitStack() as guests:
-        peers = []
-        while len(peers) < 300:
-            if (peer := http2.connect(server.path)) is not None:  # else the backlog is full
-                peers.append(guests.enter_context(peer))
-                assert http2.send(peer, http2.HELLO)
-        for peer in peers:
-            peer.settimeout(20)
-            assert peer.recv(9)
-        assert time.monotonic() - begun > 1
 
 
 def test_who_says_nothing_or_something_else_is_let_go(start_server):
