@@ -35,7 +35,7 @@ struct cg_rpc_probe {
 	struct cg_stream *stream; /* LOOKING; else NULL */
 	bool is_connected;
 	uint64_t until_ms;
-	uint64_t accepted_before;
+	uint64_t accepted_before; /* when the last look ended */
 	uint32_t failures_in_row;
 	bool is_dead;
 	uint64_t looks;
@@ -68,6 +68,7 @@ static void rest(struct cg_rpc_probe *p)
 		p->stream = NULL;
 	}
 	p->next_at_ms = cg_loop_now_ms(p->loop) + p->config.interval_ms;
+	p->accepted_before = *p->config.accepted;
 }
 
 static void on_alive(struct cg_rpc_probe *p)
@@ -90,7 +91,10 @@ static bool is_able_to_look(void)
 
 static void on_failed(struct cg_rpc_probe *p, const char *why)
 {
-	/* A crowd before the door is no proof against the doorkeeper who lets them in. */
+	/*
+	 * A crowd before the door is no proof against the doorkeeper who lets them in.  Where
+	 * no more can wait before it we are refused at once: it counts since the last look.
+	 */
 	bool is_progress = *p->config.accepted != p->accepted_before && !p->is_connected;
 	bool says_something = !is_progress && is_able_to_look();
 
@@ -172,7 +176,6 @@ static void look(struct cg_rpc_probe *p, uint64_t now_ms)
 	p->is_connected = false;
 	p->head_len = 0;
 	p->skip = 0;
-	p->accepted_before = *p->config.accepted;
 	p->until_ms = now_ms + p->config.timeout_ms;
 	p->looks++;
 	/* The beat's limit comes first. */

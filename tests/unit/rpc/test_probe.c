@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #define INTERVAL_MS 20
 #define TIMEOUT_MS  200
 #define LOOKS_MAX   64
+#define CROWD_MAX   8192
 
 /* A frame: its length, type, flags, stream, and content. */
 #define SETTINGS     "\0\0\0\x04\0\0\0\0\0"
@@ -138,21 +140,23 @@ static void listen_at(struct fixture *f)
 	cg_watch_set(f->watch, CG_WATCH_READ);
 }
 
-/* Runs a probe for so long before such a listener; whether it was found dead. */
-static bool is_found_dead(struct fixture *f, enum manner manner, bool listens, uint64_t for_ms)
+static void begin(struct fixture *f, bool listens)
 {
-	char address[80];
-
-	memset(f, 0, sizeof *f);
-	f->manner = manner;
 	f->loop = cg_loop_create();
 	(void)snprintf(f->folder, sizeof f->folder, "/tmp/cg-probe-XXXXXX");
 	assert_non_null(mkdtemp(f->folder));
 	(void)snprintf(f->path, sizeof f->path, "%s/s", f->folder);
-	(void)snprintf(address, sizeof address, "unix:%s", f->path);
 	if (listens) {
 		listen_at(f);
 	}
+}
+
+/* Runs a probe for so long; whether the listener was found dead. */
+static bool run(struct fixture *f, uint64_t for_ms)
+{
+	char address[80];
+
+	(void)snprintf(address, sizeof address, "unix:%s", f->path);
 	f->end = cg_timer_create(f->loop, on_end, f);
 	cg_timer_start(f->end, for_ms);
 	struct cg_rpc_probe_config config = {
@@ -165,6 +169,14 @@ static bool is_found_dead(struct fixture *f, enum manner manner, bool listens, u
 	f->probe = cg_rpc_probe_open(f->loop, &config, on_dead, f);
 	cg_loop_run(f->loop);
 	return f->deaths > 0;
+}
+
+static bool is_found_dead(struct fixture *f, enum manner manner, bool listens, uint64_t for_ms)
+{
+	memset(f, 0, sizeof *f);
+	f->manner = manner;
+	begin(f, listens);
+	return run(f, for_ms);
 }
 
 static void tear_down(struct fixture *f)
@@ -234,6 +246,76 @@ static void test_a_socket_that_is_not_there_is_death(void **state)
 	expect_dead(SILENT, false);
 }
 
+struct crowd {
+	struct fixture f;
+	struct cg_timer *timer;
+	int fds[CROWD_MAX];
+	size_t count;
+};
+
+/* As many as can wait before the door. */
+static void crowd_in(struct crowd *c)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	(void)snprintf(address.sun_path, sizeof address.sun_path, "%s", c->f.path);
+	for (;;) {
+		assert_true(c->count < CROWD_MAX);
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		assert_true(fd >= 0);
+		if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+			assert_int_equal(errno, EAGAIN);
+			(void)close(fd);
+			return;
+		}
+		c->fds[c->count++] = fd;
+	}
+}
+
+/* One is let in, and another one is there before anybody else. */
+static void let_one_in(void *owner)
+{
+	struct crowd *c = owner;
+	int fd = accept(c->f.fd, NULL, NULL);
+
+	assert_true(fd >= 0);
+	(void)close(fd);
+	c->f.accepted++;
+	(void)close(c->fds[--c->count]);
+	crowd_in(c);
+	cg_timer_start(c->timer, 5);
+}
+
+/* Whether a listener is found dead before which no more can wait. */
+static void look_behind_a_crowd(bool lets_in, bool expect_dead_listener)
+{
+	static struct crowd c;
+	struct fixture *f = &c.f;
+
+	c = (struct crowd){0};
+	begin(f, true);
+	cg_watch_set(f->watch, 0);
+	crowd_in(&c);
+	c.timer = cg_timer_create(f->loop, let_one_in, &c);
+	if (lets_in) {
+		cg_timer_start(c.timer, 5);
+	}
+	assert_int_equal(run(f, 1500), expect_dead_listener);
+	assert_true(*cg_rpc_probe_looks(f->probe) >= 2);
+	cg_timer_close(c.timer);
+	for (size_t i = 0; i < c.count; i++) {
+		(void)close(c.fds[i]);
+	}
+	tear_down(f);
+}
+
+static void test_who_lets_a_crowd_in_is_alive(void **state)
+{
+	(void)state;
+	look_behind_a_crowd(true, false);
+	look_behind_a_crowd(false, true);
+}
+
 static void test_time_that_passed_without_us_says_nothing(void **state)
 {
 	struct fixture f;
@@ -268,6 +350,7 @@ int main(void)
 	    cmocka_unit_test(test_silence_is_death),
 	    cmocka_unit_test(test_frames_that_are_no_answer_are_silence),
 	    cmocka_unit_test(test_a_socket_that_is_not_there_is_death),
+	    cmocka_unit_test(test_who_lets_a_crowd_in_is_alive),
 	    cmocka_unit_test(test_time_that_passed_without_us_says_nothing),
 	    cmocka_unit_test(test_a_stopped_probe_does_not_look),
 	};
