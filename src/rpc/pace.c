@@ -32,17 +32,17 @@
  * lock, the loop's thread aside, in which a connection begins.
  */
 struct pace {
-	atomic_bool is_paced;
-	bool is_encrypted;
-	bool is_held;        /* under the lock */
 	uint32_t skip_bytes; /* until the next frame's header */
 	uint32_t header_len; /* of it that was read */
-	uint8_t header[FRAME_HEADER_BYTES];
-	uint32_t turn; /* in which `work` was read */
+	uint32_t turn;       /* in which `work` was read */
 	uint32_t work;
 	int epoll_fd; /* where gRPC waits for it, and as what; -1: nowhere yet; under the lock */
-	struct epoll_event event;
 	uint32_t vain_count; /* the loop's: how often it was held back since it was of use */
+	atomic_bool is_paced;
+	bool is_encrypted;
+	bool is_held; /* under the lock */
+	uint8_t header[FRAME_HEADER_BYTES];
+	struct epoll_event event; /* as `epoll_fd` */
 };
 
 static struct pace paces[CG_PACE_FD_MAX];
@@ -197,17 +197,17 @@ __attribute__((visibility("default"))) ssize_t recvmsg(int fd, struct msghdr *me
  * whoever says so later has another one, of the same number.
  */
 __attribute__((visibility("default"))) int epoll_ctl(
-    int epoll_fd, int op, int fd, struct epoll_event *event)
+    int epfd, int op, int fd, struct epoll_event *event)
 {
 	struct pace *pace = pace_of(fd);
 
 	if (pace == NULL || op != EPOLL_CTL_ADD) {
-		return (int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event);
+		return (int)syscall(SYS_epoll_ctl, epfd, op, fd, event);
 	}
 	must(pthread_mutex_lock(&lock));
-	int result = (int)syscall(SYS_epoll_ctl, epoll_fd, op, fd, event);
+	int result = (int)syscall(SYS_epoll_ctl, epfd, op, fd, event);
 	if (result == 0 && pace->epoll_fd < 0) {
-		pace->epoll_fd = epoll_fd;
+		pace->epoll_fd = epfd;
 		pace->event = *event;
 	} else if (result == 0) {
 		pace->epoll_fd = -1;
