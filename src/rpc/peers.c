@@ -156,7 +156,9 @@ uint64_t cg_peers_source(int fd, bool is_unix)
 	if (address.ss_family == AF_INET6) {
 		return source_of_v6(&((const struct sockaddr_in6 *)&address)->sin6_addr);
 	}
-	return source_of_v4(ntohl(((const struct sockaddr_in *)&address)->sin_addr.s_addr));
+	struct sockaddr_in v4 = {0};
+	memcpy(&v4, &address, sizeof v4);
+	return source_of_v4(ntohl(v4.sin_addr.s_addr));
 }
 
 uint64_t cg_peers_own_source(void)
