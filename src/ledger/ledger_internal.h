@@ -223,7 +223,7 @@ void cg_recovery__tick(struct cg_part *part, uint64_t now_ms);
 /* Its cursor row, as just read; no row: all zero. */
 void cg_recovery__cursor_seen(struct cg_part *part, const struct cg_cursor_row *row);
 
-/* recovery.c, for the two below: what every step of a recovery goes by. */
+/* recovery.c, for the three below: what every step of a recovery goes by. */
 #define CG_RETRY_LATER_MS 500
 #define CG_REFUSED_MS     5000 /* where only an operator can help */
 #define CG_TURN_KEEP_MS   7000 /* longer than a step may take: a long recovery is not duelled with */
@@ -233,11 +233,25 @@ void cg_recovery__again(struct cg_part *part, uint64_t after_ms);
 bool cg_recovery__is_void(struct cg_part *part);
 void cg_recovery__submit(struct cg_part *part, struct cg_partition_op *op,
     enum cg_partition_verb verb, void (*done)(struct cg_partition_op *op));
+/* The same with the part's own. */
+void cg_recovery__ask_store(
+    struct cg_part *part, enum cg_partition_verb verb, void (*done)(struct cg_partition_op *op));
 void cg_recovery__ask_ledger(struct cg_part *part,
     const char *(*prepare)(struct cg_job *job, struct cg_params *params),
     bool (*on_end)(struct cg_job *job, enum cg_status status, const PGresult *result));
+/* Only an operator can help: an ERROR, and again after a while. */
+void cg_recovery__refuse(struct cg_part *part, const char *why);
+/* The epoch is in force: entries are flushed, calls are let through. */
+void cg_recovery__enter_serving(struct cg_part *part, uint64_t epoch);
+/* Its cursor row, as just read for a step. */
+void cg_recovery__take_cursor(struct cg_part *part, const PGresult *result);
+/* Entries that the ledger lacks are gone from the stream too: never to be skipped. */
+bool cg_recovery__is_behind_trimmed(const struct cg_part *part);
+
+/* recovery_steps.c: from TURN on. */
+void cg_recovery_steps__enter(struct cg_part *part);
 /* The history is judged; `from`: the epoch it was last served under, or its own, dropped. */
-void cg_recovery__enter_served(struct cg_part *part, uint64_t from);
+void cg_recovery_steps__enter_served(struct cg_part *part, uint64_t from);
 
 /* recovery_copy.c: a history that is not the latest goes to callgate.orphans, and is dropped. */
 void cg_recovery_copy__enter(struct cg_part *part);

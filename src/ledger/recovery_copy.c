@@ -44,7 +44,7 @@ static void on_dropped(struct cg_partition_op *op)
 		return;
 	}
 	part->trimmed = (struct cg_entry_id){.partition = part->index};
-	cg_recovery__enter_served(part, part->epoch);
+	cg_recovery_steps__enter_served(part, part->epoch);
 }
 
 void cg_recovery_copy__enter_drop(struct cg_part *part)

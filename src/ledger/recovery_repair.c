@@ -87,7 +87,7 @@ static void finish(struct cg_part *part)
 	    cg_log_int(part->index), "entries", cg_log_int((int64_t)repair->entry_count), "took_ms",
 	    cg_log_int((int64_t)(cg_loop_now_ms(part->ledger->loop) - repair->begun_at_ms)), NULL);
 	cg_recovery_repair__end(part);
-	cg_recovery__enter_served(part, part->served_epoch);
+	cg_recovery_steps__enter_served(part, part->served_epoch);
 }
 
 static void send_more(struct cg_part *part);
