@@ -241,6 +241,10 @@ void cg_recovery__cursor_seen(struct cg_part *part, const struct cg_cursor_row *
 		cg_recovery__distrust(part); /* The ledger went back: how far, hello judges. */
 		return;
 	}
+	if (cg_position_compare(
+	        row->last_epoch, row->last_n, part->cursor.last_epoch, part->cursor.last_n) > 0) {
+		part->mode = 0; /* What was refused here went through elsewhere. */
+	}
 	part->cursor = *row;
 }
 
