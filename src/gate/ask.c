@@ -204,9 +204,14 @@ static void on_committed(struct cg_ledger_op *op)
 	struct cg_request *req = CG_CONTAINER_OF(op, struct cg_request, work.ledger);
 
 	if (op->status == CG_OK && op->outcome == CG_LEDGER_DONE) {
-		cg_answer__ok(req);
+		if (req->work.has_row) {
+			cg_ask__balance(req);
+		} else {
+			cg_answer__ok(req);
+		}
 		return;
 	}
+	req->work.has_row = false;
 	if (op->status == CG_OK && op->outcome == CG_LEDGER_OTHER_ENTRY) {
 		/* The store forgot what was charged before: the ledger's row is the answer. */
 		if (req->work.machine->restart != NULL) {
@@ -230,4 +235,15 @@ void cg_ask__await(struct cg_request *req, const struct cg_entry_id *id, struct 
 	cg_ask__kick(req);
 	req->work.ledger.in.await = (struct cg_ledger_await_in){.entry_id = *id, .key = key};
 	cg_round__submit_ledger(req, CG_STEP_AWAIT, CG_LEDGER_AWAIT, on_committed);
+}
+
+void cg_ask__row_stands(struct cg_request *req, const struct cg_entry_id *id,
+    struct cg_ledger_key key, enum cg_durability durability)
+{
+	if (durability == CG_DURABILITY_COMMITTED) {
+		req->work.has_row = true;
+		cg_ask__await(req, id, key);
+	} else {
+		cg_ask__balance(req);
+	}
 }

@@ -5,7 +5,8 @@
  *           | ^ '--charged, COMMITTED--> AWAIT --its row is there---^ ^
  *           | |--put---- LOAD <--read-- WALLET <--ABSENT--.           |
  *           | '--not there-- KEY <--ASK-------------------|           |
- *           |                 '--there--> BALANCE --------|-----------'
+ *           |                 |--there--> BALANCE --------|-----------|
+ *           |                 '--there, COMMITTED--> AWAIT --> BALANCE
  *           '---------------------------------------------'
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -63,7 +64,7 @@ static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 		return;
 	}
 	req->out.posted = (struct cg_store_posted_out){.replayed = true, .entry_id = row->entry_id};
-	cg_ask__balance(req);
+	cg_ask__row_stands(req, &row->entry_id, key(req), in->durability);
 }
 
 static void on_balance(struct cg_request *req, const struct cg_store_balance_out *balance)
@@ -82,9 +83,10 @@ const struct cg_machine cg_charge__machine = {
             [CG_STEP_WALLET] =
                 CG_STEP_BIT(LOAD) | CG_STEP_BIT(STORE) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(DONE),
             [CG_STEP_LOAD] = CG_STEP_BIT(STORE) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(DONE),
-            [CG_STEP_KEY] = CG_STEP_BIT(STORE) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(DONE),
+            [CG_STEP_KEY] =
+                CG_STEP_BIT(STORE) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(AWAIT) | CG_STEP_BIT(DONE),
             [CG_STEP_BALANCE] = CG_STEP_BIT(BALANCE) | CG_STEP_BIT(WALLET) | CG_STEP_BIT(DONE),
-            [CG_STEP_AWAIT] = CG_STEP_BIT(KEY) | CG_STEP_BIT(DONE),
+            [CG_STEP_AWAIT] = CG_STEP_BIT(KEY) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(DONE),
         },
     .begin = cg_ask__store_with_cached_terms,
     .resolve = cg_plans__resolve,

@@ -6,6 +6,7 @@
  *           |   |--recovered meanwhile------| '--put-- LOAD <--read-- WALLET <--ABSENT    |
  *           |   '---------------------------'                                             |
  *           |--its entry is in the ledger--> BALANCE -------------------------------------|
+ *           |--there, COMMITTED--> AWAIT --> BALANCE -------------------------------------|
  *           '--refused-----------------------------------------------------------------'
  *
  * The receipt is written also while the store is away or recovering: money that came must
@@ -32,7 +33,7 @@ static struct cg_ledger_key key(const struct cg_request *req)
 static void on_posted(struct cg_request *req, const struct cg_ledger_row *row)
 {
 	req->out.posted = (struct cg_store_posted_out){.replayed = true, .entry_id = row->entry_id};
-	cg_ask__balance(req);
+	cg_ask__row_stands(req, &row->entry_id, key(req), req->in.credit.durability);
 }
 
 static void on_written(struct cg_request *req)
@@ -132,7 +133,7 @@ const struct cg_machine cg_credit__machine = {
         {
             [CG_STEP_NEW] = CG_STEP_BIT(RECEIPT) | CG_STEP_BIT(DONE),
             [CG_STEP_RECEIPT] = CG_STEP_BIT(RECEIPT) | CG_STEP_BIT(STORE) | CG_STEP_BIT(BALANCE) |
-                CG_STEP_BIT(DONE),
+                CG_STEP_BIT(AWAIT) | CG_STEP_BIT(DONE),
             [CG_STEP_STORE] = CG_STEP_BIT(STORE) | CG_STEP_BIT(RECEIPT) | CG_STEP_BIT(WALLET) |
                 CG_STEP_BIT(AWAIT) | CG_STEP_BIT(DONE),
             [CG_STEP_WALLET] =
@@ -140,7 +141,7 @@ const struct cg_machine cg_credit__machine = {
             [CG_STEP_LOAD] = CG_STEP_BIT(STORE) | CG_STEP_BIT(RECEIPT) | CG_STEP_BIT(BALANCE) |
                 CG_STEP_BIT(DONE),
             [CG_STEP_BALANCE] = CG_STEP_BIT(BALANCE) | CG_STEP_BIT(WALLET) | CG_STEP_BIT(DONE),
-            [CG_STEP_AWAIT] = CG_STEP_BIT(RECEIPT) | CG_STEP_BIT(DONE),
+            [CG_STEP_AWAIT] = CG_STEP_BIT(RECEIPT) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(DONE),
         },
     .begin = write_receipt,
     .resolve = cg_plans__resolve,

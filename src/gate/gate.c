@@ -91,6 +91,7 @@ static void prepare(struct cg_gate *gate, struct cg_request *req)
 	work->was_resent = false;
 	set_ends(gate, req);
 	work->loaded_by_ms = work->ends_by_ms;
+	work->has_row = false;
 	work->wants_balance = false;
 	work->has_terms = false;
 	work->has_price = false;

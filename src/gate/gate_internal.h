@@ -261,6 +261,13 @@ void cg_ask__balance(struct cg_request *req);
 /* Answers when the entry's own row is committed. */
 void cg_ask__await(struct cg_request *req, const struct cg_entry_id *id, struct cg_ledger_key key);
 
+/*
+ * The row that was read is the answer; what is missing is the balance.  A row in quarantine is
+ * found under its key too, and is not in the ledger: COMMITTED waits as for any other entry.
+ */
+void cg_ask__row_stands(struct cg_request *req, const struct cg_entry_id *id,
+    struct cg_ledger_key key, enum cg_durability durability);
+
 /* The store has written an entry for this request. */
 void cg_ask__kick(struct cg_request *req);
 

@@ -269,6 +269,7 @@ struct cg_request {
 		bool may_have_happened; /* an attempt ended without our knowing how */
 		bool was_resent;
 		/* Answered from the ledger's row; only the balance of now is missing. */
+		bool has_row; /* AWAIT is for an entry that the ledger's row told of */
 		bool wants_balance;
 		bool has_terms;
 		bool has_price;

@@ -7,7 +7,8 @@
  *           | |                                                      |
  *           | |--put---- LOAD <--read-- WALLET <--ABSENT--.          |
  *           | |--not there-- KEY <--ASK-------------------|          |
- *           | |--assumed-----'|'--there--> BALANCE -------|----------'
+ *           | |--assumed-----'||--there--> BALANCE -------|----------|
+ *           | |               |'--there, COMMITTED--> AWAIT --> BALANCE
  *           | |               '--not there, terms needed--|--> TERMS
  *           | '--read-- TERMS <--no price, terms unknown--|
  *           '---------------------------------------------'
@@ -261,7 +262,12 @@ static void on_row(struct cg_request *req, const struct cg_ledger_row *row)
 	}
 	take_row(req, row);
 	req->has_settled = !in->as_metered && in->duration_ms != req->out.settle.store.duration_ms;
-	cg_ask__balance(req);
+	if (req->has_settled) {
+		cg_ask__balance(req);
+	} else {
+		cg_ask__row_stands(
+		    req, &req->out.settle.store.entry_id, entry_key(req), in->durability);
+	}
 }
 
 static void on_balance(struct cg_request *req, const struct cg_store_balance_out *balance)
@@ -285,10 +291,10 @@ const struct cg_machine cg_settle__machine = {
             [CG_STEP_WALLET] =
                 CG_STEP_BIT(LOAD) | CG_STEP_BIT(STORE) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(DONE),
             [CG_STEP_LOAD] = CG_STEP_BIT(STORE) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(DONE),
-            [CG_STEP_KEY] =
-                CG_STEP_BIT(STORE) | CG_STEP_BIT(TERMS) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(DONE),
+            [CG_STEP_KEY] = CG_STEP_BIT(STORE) | CG_STEP_BIT(TERMS) | CG_STEP_BIT(BALANCE) |
+                CG_STEP_BIT(AWAIT) | CG_STEP_BIT(DONE),
             [CG_STEP_BALANCE] = CG_STEP_BIT(BALANCE) | CG_STEP_BIT(WALLET) | CG_STEP_BIT(DONE),
-            [CG_STEP_AWAIT] = CG_STEP_BIT(KEY) | CG_STEP_BIT(DONE),
+            [CG_STEP_AWAIT] = CG_STEP_BIT(KEY) | CG_STEP_BIT(BALANCE) | CG_STEP_BIT(DONE),
         },
     .begin = cg_ask__store_with_cached_terms,
     .resolve = resolve,

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from cli_support import COMPANY, DONE, NOT_FOUND, REFUSED, UNAVAILABLE, USAGE, Run
+from support.client import until_answered
 from support.contract import pb
 from support.invariants import check_invariants
 from support.waiting import wait_until
@@ -114,6 +115,43 @@ def test_a_balance_changed_by_hand_sets_the_wallet_aside_until_it_is_mended(stac
                        " and meta->>'is_charge' = 'true' order by created_at limit 1", [company]) == "Łódź"
     assert stack.sql("select outcome, lost, done_by from callgate.quarantine_log order by id") == [
         ("applied", None, "postgres")] * 2
+    check_invariants(stack)
+    audit_is_clean(stack)
+
+
+def test_what_is_in_quarantine_is_not_committed_whatever_the_store_remembers(stack):
+    """It is found under its key, by whoever asks the ledger for it: a credit that comes again, everything
+    once the store has forgotten."""
+    client = stack.client
+    company = client.funded(10_000_000)
+    client.authorize(company, "call", start=True)
+    stack.wait_until_flushed(company)
+    stack.sql("update wallets set balance = balance + 1 where company_id = %s", [company])
+
+    asks = [lambda **fields: client.settle(company, "call", 61_001, **fields),
+            lambda **fields: client.credit(company, 5_000, "payment", **fields),
+            lambda **fields: client.charge(company, 7_000, "rental", **fields)]
+
+    def is_refused(ask):
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(durability=pb.DURABILITY_COMMITTED, timeout=3)
+        assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+    for ask in asks:
+        is_refused(ask)
+    wait_until_aside(stack, 3)
+    for ask in asks:
+        is_refused(ask)
+    stack.redis.client.flushall()
+    for ask in asks:
+        assert until_answered(lambda a=ask: a(durability=pb.DURABILITY_ACCEPTED, timeout=10), 30).replayed
+        is_refused(ask)
+    assert aside(stack) == 3
+
+    stack.sql("update wallets set balance = balance - 1 where company_id = %s", [company])
+    told(stack, "quarantine", "retry", "--all")
+    for ask in asks:
+        assert ask(durability=pb.DURABILITY_COMMITTED).replayed
     check_invariants(stack)
     audit_is_clean(stack)
 

@@ -171,7 +171,7 @@ static void await(struct world *world, struct cg_ledger_op *op)
 	    world, &op->company, op->in.await.key.type, op->in.await.key.reference_id);
 
 	world_flush(world);
-	if (entry == NULL) {
+	if (entry == NULL || entry->is_aside) {
 		op->outcome = CG_LEDGER_OVERTAKEN;
 	} else if (entry->id.epoch == op->in.await.entry_id.epoch &&
 	    entry->id.n == op->in.await.entry_id.n) {

@@ -43,6 +43,7 @@ struct world_entry {
 	struct cg_entry_id id;
 	bool is_key_known; /* the store remembers it */
 	bool is_flushed;   /* the ledger has it */
+	bool is_aside;     /* in quarantine: found under its key, and not committed */
 	bool is_lost;      /* neither: the store lost its tail */
 };
 

@@ -367,10 +367,12 @@ static void test_charge_beside_an_abandoned_call_is_answered_from_the_row(void *
 			bool is_row = world_next_is_ledger(&f.world, CG_LEDGER_KEY_READ);
 			entry->is_assumed = is_row;
 			entry->duration_ms = 5000 + (is_row ? 0 : is_other_duration);
-			entry->id.n += world_next_is_ledger(&f.world, CG_LEDGER_AWAIT) ? 100 : 0;
+			bool is_charge = world_next_is_ledger(&f.world, CG_LEDGER_AWAIT) &&
+			    f.world.read_count[CG_LEDGER_AWAIT] <= 2;
+			entry->id.n += is_charge ? 100 : 0; /* the third waits for the row itself */
 			assert_true(world_step(&f.world));
 		}
-		assert_int_equal(f.world.read_count[CG_LEDGER_AWAIT], 2);
+		assert_int_equal(f.world.read_count[CG_LEDGER_AWAIT], is_other_duration ? 2 : 3);
 		assert_int_equal(f.world.entry_count, 1);
 		assert_int_equal(a.req.status, is_other_duration ? CG_KEY_REUSED : CG_OK);
 		assert_int_equal(a.req.has_settled, is_other_duration);

@@ -416,6 +416,39 @@ static void test_committed_waits_for_the_entrys_row(void **state)
 	}
 }
 
+/* What is set aside is found under its key, by whoever asks for it; it is not in the ledger. */
+static void check_aside(enum cg_method method)
+{
+	struct fixture f;
+	struct asked a;
+
+	start_with_wallet(&f);
+	(void)world_add_call(&f.world, 1, method == CG_METHOD_SETTLE ? "k" : "other", 5);
+	ask_committed(&a, &f, method);
+	world_run(&f.world);
+	world_forget(&f.world);
+	f.world.entries[0].is_aside = true;
+	ask_committed(&a, &f, method);
+	world_run(&f.world);
+	assert_true(cg_status_is_unknown(a.req.status));
+	assert_int_equal(a.req.reason, CG_REASON_LEDGER_UNAVAILABLE);
+
+	f.world.entries[0].is_aside = false;
+	ask_committed(&a, &f, method);
+	world_run(&f.world);
+	assert_int_equal(a.req.status, CG_OK);
+	assert_int_equal(f.world.entry_count, 1);
+	fixture_end(&f);
+}
+
+static void test_what_is_in_quarantine_is_not_committed(void **state)
+{
+	(void)state;
+	check_aside(CG_METHOD_SETTLE);
+	check_aside(CG_METHOD_CREDIT);
+	check_aside(CG_METHOD_CHARGE);
+}
+
 static void test_overtaken_commit_is_not_a_commit(void **state)
 {
 	(void)state;
@@ -760,6 +793,7 @@ int main(void)
 	    cmocka_unit_test(test_credit_of_a_forgotten_reference_is_replayed_from_the_row),
 	    cmocka_unit_test(test_committed_waits_for_the_entrys_row),
 	    cmocka_unit_test(test_overtaken_commit_is_not_a_commit),
+	    cmocka_unit_test(test_what_is_in_quarantine_is_not_committed),
 	    cmocka_unit_test(test_every_entry_kicks_the_flush),
 	    cmocka_unit_test(test_held_calls_go_on_without_the_ledger),
 	    cmocka_unit_test(test_late_settle_reads_terms_only_to_price),
