@@ -61,6 +61,7 @@ static void end(struct deed *deed)
 static void note_ack(struct deed_ack *ack, const struct cg_entry_id *entry)
 {
 	ack->is_acked = true;
+	ack->at_ms = sim.now_ms;
 	ack->entry = *entry;
 }
 

@@ -34,6 +34,7 @@ enum call_plan {
 /* What was acknowledged under a key. */
 struct deed_ack {
 	bool is_acked;
+	uint64_t at_ms;
 	struct cg_entry_id entry;
 };
 

@@ -43,7 +43,7 @@ struct request {
 	struct pg_statement statement;
 	char *memory;
 	PGresult *result;
-	bool is_refused;
+	const char *refused_with; /* an SQLSTATE; NULL: it is not */
 	bool answer_is_lost;
 };
 
@@ -128,7 +128,9 @@ static void on_answer(void *arg)
 		return;
 	}
 	PGresult *result = request->result;
-	enum cg_status status = request->is_refused ? cg_pg__status(cg_pg__class("40001")) : CG_OK;
+	enum cg_status status = request->refused_with == NULL
+	    ? CG_OK
+	    : cg_pg__status(cg_pg__class(request->refused_with));
 	request->result = NULL;
 	free_request(request);
 	pg->state = STATE_READY;
@@ -152,9 +154,11 @@ static void on_arrival(void *arg)
 		}
 		return;
 	}
-	request->is_refused = sim_fault(4);
-	if (!request->is_refused) {
+	if (sim_fault(4)) {
+		request->refused_with = "40001";
+	} else {
 		request->result = pg_execute(&request->statement);
+		request->refused_with = request->result == NULL ? "22P05" : NULL;
 	}
 	uint64_t delay_ms = network_delay_ms();
 	if (request->pg != NULL) {

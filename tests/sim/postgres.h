@@ -13,7 +13,8 @@
 #include "gate/ports/types.h"
 #include "sim.h"
 
-#define PG_TEXT_BYTES 88
+#define PG_TEXT_BYTES   88
+#define PG_POISON_KINDS 7
 
 struct pg_cursor {
 	bool is_there;
@@ -42,6 +43,7 @@ struct pg_row {
 	int64_t amount, balance_after, at_ms, quantity;
 	bool is_charge;
 	const char *meta; /* NULL, or JSON */
+	const char *raw;  /* likewise: its texts, of an entry that was set aside without them */
 	uint64_t hash;
 };
 
@@ -81,6 +83,18 @@ struct pg_passed {
 	uint64_t at_ms;
 };
 
+/* That an entry left the quarantine: likewise a row of its own. */
+struct pg_left {
+	size_t aside;
+};
+
+/* For a while some references are what no row may have; an operator finds out why, and mends it. */
+struct pg_poison {
+	uint64_t until_ms;
+	unsigned kind; /* which references: see pg_refuses() */
+	bool is_bare;  /* refused in every form, not only with its texts */
+};
+
 /* `is_explained`: of a fork, or the ledger no longer knows how it came to be what it is. */
 struct pg_orphan {
 	struct cg_entry_id id;
@@ -92,7 +106,7 @@ struct pg_state {
 	struct pg_cursor cursors[SIM_PARTITIONS];
 	struct pg_wallet wallets[SIM_COMPANIES];
 	size_t row_count, key_count, receipt_count, applied_count, aside_count;
-	size_t served_count, passed_count;
+	size_t served_count, passed_count, left_count;
 	uint64_t at_ms; /* of its commit */
 };
 
@@ -102,11 +116,12 @@ struct pg {
 	struct pg_key *keys;
 	struct pg_receipt *receipts;
 	struct pg_applied *applied;
-	struct pg_row *aside; /* callgate.quarantine, kind wallet */
+	struct pg_row *aside; /* callgate.quarantine, kind wallet, and what has left it */
+	struct pg_left *left;
 	struct pg_served *served;
 	struct pg_passed *passed;
 	size_t row_room, key_room, receipt_room, applied_room, aside_room, served_room;
-	size_t passed_room;
+	size_t passed_room, left_room;
 	struct pg_state *commits; /* every one so far, for standbys */
 	size_t commit_count, commit_room;
 	uint64_t not_before_ms; /* no standby may be older: what it lacks would be nowhere */
@@ -117,6 +132,12 @@ struct pg {
 	size_t orphan_count, orphan_room;
 	/* Where a recovery last saw each cursor before its fence: for a rule to be taken away. */
 	struct cg_entry_id looked[SIM_PARTITIONS];
+	struct pg_poison poison;
+	struct pg_refusal {
+		uint64_t epoch, n;
+		int mode;          /* the plainest form in which it was refused */
+	} refused[SIM_PARTITIONS]; /* the last one alone */
+	uint64_t failed_over_at_ms;
 	struct cg_uuid deployment;
 };
 
@@ -135,8 +156,9 @@ struct pg_statement {
 	int lengths[24];
 };
 
-/* Runs it, and commits. NULL: refused with an error. */
+/* Runs it, and commits. NULL: a row of it is refused. */
 PGresult *pg_execute(const struct pg_statement *statement);
+void pg_commit(void);
 
 /* Back to what a standby had: bounded by its lag and by what is only here. */
 void pg_fail_over(uint64_t down_ms);
@@ -150,12 +172,12 @@ const struct pg_row *pg_row_of(const struct pg_key *key);
 size_t pg_receipt_find(
     uint32_t company, const char *type, const char *reference); /* or the count */
 bool pg_receipt_is_applied(size_t receipt);
-const struct pg_row *pg_aside_last(uint32_t company);
 struct pg_row *pg_row_add(void);
 struct pg_key *pg_key_add(void);
 struct pg_receipt *pg_receipt_add(void);
 struct pg_applied *pg_applied_add(void);
 struct pg_row *pg_aside_add(void);
+struct pg_left *pg_left_add(void);
 struct pg_served *pg_served_add(void);
 struct pg_passed *pg_passed_add(void);
 /* The last one of a partition that is as old; NULL: there is none. */
@@ -191,7 +213,26 @@ PGresult *pg_key_read(const struct pg_statement *s);
 PGresult *pg_tail_read(const struct pg_statement *s);
 
 /* postgres_flush.c, postgres_asks.c */
-PGresult *pg_flush(const struct pg_statement *s);
+PGresult *pg_flush(const struct pg_statement *s); /* NULL: a row is refused */
 PGresult *pg_ask(const struct pg_statement *s);
+/* Whether the entry is the next one of its wallet. */
+bool pg_follows(const struct pg_row *row);
+/* That the receipt of this entry was applied by it, where there is one. */
+void pg_apply_receipt(const struct pg_row *row);
+/* Into the books, and into `ret_duplicates` where its key was there. */
+void pg_book(struct pg_row *row, int64_t *ret_duplicates);
+
+/* postgres_quarantine.c */
+/* Of what was set aside, whether it has not left. */
+bool pg_is_aside(size_t at);
+/* The last one of a wallet; NULL: nothing of it is there. */
+const struct pg_row *pg_aside_last(uint32_t company);
+/* The entry; NULL: it is not there. */
+const struct pg_row *pg_aside_find(uint32_t partition, uint64_t epoch, uint64_t n);
+/* Whether no row may be made of it; `mode` 0: with all of its texts, 1: bare, 2: set aside. */
+bool pg_refuses(const struct pg_row *row, int mode);
+void pg_set_aside(const struct pg_row *row, int mode);
+/* callgate.quarantine_retry() of a wallet, in a transaction of its own. */
+void pg_retry(uint32_t company);
 
 #endif /* CG_SIM_POSTGRES_H */

@@ -186,8 +186,9 @@ static int put_cursor_and_aside(
 		char entry_id[48], named[CG_ENTRY_ID_TEXT_BYTES];
 		(void)snprintf(entry_id, sizeof entry_id, "%" PRIu32 "-%" PRIu64 "-%" PRIu64,
 		    aside->partition, aside->epoch, aside->n);
-		for (uint32_t j = 0; aside->partition == partition && j < pg_array_count(s, 0);
-		     j++) {
+		bool counts = aside->partition == partition && pg_is_aside(i) &&
+		    sim_rule_holds(SIM_RULE_ASIDE_WAITS);
+		for (uint32_t j = 0; counts && j < pg_array_count(s, 0); j++) {
 			pg_element_text(s, 0, j, named, sizeof named);
 			if (strcmp(named, entry_id) == 0) {
 				put_cursor(result, row, partition);
@@ -261,14 +262,20 @@ static PGresult *keys_booked(const struct pg_statement *s)
 		CG_ASSERT(pg_element(s, 0, i, &bytes));
 		pg_element_text(s, 1, i, type, sizeof type);
 		pg_element_text(s, 2, i, reference, sizeof reference);
-		const struct pg_key *key = pg_key_find(sim_company_of(bytes.data), type, reference);
+		uint32_t company = sim_company_of(bytes.data);
+		const struct pg_key *key = pg_key_find(company, type, reference);
+		/* As pg_key_read(), which tells of what is set aside, too. */
+		const struct pg_row *row = sim_rule_holds(SIM_RULE_ASIDE_WAITS)
+		    ? NULL
+		    : pg_row_under(company, type, reference);
 		pg_put_int(result, (int)i, 0, i + 1);
-		if (key == NULL) {
+		if (key == NULL && row == NULL) {
 			pg_put_null(result, (int)i, 1);
 			continue;
 		}
 		(void)snprintf(entry_id, sizeof entry_id, "%" PRIu32 "-%" PRIu64 "-%" PRIu64,
-		    key->partition, key->epoch, key->n);
+		    key == NULL ? row->partition : key->partition,
+		    key == NULL ? row->epoch : key->epoch, key == NULL ? row->n : key->n);
 		pg_put_text(result, (int)i, 1, entry_id);
 	}
 	return result;
@@ -328,7 +335,8 @@ static PGresult *wallet_read(const struct pg_statement *s)
 		return result;
 	}
 	const struct pg_wallet *wallet = &postgres.now.wallets[company];
-	const struct pg_row *aside = pg_aside_last(company);
+	const struct pg_row *aside =
+	    sim_rule_holds(SIM_RULE_ASIDE_LAST) ? pg_aside_last(company) : NULL;
 	pg_put_uuid(result, 0, 0, &sim.companies[company]);
 	pg_put_text(result, 0, 1, "usd");
 	pg_put_text(result, 0, 2, "plan");

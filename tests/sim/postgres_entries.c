@@ -55,7 +55,7 @@ const struct pg_row *pg_row_under(uint32_t company, const char *type, const char
 	}
 	for (size_t i = 0; i < postgres.now.aside_count; i++) {
 		const struct pg_row *aside = &postgres.aside[i];
-		if (aside->company == company && strcmp(aside->type, type) == 0 &&
+		if (aside->company == company && pg_is_aside(i) && strcmp(aside->type, type) == 0 &&
 		    strcmp(aside->reference, reference) == 0) {
 			return aside;
 		}
@@ -138,7 +138,8 @@ static const struct pg_row *next_above(uint32_t partition, uint64_t epoch, uint6
 	for (int t = 0; t < 2; t++) {
 		for (size_t i = 0; i < counts[t]; i++) {
 			const struct pg_row *row = &tables[t][i];
-			if (row->partition == partition && is_after(row, epoch, n) &&
+			bool is_there = t == 0 || pg_is_aside(i);
+			if (is_there && row->partition == partition && is_after(row, epoch, n) &&
 			    (next == NULL || is_after(next, row->epoch, row->n))) {
 				next = row;
 			}
@@ -151,7 +152,8 @@ static void put_tail_row(PGresult *result, int at, const struct pg_row *row)
 {
 	static const struct pg_row none;
 	const struct pg_wallet *wallet = &postgres.now.wallets[row->company];
-	const struct pg_row *aside = pg_aside_last(row->company);
+	const struct pg_row *aside =
+	    sim_rule_holds(SIM_RULE_ASIDE_LAST) ? pg_aside_last(row->company) : NULL;
 	const struct pg_row *told = row;
 	const char *call_id = row->reference;
 	bool is_usage = strcmp(row->type, "usage") == 0;

@@ -32,7 +32,10 @@ enum parameter {
 	QUANTITIES,
 	CHARGES,
 	METAS,
+	RAW,
 };
+
+#define SET_ASIDE 2 /* the mode */
 
 static int compare(uint64_t a_epoch, uint64_t a_n, uint64_t b_epoch, uint64_t b_n)
 {
@@ -77,9 +80,12 @@ static void read_entry(const struct pg_statement *s, uint32_t i, struct pg_row *
 	if (pg_element(s, METAS, i, &bytes)) {
 		row->meta = pg_keep_text(bytes.data + 1, bytes.len - 1); /* the format's version */
 	}
+	if (pg_int(s, MODE) == SET_ASIDE) {
+		row->raw = pg_keep_text(s->values[RAW], (size_t)s->lengths[RAW]);
+	}
 }
 
-static void apply_receipt(const struct pg_row *row)
+void pg_apply_receipt(const struct pg_row *row)
 {
 	size_t receipt = pg_receipt_find(row->company, row->type, row->reference);
 
@@ -110,7 +116,11 @@ static void book_duplicate(struct pg_row *row)
 	/* The ledger was asked before this money moved, and did not have the key. */
 	bool was_asked_for = strcmp(row->type, "usage") != 0 || row->is_charge ||
 	    (row->meta != NULL && strstr(row->meta, "\"late\":true") != NULL);
-	if (was_asked_for) {
+	const struct pg_row *first =
+	    pg_row_of(pg_key_find(row->company, row->type, row->reference));
+	/* Set aside without its key, it was not found under it. */
+	bool was_hidden = row->raw != NULL || first->raw != NULL;
+	if (was_asked_for && !was_hidden) {
 		sim_violated(
 		    "%s %s is charged or credited a second time", row->type, row->reference);
 	}
@@ -131,13 +141,13 @@ static void book_duplicate(struct pg_row *row)
 	row->resource[0] = '\0';
 }
 
-static void book(struct pg_row *row, int64_t *duplicates)
+void pg_book(struct pg_row *row, int64_t *ret_duplicates)
 {
 	struct pg_wallet *wallet = &postgres.now.wallets[row->company];
 
 	if (pg_key_find(row->company, row->type, row->reference) != NULL) {
 		book_duplicate(row);
-		(*duplicates)++;
+		(*ret_duplicates)++;
 	}
 	add_key(row);
 	row->hash = pg_hash(wallet->chain, row);
@@ -147,7 +157,7 @@ static void book(struct pg_row *row, int64_t *duplicates)
 	*pg_row_add() = *row;
 }
 
-static bool follows(const struct pg_row *row)
+bool pg_follows(const struct pg_row *row)
 {
 	const struct pg_wallet *wallet = &postgres.now.wallets[row->company];
 
@@ -182,6 +192,7 @@ PGresult *pg_flush(const struct pg_statement *s)
 	uint32_t partition = (uint32_t)pg_int(s, PARTITION);
 	struct pg_cursor *cursor = &postgres.now.cursors[partition];
 	uint32_t count = pg_array_count(s, NS);
+	int mode = (int)pg_int(s, MODE);
 	const char *refused = refusal(s, cursor);
 	int64_t quarantined = 0, duplicates = 0;
 	/* In a transaction of its own it could be left out by a crash between the two. */
@@ -193,22 +204,22 @@ PGresult *pg_flush(const struct pg_statement *s)
 	for (uint32_t i = 0; i < count; i++) {
 		struct pg_row row;
 		read_entry(s, i, &row);
+		if (pg_refuses(&row, mode)) {
+			return NULL;
+		}
 		if (compare(row.epoch, row.n, cursor->last_epoch, cursor->last_n) <= 0 &&
 		    sim_rule_holds(SIM_RULE_FLUSH_COMPARE)) {
 			sim_violated("flush: entries are not in the order of their ids");
 		}
-		apply_receipt(&row);
+		pg_apply_receipt(&row);
 		if (redis_entry_was_lost(partition, row.epoch, row.n)) {
 			postgres.not_before_ms = sim.now_ms; /* under way when the store lost it */
 		}
-		if (follows(&row) && pg_aside_last(row.company) == NULL) {
-			book(&row, &duplicates);
+		if (mode != SET_ASIDE && pg_follows(&row) && pg_aside_last(row.company) == NULL) {
+			pg_book(&row, &duplicates);
 		} else {
-			*pg_aside_add() = row;
+			pg_set_aside(&row, mode);
 			quarantined++;
-			sim_violated("flush: entry %" PRIu32 "-%" PRIu64 "-%" PRIu64
-			             " (%s %s, version %" PRIu64 ") is set aside",
-			    partition, row.epoch, row.n, row.type, row.reference, row.version);
 		}
 		if (moves) {
 			cursor->last_epoch = row.epoch;

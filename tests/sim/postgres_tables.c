@@ -76,6 +76,13 @@ struct pg_row *pg_aside_add(void)
 	return &postgres.aside[postgres.now.aside_count++];
 }
 
+struct pg_left *pg_left_add(void)
+{
+	postgres.left = grow(
+	    postgres.left, postgres.now.left_count, &postgres.left_room, sizeof *postgres.left);
+	return &postgres.left[postgres.now.left_count++];
+}
+
 struct pg_served *pg_served_add(void)
 {
 	postgres.served = grow(postgres.served, postgres.now.served_count, &postgres.served_room,
@@ -179,19 +186,6 @@ bool pg_receipt_is_applied(size_t receipt)
 	return false;
 }
 
-const struct pg_row *pg_aside_last(uint32_t company)
-{
-	const struct pg_row *last = NULL;
-
-	for (size_t i = 0; i < postgres.now.aside_count; i++) {
-		if (postgres.aside[i].company == company &&
-		    (last == NULL || postgres.aside[i].version >= last->version)) {
-			last = &postgres.aside[i];
-		}
-	}
-	return last;
-}
-
 static uint64_t mix(uint64_t hash, const void *data, size_t len)
 {
 	const uint8_t *bytes = data;
@@ -215,7 +209,7 @@ uint64_t pg_hash(uint64_t before, const struct pg_row *row)
 	return mix(hash, row->reference, strlen(row->reference));
 }
 
-static void commit(void)
+void pg_commit(void)
 {
 	postgres.commits = grow(postgres.commits, postgres.commit_count, &postgres.commit_room,
 	    sizeof *postgres.commits);
@@ -231,7 +225,7 @@ void pg_begin(void)
 	for (uint32_t i = 0; i < SIM_COMPANIES; i++) {
 		postgres.now.wallets[i].is_there = true;
 	}
-	commit();
+	pg_commit();
 }
 
 void pg_end(void)
@@ -241,6 +235,7 @@ void pg_end(void)
 	free(postgres.receipts);
 	free(postgres.applied);
 	free(postgres.aside);
+	free(postgres.left);
 	free(postgres.served);
 	free(postgres.passed);
 	free(postgres.orphans);
@@ -280,22 +275,25 @@ static bool have_cursors_changed(const struct pg_state *before)
 	return false;
 }
 
+static size_t count_rows(void)
+{
+	const struct pg_state *now = &postgres.now;
+
+	return now->row_count + now->key_count + now->receipt_count + now->applied_count +
+	    now->aside_count + now->left_count + now->passed_count;
+}
+
 PGresult *pg_execute(const struct pg_statement *statement)
 {
-	size_t tables = postgres.now.row_count + postgres.now.key_count +
-	    postgres.now.receipt_count + postgres.now.applied_count + postgres.now.aside_count +
-	    postgres.now.passed_count;
+	size_t rows = count_rows();
 	struct pg_state before = postgres.now;
 	PGresult *result = strstr(statement->text, "callgate.flush(") != NULL ? pg_flush(statement)
 	                                                                      : pg_ask(statement);
 
-	size_t tables_now = postgres.now.row_count + postgres.now.key_count +
-	    postgres.now.receipt_count + postgres.now.applied_count + postgres.now.aside_count +
-	    postgres.now.passed_count;
 	if (result == NULL) {
 		postgres.now = before;
-	} else if (tables != tables_now || have_cursors_changed(&before)) {
-		commit();
+	} else if (rows != count_rows() || have_cursors_changed(&before)) {
+		pg_commit();
 	}
 	return result;
 }
@@ -317,6 +315,7 @@ bool pg_fail_far_back(uint32_t partition, uint64_t trimmed_epoch, uint64_t trimm
 			    postgres.commit_count - i);
 			postgres.now = postgres.commits[i - 1];
 			postgres.commit_count = i;
+			postgres.failed_over_at_ms = sim.now_ms;
 			return true;
 		}
 	}
@@ -341,5 +340,6 @@ void pg_fail_over(uint64_t down_ms)
 	}
 	postgres.commit_count = last + 1;
 	postgres.is_behind = true;
+	postgres.failed_over_at_ms = sim.now_ms;
 	postgres.up_at_ms = sim.now_ms + down_ms;
 }

@@ -36,6 +36,11 @@ static const struct profile profiles[] = {
         {SIM_RULE_HOLD, NO_MORE}},
     {"old-backup", STRIKE_CUT_LEDGER, ALONE, 8000, 400, 60, 0, true, 6000, 4000, 300000,
         {SIM_RULE_TELL_TRIMMED, NO_MORE}},
+    {"poison", STRIKE_POISON, OFTEN, 2500, 150, 60, 0, false, 6000, 4000, 300000,
+        {SIM_RULE_SET_ASIDE, SIM_RULE_ASIDE_LAST, SIM_RULE_ASIDE_WAITS, SIM_RULE_RETRY_WHOLE,
+            NO_MORE}},
+    {"moving-keys", STRIKE_MOVE_KEYS, OFTEN, 2500, 150, 60, 0, false, 6000, 4000, 300000,
+        {SIM_RULE_DECLARED, NO_MORE}},
     {"again", STRIKE_COUNT, 0, 4000, 250, 60, 500, false, 6000, 4000, 300000,
         {SIM_RULE_DUPLICATES, NO_MORE}},
 };

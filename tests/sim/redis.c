@@ -51,6 +51,10 @@ static struct {
 	/* By partition; until it is recovered: a master leads that missed writes, and was written to. */
 	bool is_left_behind[SIM_PARTITIONS];
 	bool is_fork[SIM_PARTITIONS];
+	struct {
+		uint32_t partition;
+		uint64_t began_at_ms, until_ms;
+	} move;
 	uint64_t up_at_ms;
 	uint64_t lost_at_ms;
 	int64_t clock_offset_ms;
@@ -120,8 +124,38 @@ static void advance_version(void)
 	keep_state();
 }
 
+void redis_move_keys(uint32_t partition, uint64_t for_ms)
+{
+	sim_trace("store: keys of p%" PRIu32 " move for %" PRIu64 " ms", partition, for_ms);
+	redis.move.partition = partition;
+	redis.move.began_at_ms = sim.now_ms;
+	redis.move.until_ms = sim.now_ms + for_ms;
+}
+
+/* Whether the key has left for the other node.  Which one goes when is in its name. */
+static bool is_away(struct cg_view key)
+{
+	uint64_t since_ms = sim.now_ms - redis.move.began_at_ms;
+	uint64_t for_ms = redis.move.until_ms - redis.move.began_at_ms;
+	char begins[24];
+	unsigned sum = 0;
+
+	if (sim.now_ms >= redis.move.until_ms) {
+		return false;
+	}
+	int len = snprintf(begins, sizeof begins, "cg:{p%" PRIu32 "}:", redis.move.partition);
+	if (key.len < (size_t)len || memcmp(key.data, begins, (size_t)len) != 0) {
+		return false;
+	}
+	for (size_t i = 0; i < key.len; i++) {
+		sum = sum * 31 + (uint8_t)key.data[i];
+	}
+	return sum % 100 < since_ms * 100 / for_ms;
+}
+
 void redis_begin(void)
 {
+	redis.server.is_away = is_away;
 	redis.library_text = sim_rules_library(cg_wire_library());
 	redis.server.now_us = now_us;
 	make_id(redis.master.run_id);
@@ -359,6 +393,13 @@ static struct cg_view call_function(const struct cg_view *words, size_t count)
 
 	CG_ASSERT(cg_view_parse_int(words[2], &key_count) && key_count >= 0 &&
 	    (size_t)key_count + 3 < count);
+	/* With some of them here and some there a node runs nothing, whichever it is. */
+	for (size_t i = 0; i < (size_t)key_count; i++) {
+		if (is_away(words[3 + i]) && (i == 0 || sim_rule_holds(SIM_RULE_DECLARED))) {
+			return cg_view_of(
+			    "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+		}
+	}
 	size_t argument_at = 3 + (size_t)key_count;
 	struct cg_view reply = scripting_call(redis.master.scripting, words[1], words + 3,
 	    (size_t)key_count, words + argument_at, count - argument_at);

@@ -42,6 +42,8 @@ bool redis_promote_back(enum redis_return how); /* false: there is no former mas
 void redis_flushall(void);
 void redis_reload_library(void);
 void redis_jump_clock(int64_t ms);
+/* For so long the partition's keys move to another node, one after the other; then back. */
+void redis_move_keys(uint32_t partition, uint64_t for_ms);
 
 /* By the store's clock. */
 int64_t redis_now_ms(void);

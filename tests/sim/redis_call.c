@@ -17,6 +17,17 @@ struct cg_view call_argument(const struct call *call, int place)
 	return (struct cg_view){text, len};
 }
 
+struct cg_view call_key(const struct call *call, int place)
+{
+	struct cg_view key = call_argument(call, place);
+
+	if (call->server->is_away != NULL && call->server->is_away(key)) {
+		luaL_error(
+		    call->lua, "ERR Script attempted to access a non local key in a cluster node");
+	}
+	return key;
+}
+
 bool call_is(struct cg_view text, const char *word)
 {
 	return cg_view_equal(text, cg_view_of(word));
@@ -49,7 +60,7 @@ void call_refuse_kind(const struct call *call)
 struct mem_object *call_changed(const struct call *call, enum mem_kind kind)
 {
 	call_check_writes(call);
-	struct mem_object *object = mem_change(call->server->mem, call_argument(call, 2), kind);
+	struct mem_object *object = mem_change(call->server->mem, call_key(call, 2), kind);
 	if (object == NULL) {
 		call_refuse_kind(call);
 	}
@@ -58,7 +69,7 @@ struct mem_object *call_changed(const struct call *call, enum mem_kind kind)
 
 const struct mem_object *call_found(const struct call *call, enum mem_kind kind)
 {
-	const struct mem_object *object = mem_find(call->server->mem, call_argument(call, 2));
+	const struct mem_object *object = mem_find(call->server->mem, call_key(call, 2));
 
 	if (object != NULL && object->kind != kind) {
 		call_refuse_kind(call);
@@ -195,7 +206,7 @@ static int call_hscan(const struct call *call)
 
 static int call_exists(const struct call *call)
 {
-	lua_pushinteger(call->lua, mem_find(call->server->mem, call_argument(call, 2)) != NULL);
+	lua_pushinteger(call->lua, mem_find(call->server->mem, call_key(call, 2)) != NULL);
 	return 1;
 }
 
@@ -206,7 +217,7 @@ static int call_delete(const struct call *call)
 
 	call_check_writes(call);
 	for (int i = 2; i <= call->count; i++) {
-		removed += mem_remove(call->server->mem, call_argument(call, i)) ? 1 : 0;
+		removed += mem_remove(call->server->mem, call_key(call, i)) ? 1 : 0;
 	}
 	lua_pushinteger(call->lua, removed);
 	return 1;

@@ -17,6 +17,8 @@ struct call {
 };
 
 struct cg_view call_argument(const struct call *call, int place);
+/* The argument is a key: an error ends the call where it is not here. */
+struct cg_view call_key(const struct call *call, int place);
 bool call_is(struct cg_view text, const char *word);
 void call_push(const struct call *call, struct cg_view text);
 /* These four end the call with an error where it is not so. */

@@ -156,7 +156,7 @@ static int call_xsetid(const struct call *call)
 static int call_xinfo(const struct call *call)
 {
 	/* XINFO STREAM <key> */
-	const struct mem_object *stream = mem_find(call->server->mem, call_argument(call, 3));
+	const struct mem_object *stream = mem_find(call->server->mem, call_key(call, 3));
 
 	if (stream == NULL) {
 		return luaL_error(call->lua, "ERR no such key");
@@ -180,7 +180,7 @@ static int call_xinfo(const struct call *call)
 static int call_xgroup(const struct call *call)
 {
 	bool creates = call_is(call_argument(call, 2), "CREATE");
-	const struct mem_object *there = mem_find(call->server->mem, call_argument(call, 3));
+	const struct mem_object *there = mem_find(call->server->mem, call_key(call, 3));
 
 	call_check_writes(call);
 	if (there != NULL && there->kind != MEM_STREAM) {

@@ -49,6 +49,11 @@
 	X(COMMITTED_EPOCH, "committed-epoch",                                                      \
 	    "COMMITTED counts while the entry's epoch is in force")                                \
 	X(REPLAYED_WAITS, "replayed-waits", "a replayed COMMITTED answer waits just the same")     \
+	X(SET_ASIDE, "set-aside", "what is refused in every form is set aside, the rest goes on")  \
+	X(ASIDE_LAST, "aside-last", "a load or a repair takes what was set aside last")            \
+	X(ASIDE_WAITS, "aside-waits", "COMMITTED does not count for what is set aside")            \
+	X(RETRY_WHOLE, "retry-whole", "a retry books all that is set aside of a wallet, or none")  \
+	X(DECLARED, "declared", "a function declares every key that it touches")                   \
 	X(RECEIPT_FIRST, "receipt-first",                                                          \
 	    "a credit's receipt is written before the function is called")                         \
 	X(RECEIPTS_SWEPT, "receipts-swept", "a receipt without an entry is applied again")

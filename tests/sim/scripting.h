@@ -16,8 +16,9 @@ struct scripting_server {
 	struct mem *mem;
 	char run_id[41];
 	char replid[41];
-	int64_t (*now_us)(void); /* TIME */
-	bool is_reading;         /* the function at hand is flagged no-writes */
+	int64_t (*now_us)(void);             /* TIME */
+	bool (*is_away)(struct cg_view key); /* it is on another node; NULL: there is none */
+	bool is_reading;                     /* the function at hand is flagged no-writes */
 };
 
 struct scripting;

@@ -453,6 +453,31 @@ static void fail_over_twice(void)
 	}
 }
 
+/* Some rows are refused for a while, with their texts or in every form. */
+static void poison(void)
+{
+	postgres.poison = (struct pg_poison){.until_ms = sim.now_ms + 500 + sim_below(6000),
+	    .kind = (unsigned)sim_below(PG_POISON_KINDS),
+	    .is_bare = sim_permille(700)};
+	sim_trace("ledger: refuses some rows%s", postgres.poison.is_bare ? " in every form" : "");
+}
+
+static void promote_whole(void)
+{
+	promote_without(0);
+}
+
+/* From one node to another, key by key: all of them arrive there, or go back. */
+static void move_keys(void)
+{
+	uint64_t for_ms = 50 + sim_below(3000);
+
+	redis_move_keys((uint32_t)sim_below(SIM_PARTITIONS), for_ms);
+	if (sim_permille(600)) {
+		(void)follow(for_ms, promote_whole);
+	}
+}
+
 static void set_trap(void)
 {
 	static void (*const some[])(void) = {crash_one, crash_all, restart_store, promote,
@@ -535,6 +560,7 @@ uint64_t strikes_clock_slack_ms(void)
 void strikes_end(void)
 {
 	trap.is_armed = false;
+	postgres.poison.until_ms = 0;
 	for (size_t i = 0; i < LATER_MOST; i++) {
 		if (laters[i].event != NULL) {
 			sim_cancel(laters[i].event);

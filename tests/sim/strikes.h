@@ -38,7 +38,9 @@
 	X(FORK_DROPPED, fork_dropped, 3)                                                           \
 	X(LATE_FLUSH, late_flush, 3)                                                               \
 	X(LOSE_RECOVERY, lose_recovery, 3)                                                         \
-	X(FAIL_OVER_TWICE, fail_over_twice, 3)
+	X(FAIL_OVER_TWICE, fail_over_twice, 3)                                                     \
+	X(POISON, poison, 4)                                                                       \
+	X(MOVE_KEYS, move_keys, 3)
 
 enum strike {
 #define X(value, function, weight) STRIKE_##value,

@@ -7,6 +7,7 @@
 #include "faults.h"
 #include "invariants.h"
 #include "network.h"
+#include "operator.h"
 #include "overspend.h"
 #include "pg_links.h"
 #include "postgres.h"
@@ -46,6 +47,7 @@ static void begin(uint64_t seed, const struct profile *profile, bool is_traced)
 		sidecar_start(i);
 	}
 	overspend_begin();
+	operator_begin();
 	callers_begin();
 }
 
@@ -144,6 +146,7 @@ static void end(void)
 		}
 	}
 	callers_end();
+	operator_end();
 	/* What is under way arrives, and finds nobody. */
 	while (sim_step()) {
 	}
