@@ -15,13 +15,6 @@
 
 #define BOUND_OP "set: authorize, start, stop, settle, cancel or adopt"
 
-enum wire_type {
-	WIRE_VARINT = 0,
-	WIRE_64BIT = 1,
-	WIRE_BYTES = 2,
-	WIRE_32BIT = 5,
-};
-
 /* The fields of both frames. */
 enum {
 	FIELD_TAG = 1,
@@ -50,15 +43,15 @@ static bool take_value(
 	*ret_number = 0;
 	*ret_bytes = (struct cg_view){NULL, 0};
 	switch (wire_type) {
-	case WIRE_VARINT:
+	case CG_WIRE_VARINT:
 		return cg_wire_varint(rest, ret_number);
-	case WIRE_64BIT:
+	case CG_WIRE_64BIT:
 		(void)cg_cursor_bytes(rest, 8);
 		return !rest->overrun;
-	case WIRE_32BIT:
+	case CG_WIRE_32BIT:
 		(void)cg_cursor_bytes(rest, 4);
 		return !rest->overrun;
-	case WIRE_BYTES:
+	case CG_WIRE_BYTES:
 		if (!cg_wire_varint(rest, ret_number) || *ret_number > rest->left) {
 			return false;
 		}
@@ -96,11 +89,11 @@ bool cg_frame_read(struct cg_view bytes, struct cg_frame *ret_frame, struct cg_r
 			return false;
 		}
 		enum cg_method method = method_of(key >> 3);
-		if (method != CG_METHOD_COUNT && (key & 7) == WIRE_BYTES) {
+		if (method != CG_METHOD_COUNT && (key & 7) == CG_WIRE_BYTES) {
 			frame.method = method;
 			frame.op = value;
 			op_count++;
-		} else if (key >> 3 == FIELD_TAG && (key & 7) == WIRE_VARINT) {
+		} else if (key >> 3 == FIELD_TAG && (key & 7) == CG_WIRE_VARINT) {
 			frame.tag = number;
 		} else if (method != CG_METHOD_COUNT || key >> 3 == FIELD_TAG ||
 		    ++unknown_count > UNKNOWN_FIELDS_MAX) {
@@ -146,7 +139,7 @@ static uint8_t *put_number(uint8_t *to, unsigned field, uint64_t value)
 	if (value == 0) {
 		return to;
 	}
-	*to++ = (uint8_t)(field << 3 | WIRE_VARINT);
+	*to++ = (uint8_t)(field << 3 | CG_WIRE_VARINT);
 	return put_varint(to, value);
 }
 
@@ -157,7 +150,7 @@ static size_t field_bytes(size_t len)
 
 static uint8_t *put_bytes(uint8_t *to, unsigned field, struct cg_view bytes)
 {
-	*to++ = (uint8_t)(field << 3 | WIRE_BYTES);
+	*to++ = (uint8_t)(field << 3 | CG_WIRE_BYTES);
 	to = put_varint(to, bytes.len);
 	if (bytes.len > 0) {
 		memcpy(to, bytes.data, bytes.len);
@@ -175,7 +168,7 @@ void cg_frame_write_answer(
     uint64_t tag, enum cg_method method, const ProtobufCMessage *answer, uint8_t *to)
 {
 	to = put_number(to, FIELD_TAG, tag);
-	*to++ = (uint8_t)(fields[method].response << 3 | WIRE_BYTES);
+	*to++ = (uint8_t)(fields[method].response << 3 | CG_WIRE_BYTES);
 	to = put_varint(to, protobuf_c_message_get_packed_size(answer));
 	(void)protobuf_c_message_pack(answer, to);
 }

@@ -8,13 +8,6 @@
 
 #define ONEOFS_MAX 8
 
-enum wire_type {
-	WIRE_VARINT = 0,
-	WIRE_64BIT = 1,
-	WIRE_BYTES = 2,
-	WIRE_32BIT = 5,
-};
-
 struct walk {
 	const ProtobufCMessageDescriptor *outermost;
 	struct cg_rpc_fault *fault;
@@ -70,21 +63,21 @@ static const ProtobufCFieldDescriptor *find_field(
 	return NULL;
 }
 
-static enum wire_type wire_type_of(ProtobufCType type)
+static enum cg_wire_type wire_type_of(ProtobufCType type)
 {
 	switch (type) {
 	case PROTOBUF_C_TYPE_SFIXED32:
 	case PROTOBUF_C_TYPE_FIXED32:
 	case PROTOBUF_C_TYPE_FLOAT:
-		return WIRE_32BIT;
+		return CG_WIRE_32BIT;
 	case PROTOBUF_C_TYPE_SFIXED64:
 	case PROTOBUF_C_TYPE_FIXED64:
 	case PROTOBUF_C_TYPE_DOUBLE:
-		return WIRE_64BIT;
+		return CG_WIRE_64BIT;
 	case PROTOBUF_C_TYPE_STRING:
 	case PROTOBUF_C_TYPE_BYTES:
 	case PROTOBUF_C_TYPE_MESSAGE:
-		return WIRE_BYTES;
+		return CG_WIRE_BYTES;
 	case PROTOBUF_C_TYPE_INT32:
 	case PROTOBUF_C_TYPE_SINT32:
 	case PROTOBUF_C_TYPE_INT64:
@@ -93,7 +86,7 @@ static enum wire_type wire_type_of(ProtobufCType type)
 	case PROTOBUF_C_TYPE_UINT64:
 	case PROTOBUF_C_TYPE_BOOL:
 	case PROTOBUF_C_TYPE_ENUM:
-		return WIRE_VARINT;
+		return CG_WIRE_VARINT;
 	}
 	CG_UNREACHABLE();
 }
@@ -105,15 +98,15 @@ static bool take_value(struct cg_cursor *rest, uint64_t wire_type, struct cg_vie
 
 	*ret_bytes = (struct cg_view){NULL, 0};
 	switch (wire_type) {
-	case WIRE_VARINT:
+	case CG_WIRE_VARINT:
 		return cg_wire_varint(rest, &value);
-	case WIRE_64BIT:
+	case CG_WIRE_64BIT:
 		(void)cg_cursor_bytes(rest, 8);
 		return !rest->overrun;
-	case WIRE_32BIT:
+	case CG_WIRE_32BIT:
 		(void)cg_cursor_bytes(rest, 4);
 		return !rest->overrun;
-	case WIRE_BYTES:
+	case CG_WIRE_BYTES:
 		if (!cg_wire_varint(rest, &value) || value > rest->left) {
 			return false;
 		}
@@ -192,8 +185,8 @@ static bool check_known(struct walk *walk, struct level *level,
 /* A list of numbers may come packed into one field of bytes. */
 static bool is_packed(const ProtobufCFieldDescriptor *field, uint64_t wire_type)
 {
-	return field->label == PROTOBUF_C_LABEL_REPEATED && wire_type == WIRE_BYTES &&
-	    wire_type_of(field->type) != WIRE_BYTES;
+	return field->label == PROTOBUF_C_LABEL_REPEATED && wire_type == CG_WIRE_BYTES &&
+	    wire_type_of(field->type) != CG_WIRE_BYTES;
 }
 
 static bool check_message(struct walk *walk, struct level *level, struct cg_view bytes)

@@ -20,6 +20,14 @@
 
 #define CG_WIRE_BOUND_TEXT "UTF-8 without U+0000"
 
+/* How a field's value is written: the low three bits of its key. */
+enum cg_wire_type {
+	CG_WIRE_VARINT = 0,
+	CG_WIRE_64BIT = 1,
+	CG_WIRE_BYTES = 2,
+	CG_WIRE_32BIT = 5,
+};
+
 /* A number of 64 bits at most, in as many bytes as that takes; false: it is none, or ends early. */
 bool cg_wire_varint(struct cg_cursor *rest, uint64_t *ret_value);
 

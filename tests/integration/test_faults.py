@@ -14,28 +14,9 @@ import pytest
 from support.client import Client, new_company, new_reference, until_answered
 from support.contract import pb
 from support.invariants import check_invariants
-from support.load import Load, check_load
+from support.load import Load, companies_of, finish, settled
 from support.stack import Sidecar
-from support.waiting import wait_until
 
-COMPANIES = 8
-
-
-def companies_of(client):
-    return [client.funded(10_000_000_000, plan_id="enterprise") for _ in range(COMPANIES)]
-
-
-def settled(load, more):
-    """Waits until the load has settled this many more calls."""
-    goal = load.settled_count() + more
-    wait_until(lambda: load.settled_count() >= goal or load.trouble, 60, f"{more} more settles")
-
-
-def finish(stack, load):
-    load.halt()
-    load.join()
-    check_invariants(stack, timeout=60)
-    check_load(stack, load)
 
 
 def test_kill_9_of_the_only_sidecar_in_the_middle_of_load(make_stack):

@@ -17,12 +17,11 @@ import pytest
 from support.client import new_company
 from support.contract import pb
 from support.invariants import check_invariants
-from support.load import check_load
+from support.load import companies_of, finish, settled
 from support.processes import program
 from support.session import Ended, Session, SessionLoad
 from support.waiting import wait_until
 
-COMPANIES = 8
 Code = grpc.StatusCode
 
 
@@ -30,22 +29,6 @@ Code = grpc.StatusCode
 def session(client):
     with Session(client) as opened:
         yield opened
-
-
-def companies_of(client):
-    return [client.funded(10_000_000_000, plan_id="enterprise") for _ in range(COMPANIES)]
-
-
-def settled(load, more):
-    goal = load.settled_count() + more
-    wait_until(lambda: load.settled_count() >= goal or load.trouble, 60, f"{more} more settles")
-
-
-def finish(stack, load):
-    load.halt()
-    load.join()
-    check_invariants(stack, timeout=60)
-    check_load(stack, load)
 
 
 def test_operations_on_one_call_take_effect_in_their_order(stack, client, session):

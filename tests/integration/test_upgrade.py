@@ -11,8 +11,7 @@ import pytest
 from support.client import new_reference, until_answered
 from support.contract import pb
 from support.invariants import check_invariants
-from support.load import Load, check_load
-from support.waiting import wait_until
+from support.load import Load, companies_of, finish, settled
 from support.watcher import Watcher
 
 NEXT = "callgated-next"
@@ -36,15 +35,6 @@ def libraries(stack):
                   for library in listed)
 
 
-def companies_of(client, count=8):
-    return [client.funded(10_000_000_000, plan_id="enterprise") for _ in range(count)]
-
-
-def settled(load, more=60):
-    goal = load.settled_count() + more
-    wait_until(lambda: load.settled_count() >= goal or load.trouble, 60, f"{more} more settles")
-
-
 def load_of(stack, **options):
     # Who goes on asking a sidecar that ends, although it said UNAVAILABLE, may at last hear
     # CANCELLED from gRPC itself: of a request that came too late to be taken.
@@ -52,14 +42,14 @@ def load_of(stack, **options):
                 alternates=True, also_retried=(grpc.StatusCode.CANCELLED,), **options).start()
 
 
-def finish(stack, load):
+def finish_mixed(stack, load):
+    """The same, also where a sidecar's end was part of it."""
     load.halt()
     load.join()
     for sidecar in stack.sidecars:
         if not sidecar.process.is_alive():
             sidecar.start()
-    check_invariants(stack, timeout=60)
-    check_load(stack, load)
+    finish(stack, load)
 
 
 def test_each_version_keeps_its_library(mixed):
@@ -69,7 +59,7 @@ def test_each_version_keeps_its_library(mixed):
     assert len(names) == 2 and len(set(names)) == 2
     load = load_of(stack)
     settled(load)
-    finish(stack, load)
+    finish_mixed(stack, load)
     assert libraries(stack) == names
     for sidecar in stack.sidecars:
         assert "replaced" not in sidecar.process.text()
@@ -90,7 +80,7 @@ def test_rolled_out_and_back_under_load(mixed, durability):
     settled(load)
     newer.start()
     settled(load)
-    finish(stack, load)
+    finish_mixed(stack, load)
 
 
 @pytest.mark.parametrize("survivor", [0, 1])
@@ -105,7 +95,7 @@ def test_a_recovery_by_either_version(mixed, survivor):
     settled(load)
     other.start()
     settled(load)
-    finish(stack, load)
+    finish_mixed(stack, load)
 
 
 def test_a_flushed_store_under_two_versions(mixed):

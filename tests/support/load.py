@@ -11,8 +11,29 @@ import grpc
 
 from support.client import Client
 from support.contract import pb
+from support.invariants import check_invariants
+from support.waiting import wait_until
 
 RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def companies_of(client, count=8):
+    """Rich ones, for a load."""
+    return [client.funded(10_000_000_000, plan_id="enterprise") for _ in range(count)]
+
+
+def settled(load, more=60):
+    """Waits until the load has settled this many more calls."""
+    goal = load.settled_count() + more
+    wait_until(lambda: load.settled_count() >= goal or load.trouble, 60, f"{more} more settles")
+
+
+def finish(stack, load):
+    """The load ends, and everything agrees."""
+    load.halt()
+    load.join()
+    check_invariants(stack, timeout=60)
+    check_load(stack, load)
 
 
 class Load:

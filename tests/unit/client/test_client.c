@@ -26,6 +26,7 @@
 #include "client/fields.h"
 #include "fake_message.h"
 #include "fake_server.h"
+#include "modes.h"
 
 enum {
 	PATIENCE_MS = 20000, /* sanitizers on a busy machine */
@@ -734,26 +735,15 @@ static void test_options_out_of_bounds_are_refused(void **state)
 	callgate_client_close(NULL);
 }
 
-static int set_up(void **state, bool poll_inline)
+static int set_up(void **state)
 {
 	struct world *world = calloc(1, sizeof(*world));
 
-	(void)snprintf(world->address, sizeof(world->address), "unix:/tmp/cg-unit-client.%d.sock",
-	    (int)getpid());
-	world->poll_inline = poll_inline;
+	modes_make_address(world->address, sizeof(world->address), "client");
+	world->poll_inline = modes_polls_inline(state);
 	(void)pthread_mutex_init(&world->reply_lock, NULL);
 	*state = world;
 	return 0;
-}
-
-static int set_up_thread(void **state)
-{
-	return set_up(state, false);
-}
-
-static int set_up_inline(void **state)
-{
-	return set_up(state, true);
 }
 
 static int tear_down(void **state)
@@ -766,16 +756,6 @@ static int tear_down(void **state)
 	free(world);
 	return 0;
 }
-
-#define THREAD(name)                                                                               \
-	{                                                                                          \
-		"thread: " #name, name, set_up_thread, tear_down, NULL                             \
-	}
-#define BOTH(name)                                                                                 \
-	THREAD(name),                                                                              \
-	{                                                                                          \
-		"inline: " #name, name, set_up_inline, tear_down, NULL                             \
-	}
 
 int main(void)
 {

@@ -22,6 +22,7 @@
 
 #include "base/base.h"
 #include "fake_server.h"
+#include "modes.h"
 
 enum {
 	PATIENCE_MS = 20000, /* sanitizers on a busy machine */
@@ -412,40 +413,25 @@ static void test_a_window_has_its_bounds(void **state)
 	assert_int_equal(callgate_session_unanswered(world->session), 0);
 }
 
-static int set_up(void **state, bool poll_inline)
+static int set_up(void **state)
 {
 	struct world *world = calloc(1, sizeof(*world));
 
-	(void)snprintf(
-	    world->address, sizeof(world->address), "unix:/tmp/cg-session-%d.sock", (int)getpid());
+	modes_make_address(world->address, sizeof(world->address), "session");
 	(void)pthread_mutex_init(&world->lock, NULL);
 	callgate_options_init(&world->options);
 	world->options.address = world->address;
 	world->options.deadline_ms = 60000;
-	world->options.poll_inline = poll_inline;
+	world->options.poll_inline = modes_polls_inline(state);
 	*state = world;
 	return 0;
-}
-
-static int set_up_thread(void **state)
-{
-	return set_up(state, false);
-}
-
-static int set_up_inline(void **state)
-{
-	return set_up(state, true);
 }
 
 static int tear_down(void **state)
 {
 	struct world *world = *state;
 
-	callgate_client_close(world->client);
-	if (world->server != NULL) {
-		fake_server_stop(world->server);
-	}
-	(void)unlink(world->address + strlen("unix:"));
+	modes_end(world->client, world->server, world->address);
 	for (size_t i = 0; i < OPS_MAX; i++) {
 		free(world->copies[i]);
 	}
@@ -453,12 +439,6 @@ static int tear_down(void **state)
 	free(world);
 	return 0;
 }
-
-#define BOTH(name)                                                                                 \
-	{#name " (thread)", name, set_up_thread, tear_down, NULL},                                 \
-	{                                                                                          \
-#name " (inline)", name, set_up_inline, tear_down, NULL                            \
-	}
 
 int main(void)
 {

@@ -23,6 +23,7 @@
 
 #include "base/base.h"
 #include "fake_server.h"
+#include "modes.h"
 
 enum {
 	PATIENCE_MS = 20000, /* sanitizers on a busy machine */
@@ -674,41 +675,26 @@ static void test_watches_and_operations_do_not_hinder_each_other(void **state)
 	}
 }
 
-static int set_up(void **state, bool poll_inline)
+static int set_up(void **state)
 {
 	struct world *world = calloc(1, sizeof(*world));
 
-	(void)snprintf(world->address, sizeof(world->address), "unix:/tmp/cg-unit-watch.%d.sock",
-	    (int)getpid());
+	modes_make_address(world->address, sizeof(world->address), "watch");
 	callgate_options_init(&world->options);
 	world->options.address = world->address;
 	world->options.backoff_ms = 4;
 	world->options.deadline_ms = PATIENCE_MS;
-	world->options.poll_inline = poll_inline;
+	world->options.poll_inline = modes_polls_inline(state);
 	(void)pthread_mutex_init(&world->lock, NULL);
 	*state = world;
 	return 0;
-}
-
-static int set_up_thread(void **state)
-{
-	return set_up(state, false);
-}
-
-static int set_up_inline(void **state)
-{
-	return set_up(state, true);
 }
 
 static int tear_down(void **state)
 {
 	struct world *world = *state;
 
-	callgate_client_close(world->client);
-	if (world->server != NULL) {
-		fake_server_stop(world->server);
-	}
-	(void)unlink(world->address + strlen("unix:"));
+	modes_end(world->client, world->server, world->address);
 	for (size_t i = 0; i < world->made_count; i++) {
 		for (size_t j = 0; world->made[i][j].data != NULL; j++) {
 			free((void *)world->made[i][j].data);
@@ -719,16 +705,6 @@ static int tear_down(void **state)
 	free(world);
 	return 0;
 }
-
-#define THREAD(name)                                                                               \
-	{                                                                                          \
-		"thread: " #name, name, set_up_thread, tear_down, NULL                             \
-	}
-#define BOTH(name)                                                                                 \
-	THREAD(name),                                                                              \
-	{                                                                                          \
-		"inline: " #name, name, set_up_inline, tear_down, NULL                             \
-	}
 
 int main(void)
 {

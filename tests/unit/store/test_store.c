@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "ending.h"
 #include "fake_server.h"
 #include "store/store_internal.h"
 
@@ -77,18 +78,9 @@ static void submit(struct fixture *f, struct op *op, uint64_t within_ms)
 	assert_int_equal(op->done, 0);
 }
 
-static bool is_done(void *arg)
-{
-	return ((struct op *)arg)->done > 0;
-}
-
 static void expect_end(struct fixture *f, struct op *op, enum cg_status status)
 {
-	assert_true(turn_until(f->loop, is_done, op, 3000));
-	if (op->op.status != status) {
-		fail_msg("%s instead of %s", cg_status_name(op->op.status), cg_status_name(status));
-	}
-	assert_int_equal(op->done, 1);
+	expect_ending(f->loop, &op->done, &op->op.status, status);
 }
 
 static bool has_connected(void *arg)

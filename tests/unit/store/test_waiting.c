@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "ending.h"
 #include "fake_server.h"
 #include "store/store_internal.h"
 
@@ -163,18 +164,9 @@ static void answer_absent(struct fixture *f, size_t count)
 	answer(f, parts, bytes, count);
 }
 
-static bool is_done(void *arg)
-{
-	return ((struct op *)arg)->done > 0;
-}
-
 static void expect_end(struct fixture *f, struct op *op, enum cg_status status)
 {
-	assert_true(turn_until(f->loop, is_done, op, 3000));
-	if (op->op.status != status) {
-		fail_msg("%s instead of %s", cg_status_name(op->op.status), cg_status_name(status));
-	}
-	assert_int_equal(op->done, 1);
+	expect_ending(f->loop, &op->done, &op->op.status, status);
 }
 
 static void test_those_of_one_turn_and_partition_leave_in_one_call(void **state)
