@@ -81,13 +81,14 @@ class Failure:
         return f"Failure({self.code}, {self.message!r}, {self.detail})"
 
 
-def until_answered(ask, timeout=20):
-    """Repeats a request with the same key while it is answered UNAVAILABLE, as callers do."""
+def until_answered(ask, timeout=20, also=()):
+    """Repeats a request with the same key while it is answered UNAVAILABLE, as callers do; `also`: or
+    with one of these codes."""
     def once():
         try:
             return (ask(),)  # also where that is nothing
         except grpc.RpcError as error:
-            if error.code() != grpc.StatusCode.UNAVAILABLE:
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE, *also):
                 raise
             raise AssertionError(error.details()) from None
     return wait_until(once, timeout, "an answer other than UNAVAILABLE")[0]

@@ -87,9 +87,13 @@ class RedisServer:
             and info["aof_last_rewrite_time_sec"] >= 0
 
     def copy_files(self):
-        """A copy of the append-only file as it is at this moment; of no more than is written."""
-        wait_until(lambda: not self.client.info("persistence")["aof_rewrite_in_progress"], 20,
-                   "its parts stay what they are")
+        """A copy of the append-only file as it is at this moment: of all that was answered so far.
+        With everysec a write waits in memory while an fsync is under way."""
+        def is_written():
+            info = self.client.info("persistence")
+            return not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"] \
+                and info["aof_buffer_length"] == 0
+        wait_until(is_written, 60, "its parts stay what they are, and have everything")
         copy = self.directory / f"copy-{uuid.uuid4().hex}"
         shutil.copytree(self.directory / AOF, copy)
         return copy
