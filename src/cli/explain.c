@@ -210,8 +210,9 @@ static enum cg_exit tell_ledger(
 	}
 	if (json_array_size(entries) == 0) {
 		cg_story_tell(story,
-		    has_ended(call) ? "Ledger      Entry %s is on its way; it has no row yet."
-		                    : "Ledger      It has no row%.0s.",
+		    has_ended(call)
+		        ? "Ledger      Entry %s is on its way, or in quarantine; it has no row yet."
+		        : "Ledger      It has no row%.0s.",
 		    call->ledger_id);
 	} else {
 		cg_story_tell_entries(story, "Ledger", entries);

@@ -100,7 +100,7 @@ def logged_as_alarm():
             yield from re.findall(r'"((?:[^"\\]|\\.)+)"', head)
         # What the doors refuse, in a table of its own.
         yield from re.findall(r'\[CG_REFUSAL_\w+\] =\s*"([^"]+)"', source)
-        for call in re.findall(r"\b(?:alarm|refuse)\((?:lane->)?part,\s*\"([^\"]+)\"", source):
+        for call in re.findall(r"\b(?:alarm|cg_recovery__refuse)\(\s*(?:lane->)?part,\s*\"([^\"]+)\"", source):
             yield call
 
 
