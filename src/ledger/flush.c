@@ -153,6 +153,7 @@ static void on_answer(struct cg_flush_lane *lane, const struct cg_flush_answer *
 		part->cursor.last_epoch = answer->last_epoch;
 		part->cursor.last_n = answer->last_n;
 		part->cursor_at_ms = cg_loop_now_ms(lane->ledger->loop);
+		part->mode = 0; /* What was refused here went through elsewhere, or is behind us. */
 		cg_await__look(part);
 		release_dirty(lane, 0);
 		return;

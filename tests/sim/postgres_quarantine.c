@@ -62,15 +62,15 @@ static bool is_poison(const struct pg_row *row, int mode)
 	    (mode < BARE || (mode == BARE && poison->is_bare && !is_assumed));
 }
 
-/* Plainer than it came should be only what was refused a little less plain. */
-static void tell_mode(const struct pg_row *row, int mode)
+/* Plainer than it came is only what was refused a little less plain. */
+static void check_mode(const struct pg_row *row, int mode)
 {
 	const struct pg_refusal *refused = &postgres.refused[row->partition];
 
 	if (mode > 0 &&
 	    (refused->epoch != row->epoch || refused->n != row->n || refused->mode < mode - 1)) {
-		sim_trace("flush: entry %" PRIu32 "-%" PRIu64 "-%" PRIu64
-		          " comes %s, and was not refused otherwise",
+		sim_violated("flush: entry %" PRIu32 "-%" PRIu64 "-%" PRIu64
+		             " comes %s, and was not refused otherwise",
 		    row->partition, row->epoch, row->n, mode == BARE ? "bare" : "to be set aside");
 	}
 }
@@ -80,7 +80,7 @@ bool pg_refuses(const struct pg_row *row, int mode)
 	struct pg_refusal *refused = &postgres.refused[row->partition];
 	bool is_known = refused->epoch == row->epoch && refused->n == row->n;
 
-	tell_mode(row, mode);
+	check_mode(row, mode);
 	if (mode == SET_ASIDE) {
 		return !sim_rule_holds(SIM_RULE_SET_ASIDE);
 	}
