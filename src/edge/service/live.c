@@ -1,0 +1,405 @@
+/*
+ * Running calls, and their cut-offs: the gate's events on one side, the provider's control URLs on
+ * the other, and the machine of edge/calls/cut.h between them.
+ *
+ * Calls are here from the webhook that says that they talk; one that another edge took, or that was
+ * taken before a restart, is read from Postgres when the gate tells of it.  With several edges
+ * each does what the gate tells: a call may be said goodbye to twice, and is never missed.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "edge/calls/cut.h"
+#include "edge/service/edge.h"
+#include "edge/vapi/answer.h"
+
+#define BUCKETS        4096u
+#define CALLS_MAX      100000u
+#define REOPEN_MS      1000
+#define SENTENCE_BYTES 4096
+
+struct live_call {
+	struct cg_list link;
+	struct cg_live *live;
+	char call_id[129];
+	char gate_id[129];
+	char company_id[CG_UUID_TEXT_LEN + 1];
+	char control_url[513];
+	struct cg_cut cut;
+	struct cg_timer *timer; /* once it is being cut off */
+	uint32_t asks;          /* under way; it stays until they are answered */
+	bool is_removed;
+};
+
+struct cg_live {
+	struct cg_edge *edge;
+	struct cg_list buckets[BUCKETS];
+	uint32_t count;
+	struct cg_cut_config cut;
+	struct callgate_watch *watch;
+	struct cg_timer *reopen;
+	bool is_stopped;
+};
+
+static struct cg_list *bucket_of(struct cg_live *live, const char *gate_id)
+{
+	return &live->buckets[cg_crc32c(gate_id, strlen(gate_id)) % BUCKETS];
+}
+
+static struct live_call *find(struct cg_live *live, const char *gate_id)
+{
+	struct cg_list *bucket = bucket_of(live, gate_id);
+
+	for (struct cg_list *at = bucket->next; at != bucket; at = at->next) {
+		struct live_call *call = CG_CONTAINER_OF(at, struct live_call, link);
+		if (strcmp(call->gate_id, gate_id) == 0) {
+			return call;
+		}
+	}
+	return NULL;
+}
+
+static struct live_call *add(
+    struct cg_live *live, const char *call_id, const char *gate_id, const char *company_id)
+{
+	if (live->count >= CALLS_MAX) {
+		return NULL; /* The gate repeats; the provider's own limit ends it at the latest. */
+	}
+	struct live_call *call = calloc(1, sizeof *call);
+	CG_ASSERT(call != NULL);
+	call->live = live;
+	(void)snprintf(call->call_id, sizeof call->call_id, "%s", call_id);
+	(void)snprintf(call->gate_id, sizeof call->gate_id, "%s", gate_id);
+	(void)snprintf(call->company_id, sizeof call->company_id, "%s", company_id);
+	cg_cut_init(&call->cut, false);
+	cg_list_append(bucket_of(live, gate_id), &call->link);
+	live->count++;
+	return call;
+}
+
+static void let_go(struct live_call *call)
+{
+	if (!call->is_removed || call->asks > 0) {
+		return;
+	}
+	if (call->timer != NULL) {
+		cg_timer_close(call->timer);
+	}
+	free(call);
+}
+
+static void end_call(struct live_call *call)
+{
+	if (!call->is_removed) {
+		call->is_removed = true;
+		cg_cut_ended(&call->cut);
+		cg_list_remove(&call->link);
+		call->live->count--;
+		if (call->timer != NULL) {
+			cg_timer_cancel(call->timer);
+		}
+	}
+}
+
+static void set_url(struct live_call *call, const char *url)
+{
+	if (url[0] != '\0' && cg_edge_control_is_allowed(call->live->edge, url)) {
+		(void)snprintf(call->control_url, sizeof call->control_url, "%s", url);
+		cg_cut_found_url(&call->cut);
+	}
+}
+
+static void obey(struct live_call *call, struct cg_cut_step step);
+
+static void on_due(void *owner)
+{
+	struct live_call *call = owner;
+
+	obey(call, cg_cut_due(&call->cut, &call->live->cut));
+}
+
+static bool was_taken(const struct cg_fetch_answer *answer)
+{
+	return answer->status == CG_OK && answer->code >= 200 && answer->code < 300;
+}
+
+static void on_warned(void *owner, const struct cg_fetch_answer *answer)
+{
+	struct live_call *call = owner;
+
+	(void)answer; /* A courtesy. */
+	call->asks--;
+	let_go(call);
+}
+
+static void on_goodbye(void *owner, const struct cg_fetch_answer *answer)
+{
+	struct live_call *call = owner;
+
+	call->asks--;
+	obey(call, cg_cut_said(&call->cut, &call->live->cut, was_taken(answer)));
+	let_go(call);
+}
+
+static void on_end_call(void *owner, const struct cg_fetch_answer *answer)
+{
+	struct live_call *call = owner;
+
+	call->asks--;
+	if (!was_taken(answer) && !call->is_removed) {
+		cg_log(CG_LOG_WARN, "end-call was not taken", "call", call->call_id, "code",
+		    cg_log_int(answer->code), "attempt", cg_log_int(call->cut.attempts), NULL);
+	}
+	obey(call, cg_cut_end_answered(&call->cut, &call->live->cut));
+	let_go(call);
+}
+
+static void on_asked(void *owner, enum cg_snapshot_kind kind, const struct cg_vapi_call *told)
+{
+	struct live_call *call = owner;
+	struct cg_edge *edge = call->live->edge;
+
+	call->asks--;
+	if (!call->is_removed && (kind == CG_SNAPSHOT_ENDED || kind == CG_SNAPSHOT_ABSENT)) {
+		cg_log(CG_LOG_INFO, "call that was cut off has ended", "call", call->call_id, NULL);
+		/* Its report may never come. */
+		cg_edge_look_soon(
+		    edge, call->call_id, call->company_id, edge->settings.look_after_ms);
+		end_call(call);
+	} else if (!call->is_removed) {
+		if (kind != CG_SNAPSHOT_AWAY) {
+			set_url(call, told->control_url);
+		}
+		obey(call,
+		    cg_cut_asked(&call->cut, &call->live->cut, call->control_url[0] != '\0',
+		        cg_loop_now_ms(edge->loop)));
+	}
+	let_go(call);
+}
+
+static void say(struct live_call *call, enum cg_situation situation, bool and_end,
+    void (*done)(void *owner, const struct cg_fetch_answer *answer))
+{
+	struct cg_edge *edge = call->live->edge;
+	char memory[SENTENCE_BYTES];
+	const char *sentence =
+	    cg_directory_sentence(edge->directory, call->company_id, "", situation);
+
+	call->asks++;
+	cg_edge_provider_control(edge, call->control_url,
+	    cg_vapi_say(memory, sizeof memory, sentence, and_end), done, call);
+}
+
+/* The one place where a step of the machine becomes something that happens. */
+static void obey(struct live_call *call, struct cg_cut_step step)
+{
+	struct cg_edge *edge = call->live->edge;
+
+	if (call->is_removed || call->live->is_stopped) {
+		return;
+	}
+	if (step.alarm) {
+		edge->counts.cut_alarms++;
+		cg_log(CG_LOG_ERROR, "call does not end", "call", call->call_id, "company",
+		    call->company_id, "attempts", cg_log_int(call->cut.attempts), NULL);
+		struct cg_edge_review review = {.call_id = call->call_id,
+		    .what = "does_not_end",
+		    .company_id = call->company_id,
+		    .detail = "cut off, and still running at the provider"};
+		cg_edge_review(edge, &review);
+	}
+	if (step.again_ms > 0) {
+		if (call->timer == NULL) {
+			call->timer = cg_timer_create(edge->loop, on_due, call);
+		}
+		cg_timer_start(call->timer, step.again_ms);
+	}
+	switch (step.act) {
+	case CG_CUT_NOTHING:
+		break;
+	case CG_CUT_SAY_WARNING:
+		say(call, CG_SITUATION_WARNING, false, on_warned);
+		break;
+	case CG_CUT_SAY_GOODBYE:
+		say(call, CG_SITUATION_GOODBYE, true, on_goodbye);
+		break;
+	case CG_CUT_END_CALL:
+		call->asks++;
+		cg_edge_provider_control(
+		    edge, call->control_url, cg_vapi_end_call(), on_end_call, call);
+		break;
+	case CG_CUT_ASK:
+		call->asks++;
+		cg_edge_provider_get(edge, call->call_id, on_asked, call);
+		break;
+	}
+}
+
+static void begin(struct live_call *call)
+{
+	if (call->cut.state == CG_CUT_TALKING) {
+		call->live->edge->counts.cut_offs++;
+		cg_log(CG_LOG_INFO, "call is cut off", "call", call->call_id, "company",
+		    call->company_id, NULL);
+	}
+	obey(call,
+	    cg_cut_begun(&call->cut, &call->live->cut, cg_loop_now_ms(call->live->edge->loop)));
+}
+
+static void on_row(void *owner, enum cg_status status, const struct cg_edge_row *rows, size_t count)
+{
+	struct live_call *call = owner;
+
+	call->asks--;
+	if (status == CG_OK && count == 1) {
+		(void)snprintf(call->call_id, sizeof call->call_id, "%s", rows[0].call_id);
+		set_url(call, rows[0].control_url);
+	}
+	if (!call->is_removed) {
+		begin(call);
+	}
+	let_go(call);
+}
+
+void cg_live_cut(
+    struct cg_live *live, const char *call_id, const char *gate_id, const char *company_id)
+{
+	struct live_call *call = find(live, gate_id);
+
+	if (call == NULL) {
+		call = add(live, call_id, gate_id, company_id);
+		if (call == NULL) {
+			return;
+		}
+		call->asks++;
+		cg_edge_store_read(live->edge->store, gate_id, on_row, call);
+	} else if (call->asks == 0 || call->cut.state != CG_CUT_TALKING) {
+		begin(call);
+	}
+}
+
+void cg_live_add(struct cg_live *live, const char *call_id, const char *gate_id,
+    const char *company_id, const char *control_url)
+{
+	struct live_call *call = find(live, gate_id);
+
+	if (call == NULL) {
+		call = add(live, call_id, gate_id, company_id);
+	}
+	if (call != NULL) {
+		set_url(call, control_url);
+	}
+}
+
+void cg_live_ended(struct cg_live *live, const char *gate_id)
+{
+	struct live_call *call = find(live, gate_id);
+
+	if (call != NULL) {
+		end_call(call);
+		let_go(call);
+	}
+}
+
+uint32_t cg_live_count(const struct cg_live *live)
+{
+	return live->count;
+}
+
+static void on_event(struct cg_live *live, const struct callgate_event *event)
+{
+	struct live_call *call;
+
+	/* Not all enumerators: others were not asked for. */
+	if (event->type == CALLGATE_EVENT_TYPE_CALL_OVERDUE ||
+	    event->type == CALLGATE_EVENT_TYPE_CALL_EXPIRED) {
+		cg_edge_look_soon(live->edge, event->call_id, event->company_id, 1);
+	} else if (event->shadow) {
+		return; /* To record, not to obey. */
+	} else if (event->type == CALLGATE_EVENT_TYPE_CUT_OFF) {
+		cg_live_cut(live, event->call_id, event->call_id, event->company_id);
+	} else if (event->type == CALLGATE_EVENT_TYPE_CUT_WARNING) {
+		call = find(live, event->call_id);
+		if (call != NULL) {
+			obey(call, cg_cut_warned(&call->cut));
+		}
+	}
+}
+
+static void on_message(void *context, const struct callgate_watch_response *message)
+{
+	if (message->event != NULL) {
+		on_event(context, message->event);
+	}
+}
+
+static void on_watch_end(void *context, const struct callgate_error *error)
+{
+	struct cg_live *live = context;
+
+	live->watch = NULL;
+	if (!live->is_stopped) {
+		cg_log(CG_LOG_WARN, "the gate's events stopped", "why", error->message, NULL);
+		/* From now on: what is still exhausted is told again within seconds. */
+		cg_timer_start(live->reopen, REOPEN_MS);
+	}
+}
+
+static void open_watch(void *owner)
+{
+	struct cg_live *live = owner;
+	static const enum callgate_event_type types[] = {CALLGATE_EVENT_TYPE_CUT_OFF,
+	    CALLGATE_EVENT_TYPE_CUT_WARNING, CALLGATE_EVENT_TYPE_CALL_OVERDUE,
+	    CALLGATE_EVENT_TYPE_CALL_EXPIRED};
+	struct callgate_watch_request request = {.types = types, .type_count = CG_COUNT_OF(types)};
+
+	if (callgate_watch_open(live->edge->books, &request, on_message, on_watch_end, live,
+	        &live->watch) != CALLGATE_ACCEPTED) {
+		cg_timer_start(live->reopen, REOPEN_MS);
+	}
+}
+
+struct cg_live *cg_live_create(struct cg_edge *edge)
+{
+	struct cg_live *live = calloc(1, sizeof *live);
+
+	CG_ASSERT(live != NULL);
+	live->edge = edge;
+	for (uint32_t i = 0; i < BUCKETS; i++) {
+		cg_list_init(&live->buckets[i]);
+	}
+	live->cut = (struct cg_cut_config){
+	    .goodbye_ms = (uint32_t)edge->settings.goodbye_ms,
+	    .poll_ms = (uint32_t)edge->settings.poll_ms,
+	    .alarm_ms = (uint32_t)edge->settings.alarm_ms,
+	};
+	live->reopen = cg_timer_create(edge->loop, open_watch, live);
+	return live;
+}
+
+void cg_live_start(struct cg_live *live)
+{
+	open_watch(live);
+}
+
+void cg_live_stop(struct cg_live *live)
+{
+	live->is_stopped = true;
+	cg_timer_close(live->reopen);
+	if (live->watch != NULL) {
+		callgate_watch_close(live->watch);
+		live->watch = NULL;
+	}
+}
+
+void cg_live_destroy(struct cg_live *live)
+{
+	for (uint32_t i = 0; i < BUCKETS; i++) {
+		for (struct cg_list *at; (at = cg_list_pop(&live->buckets[i])) != NULL;) {
+			free(CG_CONTAINER_OF(at, struct live_call, link));
+		}
+	}
+	free(live);
+}

@@ -1,0 +1,416 @@
+/*
+ * Calls that nobody reported: asked for at the provider, and brought to what is true.
+ *
+ * Three sources of work, all through the table edge_calls: calls past their time (each second), what
+ * the gate has and no row is left of, and what the provider's list has and nobody here has heard of
+ * (each sweep).  One look at a call:
+ *
+ *   row --> the gate: how does it have the call --> the provider: what is it --> cg_look_decide()
+ *
+ * A look that comes to nothing is repeated look_again_ms later; rows are taken for that long, so
+ * that two edges do not look at the same call.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "edge/calls/look.h"
+#include "edge/service/edge.h"
+
+#define TICK_MS       1000
+#define AT_ONCE       32
+#define TRIM_EVERY_MS 3600000
+/* Vapi keeps calls for 14 days; what is older is not asked for again. */
+#define SWEEP_BACK_MS INT64_C(86400000)
+/* One that updated while the list was made is in the next one. */
+#define SWEEP_OVERLAP_MS 120000
+#define RUNNING_LOOK_MS  30000
+
+struct cg_looks {
+	struct cg_edge *edge;
+	struct cg_timer *tick;
+	uint32_t under_way;
+	bool is_taking;
+	bool is_sweeping;
+	bool is_stopped;
+	uint64_t sweep_at_ms;
+	uint64_t trim_at_ms;
+	int64_t since_ms; /* the provider's list is complete up to here */
+};
+
+struct look {
+	struct cg_looks *looks;
+	struct cg_edge_row row;
+	struct cg_look_facts facts;
+	struct cg_vapi_call told;
+};
+
+static void end(struct look *look)
+{
+	look->looks->under_way--;
+	free(look);
+}
+
+static void note(
+    const struct look *look, const char *state, const char *outcome, int64_t look_in_ms)
+{
+	struct cg_edge_note note = {
+	    .call_id = look->row.call_id,
+	    .state = state,
+	    .company_id = look->row.company_id,
+	    .started_at_ms = look->told.started_at_ms,
+	    .ended_at_ms = look->told.ended_at_ms,
+	    .ended_reason = look->told.ended_reason,
+	    .control_url = strcmp(state, "running") == 0 &&
+	            cg_edge_control_is_allowed(look->looks->edge, look->told.control_url)
+	        ? look->told.control_url
+	        : NULL,
+	    .outcome = outcome,
+	    .look_in_ms = look_in_ms,
+	};
+
+	cg_edge_store_note(look->looks->edge->store, &note, NULL, NULL);
+}
+
+static const char *gate_id_of(const struct look *look)
+{
+	return look->row.name[0] != '\0' ? look->row.name : look->row.call_id;
+}
+
+static void on_billed(void *owner, enum cg_edge_billed billed)
+{
+	(void)billed; /* It has noted what it came to; where it could not, the row is due again. */
+	end(owner);
+}
+
+static void charge(struct look *look, const struct cg_duration *duration)
+{
+	struct cg_edge_bill bill = {
+	    .cost_micros = look->told.cost_micros,
+	    .facts = look->facts.duration,
+	    .is_polled = true,
+	    .is_decided = true,
+	    .duration = *duration,
+	};
+
+	(void)snprintf(bill.call_id, sizeof bill.call_id, "%s", look->row.call_id);
+	(void)snprintf(bill.gate_id, sizeof bill.gate_id, "%s", gate_id_of(look));
+	(void)snprintf(bill.company_id, sizeof bill.company_id, "%s", look->row.company_id);
+	(void)snprintf(
+	    bill.resource_type, sizeof bill.resource_type, "%s", look->row.resource_type);
+	(void)snprintf(bill.destination, sizeof bill.destination, "%s", look->row.destination);
+	(void)snprintf(bill.ended_reason, sizeof bill.ended_reason, "%s", look->told.ended_reason);
+	cg_edge_settle(look->looks->edge, &bill, on_billed, look);
+}
+
+static void on_cancelled(void *context, const struct callgate_error *error,
+    const struct callgate_cancel_response *response)
+{
+	struct look *look = context;
+
+	(void)response;
+	if (cg_edge_gate_of(error) != CG_EDGE_GATE_AWAY) {
+		note(look, "closed", "never connected", 0);
+	}
+	end(look);
+}
+
+static void cancel(struct look *look)
+{
+	struct callgate_cancel_request request = {
+	    .company_id = look->row.company_id, .call_id = gate_id_of(look)};
+
+	if (callgate_cancel(look->looks->edge->books, &request, on_cancelled, look) !=
+	    CALLGATE_ACCEPTED) {
+		end(look);
+	}
+}
+
+static void on_running(struct look *look)
+{
+	struct cg_edge *edge = look->looks->edge;
+
+	note(look, "running", NULL, RUNNING_LOOK_MS);
+	cg_live_add(edge->live, look->row.call_id, gate_id_of(look), look->row.company_id,
+	    look->told.control_url);
+	/* Longer than it was granted, and its provider does not end it. */
+	int64_t talked_ms = cg_edge_now_ms() - look->told.started_at_ms;
+	if (look->row.granted_ms > 0 && look->told.started_at_ms > 0 &&
+	    talked_ms > look->row.granted_ms + edge->settings.slack_ms) {
+		cg_live_cut(edge->live, look->row.call_id, gate_id_of(look), look->row.company_id);
+	}
+}
+
+static void on_started(void *context, const struct callgate_error *error,
+    const struct callgate_start_response *response)
+{
+	struct look *look = context;
+
+	if (error == NULL && response->decision != CALLGATE_DECISION_ALLOWED) {
+		cg_live_cut(look->looks->edge->live, look->row.call_id, gate_id_of(look),
+		    look->row.company_id);
+	}
+	end(look);
+}
+
+static void on_adopted(void *context, const struct callgate_error *error,
+    const struct callgate_adopt_response *response)
+{
+	struct look *look = context;
+
+	(void)response;
+	if (error == NULL) {
+		look->looks->edge->counts.adopted++;
+		cg_log(CG_LOG_WARN, "running call adopted", "call", look->row.call_id, "company",
+		    look->row.company_id, NULL);
+	} else if (cg_edge_gate_of(error) != CG_EDGE_GATE_AWAY) {
+		struct cg_edge_review review = {.call_id = look->row.call_id,
+		    .what = "not_metered",
+		    .company_id = look->row.company_id,
+		    .detail = error->message};
+		cg_edge_review(look->looks->edge, &review);
+	}
+	end(look);
+}
+
+static void start(struct look *look)
+{
+	struct callgate_start_request request = {.company_id = look->row.company_id,
+	    .call_id = gate_id_of(look),
+	    .started_at_ms = look->told.started_at_ms};
+
+	on_running(look);
+	if (callgate_start(look->looks->edge->books, &request, on_started, look) !=
+	    CALLGATE_ACCEPTED) {
+		end(look);
+	}
+}
+
+static void adopt(struct look *look)
+{
+	struct callgate_adopt_request request = {.company_id = look->row.company_id,
+	    .call_id = gate_id_of(look),
+	    .resource_type = look->row.resource_type,
+	    .destination = look->row.destination,
+	    .started_at_ms =
+	        look->told.started_at_ms > 0 ? look->told.started_at_ms : cg_edge_now_ms() - 1};
+
+	on_running(look);
+	if (callgate_adopt(look->looks->edge->books, &request, on_adopted, look) !=
+	    CALLGATE_ACCEPTED) {
+		end(look);
+	}
+}
+
+static void give_up(struct look *look)
+{
+	struct cg_edge_review review = {.call_id = look->row.call_id,
+	    .what = "no_duration",
+	    .company_id = look->row.company_id,
+	    .granted_ms = look->row.granted_ms,
+	    .detail = "it talked, and the provider does not say how long"};
+
+	cg_edge_review(look->looks->edge, &review);
+	/* The gate charges what it assumes, 15 minutes past the longest duration; a person corrects it. */
+	note(look, "closed", "given up", 0);
+	end(look);
+}
+
+static void decide(struct look *look)
+{
+	struct cg_look verdict = cg_look_decide(&look->facts);
+
+	switch (verdict.act) {
+	case CG_LOOK_LATER:
+		end(look); /* Its row is due again. */
+		break;
+	case CG_LOOK_DONE:
+		note(look, "closed", "nothing owed", 0);
+		end(look);
+		break;
+	case CG_LOOK_SETTLE:
+		charge(look, &verdict.duration);
+		break;
+	case CG_LOOK_CANCEL:
+		cancel(look);
+		break;
+	case CG_LOOK_START:
+		start(look);
+		break;
+	case CG_LOOK_ADOPT:
+		adopt(look);
+		break;
+	case CG_LOOK_RUNS:
+		on_running(look);
+		end(look);
+		break;
+	case CG_LOOK_GIVE_UP:
+		give_up(look);
+		break;
+	}
+}
+
+static void on_told(void *owner, enum cg_snapshot_kind kind, const struct cg_vapi_call *told)
+{
+	struct look *look = owner;
+	struct cg_duration_facts *duration = &look->facts.duration;
+
+	look->told = *told;
+	duration->snapshot = kind;
+	duration->snapshot_started_at_ms = told->started_at_ms;
+	duration->snapshot_ended_at_ms = told->ended_at_ms;
+	duration->paid_ms = told->paid_ms;
+	duration->granted_ms =
+	    look->row.granted_ms > 0 ? look->row.granted_ms : told->max_seconds * 1000;
+	duration->slack_ms = look->looks->edge->settings.slack_ms;
+	decide(look);
+}
+
+static enum cg_look_gate gate_of(enum callgate_call_state state)
+{
+	switch (state) {
+	case CALLGATE_CALL_STATE_AUTHORIZED:
+		return CG_LOOK_GATE_AUTHORIZED;
+	case CALLGATE_CALL_STATE_METERING:
+	case CALLGATE_CALL_STATE_STOPPED:
+		return CG_LOOK_GATE_METERING;
+	case CALLGATE_CALL_STATE_SETTLED:
+		return CG_LOOK_GATE_SETTLED;
+	case CALLGATE_CALL_STATE_UNSPECIFIED:
+	case CALLGATE_CALL_STATE_CANCELLED:
+	case CALLGATE_CALL_STATE_EXPIRED:
+		break;
+	/* Charged for what was assumed: the true duration corrects it. */
+	case CALLGATE_CALL_STATE_ABANDONED:
+		return CG_LOOK_GATE_METERING;
+	}
+	return CG_LOOK_GATE_UNKNOWN;
+}
+
+static void on_gate(void *context, const struct callgate_error *error,
+    const struct callgate_get_call_response *response)
+{
+	struct look *look = context;
+	enum cg_edge_gate gate = cg_edge_gate_of(error);
+
+	if (gate != CG_EDGE_GATE_OK && gate != CG_EDGE_GATE_UNKNOWN) {
+		end(look); /* Its row is due again. */
+		return;
+	}
+	look->facts.gate = gate == CG_EDGE_GATE_OK && response->has_call
+	    ? gate_of(response->call.state)
+	    : CG_LOOK_GATE_UNKNOWN;
+	cg_edge_provider_get(look->looks->edge, look->row.call_id, on_told, look);
+}
+
+static void begin(struct cg_looks *looks, const struct cg_edge_row *row)
+{
+	struct look *look = calloc(1, sizeof *look);
+
+	CG_ASSERT(look != NULL);
+	look->looks = looks;
+	look->row = *row;
+	look->facts.was_connected = row->is_connected;
+	looks->under_way++;
+	if (row->company_id[0] == '\0') {
+		note(look, "closed", "unmatched", 0); /* It was parked when it came. */
+		end(look);
+		return;
+	}
+	struct callgate_get_call_request request = {
+	    .company_id = row->company_id, .call_id = gate_id_of(look)};
+	if (callgate_get_call(looks->edge->books, &request, on_gate, look) != CALLGATE_ACCEPTED) {
+		end(look);
+	}
+}
+
+static void on_due_rows(
+    void *owner, enum cg_status status, const struct cg_edge_row *rows, size_t count)
+{
+	struct cg_looks *looks = owner;
+
+	looks->is_taking = false;
+	for (size_t i = 0; status == CG_OK && !looks->is_stopped && i < count; i++) {
+		begin(looks, &rows[i]);
+	}
+}
+
+static void take(struct cg_looks *looks)
+{
+	if (looks->is_taking || looks->under_way >= AT_ONCE) {
+		return;
+	}
+	looks->is_taking = true;
+	cg_edge_store_due(looks->edge->store, AT_ONCE - looks->under_way,
+	    looks->edge->settings.look_again_ms, on_due_rows, looks);
+}
+
+static void on_swept(void *owner, bool ok)
+{
+	struct cg_looks *looks = owner;
+
+	looks->is_sweeping = false;
+	/* An incomplete list is asked for again from where the last complete one began. */
+	if (ok) {
+		looks->since_ms = cg_edge_now_ms() - SWEEP_OVERLAP_MS;
+	}
+}
+
+static void sweep(struct cg_looks *looks, uint64_t now_ms)
+{
+	if (looks->edge->settings.sweep_ms == 0 || looks->is_sweeping ||
+	    now_ms < looks->sweep_at_ms || cg_directory_version(looks->edge->directory) == 0) {
+		return;
+	}
+	looks->is_sweeping = true;
+	looks->sweep_at_ms = now_ms + (uint64_t)looks->edge->settings.sweep_ms;
+	cg_edge_sweep(looks->edge, looks->since_ms, on_swept, looks);
+}
+
+static void on_tick(void *owner)
+{
+	struct cg_looks *looks = owner;
+	uint64_t now_ms = cg_loop_now_ms(looks->edge->loop);
+
+	take(looks);
+	sweep(looks, now_ms);
+	if (now_ms >= looks->trim_at_ms) {
+		looks->trim_at_ms = now_ms + TRIM_EVERY_MS;
+		cg_edge_store_trim(
+		    looks->edge->store, (uint32_t)looks->edge->settings.keep_days, NULL, NULL);
+	}
+	cg_timer_start(looks->tick, TICK_MS);
+}
+
+struct cg_looks *cg_looks_create(struct cg_edge *edge)
+{
+	struct cg_looks *looks = calloc(1, sizeof *looks);
+
+	CG_ASSERT(looks != NULL);
+	looks->edge = edge;
+	looks->since_ms = cg_edge_now_ms() - SWEEP_BACK_MS;
+	looks->tick = cg_timer_create(edge->loop, on_tick, looks);
+	return looks;
+}
+
+void cg_looks_start(struct cg_looks *looks)
+{
+	cg_timer_start(looks->tick, 1);
+}
+
+void cg_looks_stop(struct cg_looks *looks)
+{
+	looks->is_stopped = true;
+	cg_timer_close(looks->tick);
+}
+
+bool cg_looks_are_idle(const struct cg_looks *looks)
+{
+	return looks->under_way == 0 && !looks->is_taking && !looks->is_sweeping;
+}
+
+void cg_looks_destroy(struct cg_looks *looks)
+{
+	free(looks);
+}
