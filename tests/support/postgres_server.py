@@ -19,6 +19,7 @@ from support.waiting import wait_until
 
 BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 SIDECAR_ROLE = "callgated"
+EDGE_ROLE = "callgate_edged"
 
 
 # What anybody's server has: it syncs what it commits, and has memory for what is hot.
@@ -98,6 +99,7 @@ class PostgresServer:
         subprocess.run([program("callgate"), "migrate"], check=True, capture_output=True,
                        env={**os.environ, "CALLGATE_DATABASE_URL": self.url(self.TEMPLATE)})
         self.execute(f"create role {SIDECAR_ROLE} login in role callgate_sidecar")
+        self.execute(f"create role {EDGE_ROLE} login in role callgate_edge")
 
     def new_database(self):
         name = f"cg_{uuid.uuid4().hex}"
