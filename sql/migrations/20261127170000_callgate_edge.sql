@@ -16,7 +16,7 @@ create table callgate.edge_numbers (
   number text collate "C" not null check (number ~ '^\+[1-9][0-9]{1,14}$'),
   company_id uuid not null references public.companies,
   assistant_id text collate "C" check (assistant_id ~ '^[!-~]{1,64}$'),
-  upstream_url text check (upstream_url ~ '^https?://[!-~]{1,500}$'),
+  upstream_url text check (upstream_url ~ '^https?://[!-~]+$' and length(upstream_url) <= 500),
   transfer_to text collate "C" check (transfer_to ~ '^\+[1-9][0-9]{1,14}$'),
   language text collate "C" not null default 'en' check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$'),
   allow_transfer boolean not null default false,

@@ -21,7 +21,7 @@ def test_a_call_is_admitted_metered_and_charged_exactly_once(world):
     assert overrides["metadata"] == {"company_id": company, "reservation_id": call.id}
     row = wait_until(lambda: world.row(call.id), 5)
     assert overrides["maxDurationSeconds"] == (row["granted_ms"] - 2000) // 1000
-    wait_until(lambda: world.row(call.id)["state"] == "running", 5)
+    world.wait_for_state(call.id, "running")
     world.vapi.hang_up(call.id, talk_ms=61_001)
     world.wait_until_charged(call.id)
     # 62 s begun at 0.08 USD a minute.

@@ -152,6 +152,10 @@ class World:
         return {row[0] for row in self.stack.sql(
             "select what from callgate.edge_reviews where call_id = %s", [call_id])}
 
+    def wait_for_state(self, call_id, state, timeout=10):
+        return wait_until(lambda: (self.row(call_id) or {}).get("state") == state and self.row(call_id), timeout,
+                          lambda: f"{call_id} is {state}: {self.row(call_id)}")
+
     def wait_until_charged(self, call_id, timeout=15):
         return wait_until(lambda: (self.row(call_id) or {}).get("state") == "closed" and self.row(call_id),
                           timeout, lambda: f"{call_id} is closed: {self.row(call_id)}\n"

@@ -119,6 +119,25 @@ static void merge_overrides(
 	cg_out_end(out, '}');
 }
 
+/*
+ * A name written with escapes is read by Vapi as what it stands for, and by us as another: the
+ * grant could be taken back by a second member of the same name.
+ */
+static bool has_hidden_names(struct cg_view object)
+{
+	struct cg_doc_walk walk;
+	struct cg_view key;
+	struct cg_view value;
+
+	cg_doc_walk(&walk, cg_doc_type(object) == CG_DOC_OBJECT ? object : none);
+	while (cg_doc_next(&walk, &key, &value)) {
+		if (memchr(key.data, '\\', key.len) != NULL) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* In the order in which Vapi looks: an error beats all, a destination all but that. */
 static enum cg_vapi_upstream verdict_of(struct cg_view document, struct cg_view *ret_overrides)
 {
@@ -179,8 +198,9 @@ enum cg_vapi_upstream cg_vapi_merge(void *memory, size_t size, struct cg_view bo
 		*ret_answer = document;
 		return verdict;
 	}
-	if (verdict == CG_VAPI_UPSTREAM_BROKEN) {
-		return verdict;
+	if (verdict == CG_VAPI_UPSTREAM_BROKEN || has_hidden_names(document) ||
+	    has_hidden_names(overrides)) {
+		return CG_VAPI_UPSTREAM_BROKEN;
 	}
 	cg_out_init(&out, memory, size);
 	cg_out_object(&out, NULL);
