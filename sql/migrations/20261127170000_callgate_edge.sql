@@ -265,11 +265,15 @@ begin
 end
 $$;
 
--- Of the provider's calls, those that nobody here has heard of.
-create function callgate.edge_calls_unknown(p_calls text[]) returns setof text
+-- Of the provider's calls, those that nobody here has heard of, and those that have ended there and are
+-- not known to have.
+create function callgate.edge_calls_missed(p_calls text[], p_ended boolean[],
+    out ret_call text, out ret_known boolean) returns setof record
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-  select p.call_id from unnest(p_calls) as p(call_id)
-   where not exists (select from callgate.edge_calls c where c.call_id = p.call_id)
+  select p.call_id, c.call_id is not null
+    from unnest(p_calls, p_ended) as p(call_id, has_ended)
+    left join callgate.edge_calls c on c.call_id = p.call_id
+   where c.call_id is null or (p.has_ended and c.state in ('admitted', 'running'))
 $$;
 
 create function callgate.edge_review_put(p_call text, p_what text, p_company uuid, p_said_ms bigint,
@@ -340,7 +344,7 @@ revoke all on function callgate.edge_changed(), callgate.edge_settings_read(bigi
       bigint, text, text, text, bigint),
     callgate.edge_event_take(text, text, text, text, bigint, jsonb, text, uuid, text, text, text, text, text,
       text, bigint), callgate.edge_event_done(bigint, text),
-    callgate.edge_calls_due(integer, bigint), callgate.edge_calls_unknown(text[]),
+    callgate.edge_calls_due(integer, bigint), callgate.edge_calls_missed(text[], boolean[]),
     callgate.edge_review_put(text, text, uuid, bigint, bigint, bigint, text),
     callgate.edge_review_resolve(bigint, text), callgate.edge_trim(integer, integer),
     callgate.margin_report(timestamptz, timestamptz, uuid)
@@ -352,7 +356,7 @@ grant execute on function callgate.edge_settings_read(bigint), callgate.edge_cal
       bigint, text, text, text, bigint),
     callgate.edge_event_take(text, text, text, text, bigint, jsonb, text, uuid, text, text, text, text, text,
       text, bigint), callgate.edge_event_done(bigint, text),
-    callgate.edge_calls_due(integer, bigint), callgate.edge_calls_unknown(text[]),
+    callgate.edge_calls_due(integer, bigint), callgate.edge_calls_missed(text[], boolean[]),
     callgate.edge_review_put(text, text, uuid, bigint, bigint, bigint, text), callgate.edge_trim(integer, integer)
   to callgate_edge;
 grant select on callgate.edge_numbers, callgate.edge_sentences, callgate.edge_events, callgate.edge_calls,

@@ -152,7 +152,7 @@ def test_the_report_before_everything_else(world):
 def test_a_report_without_a_call_here_is_charged_late(world):
     company, number = world.company()
     assert world.edge.webhook(report("c-unheard-of", number, startedAt=1787300000000,
-                                     endedAt="2026-08-21T11:33:50.5+02:00"))[0] == 200
+                                     endedAt="2026-08-21T10:13:50.5+02:00"))[0] == 200
     call = world.client.get_call(company, "c-unheard-of")
     assert call.late and call.state == pb.CALL_STATE_SETTLED and call.duration_ms == 30_500
 

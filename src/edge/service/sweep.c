@@ -46,7 +46,7 @@ static void end(struct sweep *s)
 	done(owner, ok);
 }
 
-static void note(struct sweep *s, const struct cg_vapi_call *call)
+static void note(struct sweep *s, const struct cg_vapi_call *call, bool is_known)
 {
 	struct cg_edge *edge = s->edge;
 	bool is_outbound = strcmp(call->type, "outboundPhoneCall") == 0;
@@ -75,14 +75,15 @@ static void note(struct sweep *s, const struct cg_vapi_call *call)
 	    .resource_type = is_outbound ? "voice_outbound" : "voice_inbound",
 	    .destination = destination,
 	    .granted_ms = call->max_seconds * 1000,
-	    .look_in_ms = LOOK_AT_ONCE_MS,
+	    /* Its report may be on its way. */
+	    .look_in_ms = is_known ? edge->settings.look_after_ms : LOOK_AT_ONCE_MS,
 	};
-	cg_log(CG_LOG_INFO, "call found that nobody told of", "call", call->id, "company",
-	    number->company_id, "status", call->status, NULL);
+	cg_log(CG_LOG_INFO, is_known ? "call found to have ended" : "call found that nobody told of",
+	    "call", call->id, "company", number->company_id, "status", call->status, NULL);
 	cg_edge_store_note(edge->store, &note, NULL, NULL);
 }
 
-static void on_unknown(
+static void on_missed(
     void *owner, enum cg_status status, const struct cg_edge_row *rows, size_t count)
 {
 	struct sweep *s = owner;
@@ -91,7 +92,7 @@ static void on_unknown(
 	for (size_t i = 0; i < count; i++) {
 		for (size_t j = 0; j < s->count; j++) {
 			if (strcmp(rows[i].call_id, s->calls[j].id) == 0) {
-				note(s, &s->calls[j]);
+				note(s, &s->calls[j], rows[i].is_known);
 				break;
 			}
 		}
@@ -139,6 +140,7 @@ static void on_part(void *owner, const struct cg_fetch_answer *answer)
 {
 	struct sweep *s = owner;
 	const char *ids[LIST_LIMIT];
+	bool ended[LIST_LIMIT];
 
 	if (answer->status != CG_OK || answer->code != 200 || !read_part(s, answer->body)) {
 		cg_log(CG_LOG_WARN, "the provider does not list its calls", "code",
@@ -149,8 +151,9 @@ static void on_part(void *owner, const struct cg_fetch_answer *answer)
 	}
 	for (size_t i = 0; i < s->count; i++) {
 		ids[i] = s->calls[i].id;
+		ended[i] = cg_vapi_snapshot_of(&s->calls[i]) == CG_SNAPSHOT_ENDED;
 	}
-	cg_edge_store_unknown(s->edge->store, ids, s->count, on_unknown, s);
+	cg_edge_store_missed(s->edge->store, ids, ended, s->count, on_missed, s);
 }
 
 static void list(struct sweep *s)

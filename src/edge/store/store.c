@@ -96,6 +96,7 @@ static void tell_rows(const struct task *task, enum cg_status status, const PGre
 			read_row(result, i, &rows[i]);
 		} else {
 			read_text(result, i, 0, rows[i].call_id, sizeof rows[i].call_id);
+			rows[i].is_known = cg_result__bool(result, i, 1);
 		}
 	}
 	task->done(task->owner, status, rows, (size_t)count);
@@ -267,14 +268,19 @@ void cg_edge_store_due(struct cg_edge_store *store, uint32_t limit, int64_t turn
 	submit(store, task, done, owner);
 }
 
-void cg_edge_store_unknown(struct cg_edge_store *store, const char *const *ids, size_t count,
-    cg_edge_rows_done done, void *owner)
+void cg_edge_store_missed(struct cg_edge_store *store, const char *const *ids, const bool *ended,
+    size_t count, cg_edge_rows_done done, void *owner)
 {
-	struct task *task = task_for("select callgate.edge_calls_unknown($1)", IDS);
+	struct task *task =
+	    task_for("select ret_call, ret_known from callgate.edge_calls_missed($1, $2)", IDS);
 
 	cg_params__array(&task->params, CG_OID_TEXT, (uint32_t)count);
 	for (size_t i = 0; i < count; i++) {
 		cg_params__element(&task->params, cg_view_of(ids[i]));
+	}
+	cg_params__array(&task->params, CG_OID_BOOL, (uint32_t)count);
+	for (size_t i = 0; i < count; i++) {
+		cg_params__element_bool(&task->params, ended[i]);
 	}
 	submit(store, task, done, owner);
 }

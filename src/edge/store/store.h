@@ -50,6 +50,7 @@ struct cg_edge_row {
 	char control_url[513]; /* a secret */
 	int64_t looks;
 	char name[65];
+	bool is_known; /* cg_edge_store_missed() alone */
 };
 
 typedef void (*cg_edge_rows_done)(
@@ -113,9 +114,12 @@ void cg_edge_store_read(
 void cg_edge_store_due(struct cg_edge_store *store, uint32_t limit, int64_t turn_ms,
     cg_edge_rows_done done, void *owner);
 
-/* Of these ids, those without a row: only call_id is set. */
-void cg_edge_store_unknown(struct cg_edge_store *store, const char *const *ids, size_t count,
-    cg_edge_rows_done done, void *owner);
+/*
+ * Of these calls, which have ended at the provider or not, those that have no row here, or are not
+ * known to have ended: call_id is set, and is_known where there is a row.
+ */
+void cg_edge_store_missed(struct cg_edge_store *store, const char *const *ids, const bool *ended,
+    size_t count, cg_edge_rows_done done, void *owner);
 
 struct cg_edge_review {
 	const char *call_id;
