@@ -56,7 +56,7 @@ struct cg_http_server {
 	struct cg_list lines;
 	int listen_fd;
 	bool is_draining;
-	bool has_answered; /* in this turn */
+	bool wants_run; /* once more, before the loop sleeps */
 	uint32_t open_count;
 	uint64_t late_count;
 };
@@ -65,9 +65,9 @@ static void run(struct cg_http_server *server)
 {
 	MHD_UNSIGNED_LONG_LONG after_ms = 0;
 
-	server->has_answered = false;
+	server->wants_run = false;
 	(void)MHD_run(server->daemon);
-	if (server->has_answered) {
+	if (server->wants_run) {
 		cg_hook_request(server->hook);
 	}
 	if (MHD_get_timeout(server->daemon, &after_ms) == MHD_YES) {
@@ -92,7 +92,7 @@ static void on_turn(void *owner)
 {
 	struct cg_http_server *server = owner;
 
-	if (server->has_answered) {
+	if (server->wants_run) {
 		run(server);
 	}
 }
@@ -132,6 +132,8 @@ static void on_connection(void *owner, struct MHD_Connection *connection, void *
 		return;
 	}
 	struct line *line = *context;
+	/* At the limit it listens no more; that there is room again it sees only when it runs again. */
+	server->wants_run = true;
 	if (line != NULL) {
 		cg_list_remove(&line->link);
 		free(line);
@@ -309,7 +311,7 @@ void cg_http_answer(
 	server->open_count--;
 	if (request->is_suspended) {
 		request->is_suspended = false;
-		server->has_answered = true;
+		server->wants_run = true;
 		cg_hook_request(server->hook);
 		MHD_resume_connection(request->connection);
 	}
