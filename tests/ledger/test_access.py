@@ -141,3 +141,52 @@ def test_every_table_of_the_exposed_schema_has_row_level_security(sql):
 def test_functions_of_definers_fix_their_search_path(sql):
     assert sql("select proname from pg_proc where pronamespace = 'callgate'::regnamespace and prosecdef"
                " and not exists (select from unnest(proconfig) c where starts_with(c, 'search_path='))") == []
+
+
+@pytest.mark.parametrize("statement", [
+    "select * from callgate.edge_settings_read(0)", "select * from callgate.edge_call_row('c')",
+    "select callgate.edge_call_note('c', 'running', null, '', null, null, null, null, null, false, true, null, null,"
+    " null, 'https://x.vapi.ai/c', null, null)",
+    "select * from callgate.edge_event_take('k', 'c', 't', '', 0, '{}', null, null, null, null, null, null, null,"
+    " null, null)", "select callgate.edge_event_done(1, 'x')", "select * from callgate.edge_calls_due(1, 1000)",
+    "select * from callgate.edge_calls_missed('{c}', '{true}')",
+    "select callgate.edge_review_put('c', 'w', null, 0, 0, 0, null)", "select callgate.edge_trim(30, 10)"])
+def test_the_edge_does_its_work(attempt, statement):
+    attempt("callgate_edge", statement)
+
+
+@pytest.mark.parametrize("role", ["callgate_edge", "callgate_reader", "callgate_operator", "callgate_sidecar",
+                                  "service_role", "authenticated"])
+def test_nobody_reads_control_urls_but_by_the_calls_row(attempt, role):
+    with pytest.raises(REFUSED):
+        attempt(role, "select * from callgate.edge_controls")
+
+
+@pytest.mark.parametrize("statement", [
+    "select * from wallets", "update wallets set balance = 1", "select * from callgate.edge_numbers",
+    "delete from callgate.edge_events", "insert into callgate.edge_numbers (phone_number_id) values ('x')",
+    "select callgate.edge_review_resolve(1, 'x')", "select callgate.wallet_read(gen_random_uuid())",
+    "select callgate.epoch_take(0, 0, 1)", "select * from usage_logs"])
+def test_the_edge_touches_no_money_and_no_setting(attempt, statement):
+    with pytest.raises(REFUSED):
+        attempt("callgate_edge", statement)
+
+
+@pytest.mark.parametrize("role", ["callgate_reader", "callgate_sidecar", "service_role", "anon"])
+@pytest.mark.parametrize("statement", [
+    "select * from callgate.edge_call_row('c')", "select callgate.edge_trim(30, 10)",
+    "delete from callgate.edge_numbers", "select * from callgate.edge_calls_due(1, 1000)"])
+def test_nobody_else_does_the_edges_work(attempt, role, statement):
+    with pytest.raises(REFUSED):
+        attempt(role, statement)
+
+
+def test_the_operator_keeps_numbers_and_resolves_reviews(attempt, sql):
+    company = sql("select company_id from wallets")[0][0]
+    attempt("callgate_operator", "insert into callgate.edge_numbers (phone_number_id, number, company_id,"
+                                 f" assistant_id) values ('pn', '+15550100200', '{company}', 'a')")
+    assert attempt("callgate_reader", "select count(*) from callgate.edge_numbers") == [(1,)]
+    attempt("callgate_edge", "select callgate.edge_review_put('c', 'w', null, 0, 0, 0, null)")
+    found = attempt("callgate_operator", "select callgate.edge_review_resolve(id, 'seen') from callgate.edge_reviews")
+    assert found == [(True,)]
+    assert attempt("callgate_reader", "select * from callgate.margin_report('-infinity', 'infinity', null)") == []

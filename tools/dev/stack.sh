@@ -208,7 +208,7 @@ sql() {
 	psql -X -q -v ON_ERROR_STOP=1 "$CG_OWNER_URL" "$@"
 }
 
-# The database, its tables, and the role that sidecars log in with: least privilege.
+# The database, its tables, and the roles that sidecars and the edge log in with: least privilege.
 migrate() {
 	if ! psql -X -q "$CG_OWNER_URL" -c 'select 1' >/dev/null 2>&1; then
 		"$CG_PG_BIN/createdb" -h "$CG_PG" -p "$CG_PG_PORT" -U postgres callgate
@@ -222,6 +222,10 @@ migrate() {
 				create role callgated login;
 			end if;
 			grant callgate_sidecar to callgated;
+			if not exists (select from pg_roles where rolname = 'callgate_edged') then
+				create role callgate_edged login;
+			end if;
+			grant callgate_edge to callgate_edged;
 		end $$;
 	EOF
 }
@@ -289,6 +293,7 @@ stack_up() {
 	for ((i = 1; i <= sidecars; i++)); do
 		sidecar_ready "$i"
 	done
+	edge_up
 	demonstrate
 	say "up; in your shell: eval \"\$(./dev env)\""
 }
@@ -359,6 +364,7 @@ stack_down() {
 	[ -f "$CG_STATE/.callgate-dev" ] || die "$CG_STATE is no state directory of ./dev"
 	lock_state
 	read_places
+	edge_down
 	local file name
 	for file in "$CG_STATE"/callgated-*.pid; do
 		[ -e "$file" ] || continue
@@ -375,7 +381,7 @@ wipe_state() {
 	local short
 	short="$(short_directory)"
 	[ ! -O "$short" ] || rm -rf "$short"
-	rm -rf "$CG_STATE"/{run,postgres,redis,places,lock,.callgate-dev} "$CG_STATE"/*.pid "$CG_STATE"/*.log
+	rm -rf "$CG_STATE"/{run,postgres,redis,places,ports,lock,.callgate-dev} "$CG_STATE"/*.pid "$CG_STATE"/*.log
 	rmdir "$CG_STATE" 2>/dev/null || say "$CG_STATE holds something else and stays"
 }
 

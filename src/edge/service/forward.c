@@ -35,8 +35,12 @@ void cg_edge_upstream_submit(struct cg_edge *edge, struct cg_http_request *reque
 	ask->headers[count++] = "Content-Type: application/json";
 	for (size_t i = 0; i < CG_COUNT_OF(names); i++) {
 		const char *said = cg_http_header(request, names[i]);
-		if (said != NULL && strlen(names[i]) + strlen(said) + 3 < sizeof headers[i]) {
-			(void)snprintf(headers[i], sizeof headers[i], "%s: %s", names[i], said);
+		if (said == NULL) {
+			continue;
+		}
+		/* One that does not fit is left out: its check will say that it is missing. */
+		int len = snprintf(headers[i], sizeof headers[i], "%s: %s", names[i], said);
+		if (len > 0 && (size_t)len < sizeof headers[i]) {
 			ask->headers[count++] = headers[i];
 		}
 	}
