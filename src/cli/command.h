@@ -95,6 +95,7 @@ extern const struct cg_command cg_commands_plan[];
 extern const struct cg_command cg_commands_rate[];
 extern const struct cg_command cg_commands_migrate[];
 extern const struct cg_command cg_commands_shadow[];
+extern const struct cg_command cg_commands_margin[];
 extern const struct cg_command cg_commands_watch[];
 extern const struct cg_command cg_commands_audit[];
 extern const struct cg_command cg_commands_doctor[];

@@ -17,8 +17,9 @@
 
 static const struct cg_command *const families[] = {cg_commands_migrate, cg_commands_plan,
     cg_commands_rate, cg_commands_wallet, cg_commands_account, cg_commands_gate, cg_commands_calls,
-    cg_commands_explain, cg_commands_watch, cg_commands_shadow, cg_commands_audit,
-    cg_commands_doctor, cg_commands_quarantine, cg_commands_token, cg_commands_demo, NULL};
+    cg_commands_explain, cg_commands_watch, cg_commands_shadow, cg_commands_margin,
+    cg_commands_audit, cg_commands_doctor, cg_commands_quarantine, cg_commands_token,
+    cg_commands_demo, NULL};
 
 static const struct cg_flag no_flags[] = {CG_FLAGS_END};
 

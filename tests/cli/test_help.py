@@ -13,8 +13,8 @@ from support.processes import ROOT
 COMMANDS = ["migrate", "plan list", "plan show", "plan set", "rate list", "rate import",
             "wallet create", "wallet show", "wallet freeze", "wallet unfreeze", "wallet plan",
             "wallet threshold", "balance", "credit", "charge", "authorize", "start", "stop",
-            "settle", "cancel", "adopt", "calls", "explain", "watch", "shadow", "audit", "doctor",
-            "quarantine list", "quarantine retry", "quarantine dismiss", "token", "demo",
+            "settle", "cancel", "adopt", "calls", "explain", "watch", "shadow", "margin", "audit",
+            "doctor", "quarantine list", "quarantine retry", "quarantine dismiss", "token", "demo",
             "version"]
 MANUAL = (ROOT / "docs" / "cli.md").read_text()
 

@@ -54,6 +54,7 @@ OWNERS = {
     r"jansson\.h": {"cli"},
     r"microhttpd\.h": {"admin", "edge/http"},
     r"curl/.*": {"edge/fetch"},
+    r"openssl/.*": {"cli", "rpc", "edge/auth"},
 }
 
 
