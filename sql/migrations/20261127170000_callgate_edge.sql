@@ -156,16 +156,19 @@ $$;
 create type callgate.edge_call as (
   event_id bigint, event_done boolean, call_id text, company_id uuid, kind text, state text,
   resource_type text, destination text, granted_ms bigint, is_degraded boolean, is_connected boolean,
-  started_at_ms bigint, ended_at_ms bigint, control_url text, looks integer, name text
+  started_at_ms bigint, ended_at_ms bigint, control_url text, looks integer, name text,
+  phone_number_id text, created_at_ms bigint
 );
 
--- By the provider's id, or by the name that we gave it, which the gate has as its id.
+-- By the provider's id, or by the name that we gave it, which the gate has as its id.  Until the provider
+-- has told its own id a call's row has the name for one.
 create function callgate.edge_call_row(p_call text) returns setof callgate.edge_call
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select null::bigint, null::boolean, c.call_id, c.company_id, c.kind, c.state, c.resource_type, c.destination,
-         c.granted_ms, c.is_degraded, c.is_connected, c.started_at_ms, c.ended_at_ms, k.url, c.looks, c.name
+         c.granted_ms, c.is_degraded, c.is_connected, c.started_at_ms, c.ended_at_ms, k.url, c.looks, c.name,
+         c.phone_number_id, callgate.to_ms(c.created_at)
     from callgate.edge_calls c left join callgate.edge_controls k on k.call_id = c.call_id
-   where c.call_id = p_call or c.name = p_call order by c.name is null limit 1
+   where c.call_id = p_call or c.name = p_call order by coalesce(c.call_id = c.name, false) limit 1
 $$;
 
 -- Writes what is new about a call; null leaves what is there.  A call never goes back, and a closed
@@ -216,7 +219,8 @@ $$;
 -- repetition is counted.
 create function callgate.edge_event_take(p_dedupe_key text, p_call text, p_type text, p_status text,
     p_sent_at_ms bigint, p_content jsonb, p_state text, p_company uuid, p_kind text, p_phone_number_id text,
-    p_resource text, p_destination text, p_control_url text, p_ended_reason text, p_look_in_ms bigint)
+    p_resource text, p_destination text, p_control_url text, p_ended_reason text, p_look_in_ms bigint,
+    p_name text)
 returns setof callgate.edge_call
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -229,7 +233,7 @@ begin
   on conflict (dedupe_key) do update set deliveries = e.deliveries + 1
   returning e.id, e.done_at is not null as is_done into event;
   if p_state is not null and not event.is_done then
-    perform callgate.edge_call_note(p_call, p_state, p_company, p_kind, p_phone_number_id, null, p_resource,
+    perform callgate.edge_call_note(p_call, p_state, p_company, p_kind, p_phone_number_id, p_name, p_resource,
       p_destination, null, null, p_state = 'running', null, null, p_ended_reason, p_control_url, null,
       p_look_in_ms);
   end if;
@@ -343,7 +347,7 @@ revoke all on function callgate.edge_changed(), callgate.edge_settings_read(bigi
     callgate.edge_call_note(text, text, uuid, text, text, text, text, text, bigint, boolean, boolean, bigint,
       bigint, text, text, text, bigint),
     callgate.edge_event_take(text, text, text, text, bigint, jsonb, text, uuid, text, text, text, text, text,
-      text, bigint), callgate.edge_event_done(bigint, text),
+      text, bigint, text), callgate.edge_event_done(bigint, text),
     callgate.edge_calls_due(integer, bigint), callgate.edge_calls_missed(text[], boolean[]),
     callgate.edge_review_put(text, text, uuid, bigint, bigint, bigint, text),
     callgate.edge_review_resolve(bigint, text), callgate.edge_trim(integer, integer),
@@ -355,7 +359,7 @@ grant execute on function callgate.edge_settings_read(bigint), callgate.edge_cal
     callgate.edge_call_note(text, text, uuid, text, text, text, text, text, bigint, boolean, boolean, bigint,
       bigint, text, text, text, bigint),
     callgate.edge_event_take(text, text, text, text, bigint, jsonb, text, uuid, text, text, text, text, text,
-      text, bigint), callgate.edge_event_done(bigint, text),
+      text, bigint, text), callgate.edge_event_done(bigint, text),
     callgate.edge_calls_due(integer, bigint), callgate.edge_calls_missed(text[], boolean[]),
     callgate.edge_review_put(text, text, uuid, bigint, bigint, bigint, text), callgate.edge_trim(integer, integer)
   to callgate_edge;

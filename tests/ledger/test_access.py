@@ -148,7 +148,7 @@ def test_functions_of_definers_fix_their_search_path(sql):
     "select callgate.edge_call_note('c', 'running', null, '', null, null, null, null, null, false, true, null, null,"
     " null, 'https://x.vapi.ai/c', null, null)",
     "select * from callgate.edge_event_take('k', 'c', 't', '', 0, '{}', null, null, null, null, null, null, null,"
-    " null, null)", "select callgate.edge_event_done(1, 'x')", "select * from callgate.edge_calls_due(1, 1000)",
+    " null, null, null)", "select callgate.edge_event_done(1, 'x')", "select * from callgate.edge_calls_due(1, 1000)",
     "select * from callgate.edge_calls_missed('{c}', '{true}')",
     "select callgate.edge_review_put('c', 'w', null, 0, 0, 0, null)", "select callgate.edge_trim(30, 10)"])
 def test_the_edge_does_its_work(attempt, statement):

@@ -41,6 +41,8 @@
 	X(cut_alarms, "calls that did not end in time")                                            \
 	X(control_refused, "control URLs that lead elsewhere")                                     \
 	X(looks, "calls that the provider was asked for")                                          \
+	X(calls_placed, "outbound calls made")                                                     \
+	X(calls_unknown, "outbound calls of which the provider did not say whether it made them")  \
 	X(adopted, "calls found running and unknown")                                              \
 	X(account_alarms, "our account at the provider is empty or blocked")
 
@@ -190,7 +192,18 @@ void cg_looks_destroy(struct cg_looks *looks);
 void cg_edge_sweep(
     struct cg_edge *edge, int64_t since_ms, void (*done)(void *owner, bool ok), void *owner);
 
-/* outbound.c */
+/*
+ * outbound.c: calls that we make.  In the gate such a call's id is the name that it is made with,
+ * since it is decided before the provider gives it one; only who has the account's private key
+ * names calls, so a name that begins so is ours.
+ */
+#define CG_EDGE_NAME "cg-"
+bool cg_edge_is_named(const struct cg_vapi_call *call);
+void cg_edge_place_call(struct cg_edge *edge, struct cg_http_request *request);
+void cg_edge_make_token(struct cg_edge *edge, struct cg_http_request *request);
+/* Of a call whose row has its name for an id: whether the provider made it. */
+void cg_edge_find_named(
+    struct cg_edge *edge, const struct cg_edge_row *row, cg_edge_call_done done, void *owner);
 void cg_edge_predial(
     struct cg_edge *edge, struct cg_http_request *request, const struct cg_vapi_message *message);
 

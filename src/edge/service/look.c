@@ -26,6 +26,7 @@
 /* One that updated while the list was made is in the next one. */
 #define SWEEP_OVERLAP_MS 120000
 #define RUNNING_LOOK_MS  30000
+#define NAMED_LOOKS_MIN  3
 
 struct cg_looks {
 	struct cg_edge *edge;
@@ -267,6 +268,44 @@ static void on_told(void *owner, enum cg_snapshot_kind kind, const struct cg_vap
 	decide(look);
 }
 
+/*
+ * A call that was asked for, and of which the provider did not say whether it made it.  It is in
+ * the list within seconds, or it was not made.
+ */
+static void on_named(void *owner, enum cg_snapshot_kind kind, const struct cg_vapi_call *told)
+{
+	struct look *look = owner;
+	struct cg_edge *edge = look->looks->edge;
+
+	if (kind == CG_SNAPSHOT_AWAY ||
+	    (kind == CG_SNAPSHOT_ABSENT && look->row.looks < NAMED_LOOKS_MIN)) {
+		end(look); /* Its row is due again. */
+		return;
+	}
+	if (kind == CG_SNAPSHOT_ABSENT) {
+		cancel(look); /* What has its name for an id is closed with it. */
+		return;
+	}
+	struct cg_edge_note note = {
+	    .call_id = told->id,
+	    .state = "admitted",
+	    .company_id = look->row.company_id,
+	    .kind = told->type,
+	    .phone_number_id = look->row.phone_number_id,
+	    .name = look->row.name,
+	    .resource_type = look->row.resource_type,
+	    .destination = look->row.destination,
+	    .granted_ms = look->row.granted_ms,
+	    .look_in_ms = 1,
+	};
+	cg_edge_store_note(edge->store, &note, NULL, NULL);
+	note.call_id = look->row.call_id;
+	note.state = "closed";
+	note.outcome = "made";
+	cg_edge_store_note(edge->store, &note, NULL, NULL);
+	end(look);
+}
+
 static enum cg_look_gate gate_of(enum callgate_call_state state)
 {
 	switch (state) {
@@ -301,6 +340,10 @@ static void on_gate(void *context, const struct callgate_error *error,
 	look->facts.gate = gate == CG_EDGE_GATE_OK && response->has_call
 	    ? gate_of(response->call.state)
 	    : CG_LOOK_GATE_UNKNOWN;
+	if (look->row.name[0] != '\0' && strcmp(look->row.call_id, look->row.name) == 0) {
+		cg_edge_find_named(look->looks->edge, &look->row, on_named, look);
+		return;
+	}
 	cg_edge_provider_get(look->looks->edge, look->row.call_id, on_told, look);
 }
 

@@ -2,6 +2,8 @@
  * Which path is whose, and who may ask.
  *
  *   POST /api/webhooks/vapi   Vapi: signed, or with its secret
+ *   POST /api/calls           the company's systems, by bearer: an outbound call
+ *   POST /api/web-tokens      likewise: leave for a browser to start a call
  *   GET  /healthz             whether it serves
  *   GET  /metrics             for Prometheus
  *
@@ -14,6 +16,8 @@
 
 enum path {
 	PATH_WEBHOOK,
+	PATH_CALLS,
+	PATH_TOKENS,
 	PATH_HEALTH,
 	PATH_METRICS,
 	PATH_NONE,
@@ -24,9 +28,13 @@ static const struct {
 	const char *path;
 } paths[] = {
     [PATH_WEBHOOK] = {"POST", "/api/webhooks/vapi"},
+    [PATH_CALLS] = {"POST", "/api/calls"},
+    [PATH_TOKENS] = {"POST", "/api/web-tokens"},
     [PATH_HEALTH] = {"GET", "/healthz"},
     [PATH_METRICS] = {"GET", "/metrics"},
 };
+
+#define API_BYTES_MAX 16384
 
 static enum path path_of(const char *method, const char *path)
 {
@@ -45,6 +53,9 @@ size_t cg_edge_body_bytes_max(void *owner, const char *method, const char *path)
 	switch (path_of(method, path)) {
 	case PATH_WEBHOOK:
 		return (size_t)edge->settings.webhook_bytes_max;
+	case PATH_CALLS:
+	case PATH_TOKENS:
+		return edge->settings.api_token[0] == '\0' ? 0 : API_BYTES_MAX;
 	case PATH_HEALTH:
 	case PATH_METRICS:
 		return 1;
@@ -140,6 +151,18 @@ static void on_webhook(struct cg_edge *edge, struct cg_http_request *request)
 	}
 }
 
+static void on_api(struct cg_edge *edge, struct cg_http_request *request, enum path path)
+{
+	if (!cg_auth_is_bearer(
+	        cg_http_header(request, "Authorization"), edge->settings.api_token)) {
+		cg_edge_answer_json(request, 401, "error", "not authenticated");
+	} else if (path == PATH_CALLS) {
+		cg_edge_place_call(edge, request);
+	} else {
+		cg_edge_make_token(edge, request);
+	}
+}
+
 void cg_edge_on_request(void *owner, struct cg_http_request *request)
 {
 	struct cg_edge *edge = owner;
@@ -159,5 +182,9 @@ void cg_edge_on_request(void *owner, struct cg_http_request *request)
 		cg_edge_answer_json(request, 503, "error", "too many requests at once");
 		return;
 	}
-	on_webhook(edge, request);
+	if (path == PATH_WEBHOOK) {
+		on_webhook(edge, request);
+	} else {
+		on_api(edge, request, path);
+	}
 }

@@ -99,6 +99,8 @@ static const struct cg_setting table[] = {
         "how often changed numbers and sentences are looked for"),
     NUMBER("keep-days", "CALLGATE_EDGE_KEEP_DAYS", keep_days, 30, 14, 3650,
         "how long webhooks and ended calls are kept"),
+    NUMBER("token-seconds", "CALLGATE_EDGE_TOKEN_SECONDS", token_seconds, 60, 10, 3600,
+        "how long a web call token is good for"),
     NUMBER("drain-ms", "CALLGATE_EDGE_DRAIN_MS", drain_ms, 10000, 0, 600000,
         "on SIGTERM: time for accepted requests"),
 };

@@ -55,6 +55,7 @@ struct cg_edge_settings {
 	int64_t settings_ms;
 	int64_t keep_days;
 	int64_t drain_ms;
+	int64_t token_seconds;
 
 	/* Read out of what is above. */
 	enum cg_auth_mode auth_mode;

@@ -50,7 +50,6 @@ static void note(struct sweep *s, const struct cg_vapi_call *call, bool is_known
 {
 	struct cg_edge *edge = s->edge;
 	bool is_outbound = strcmp(call->type, "outboundPhoneCall") == 0;
-	bool is_ours = is_outbound && strncmp(call->name, "cg-", 3) == 0;
 	const struct cg_number *number = strcmp(call->type, "webCall") == 0
 	    ? cg_directory_assistant(edge->directory, call->assistant_id)
 	    : cg_directory_number(edge->directory, call->phone_number_id, "");
@@ -71,15 +70,16 @@ static void note(struct sweep *s, const struct cg_vapi_call *call, bool is_known
 	    .company_id = number->company_id,
 	    .kind = call->type,
 	    .phone_number_id = call->phone_number_id,
-	    .name = is_ours ? call->name : NULL,
+	    .name = cg_edge_is_named(call) ? call->name : NULL,
 	    .resource_type = is_outbound ? "voice_outbound" : "voice_inbound",
 	    .destination = destination,
 	    .granted_ms = call->max_seconds * 1000,
 	    /* Its report may be on its way. */
 	    .look_in_ms = is_known ? edge->settings.look_after_ms : LOOK_AT_ONCE_MS,
 	};
-	cg_log(CG_LOG_INFO, is_known ? "call found to have ended" : "call found that nobody told of",
-	    "call", call->id, "company", number->company_id, "status", call->status, NULL);
+	cg_log(CG_LOG_INFO,
+	    is_known ? "call found to have ended" : "call found that nobody told of", "call",
+	    call->id, "company", number->company_id, "status", call->status, NULL);
 	cg_edge_store_note(edge->store, &note, NULL, NULL);
 }
 
@@ -211,7 +211,7 @@ static void on_gate_page(void *context, const struct callgate_error *error,
 	for (size_t i = 0; i < response->calls_count; i++) {
 		/* An outbound one is known by its name, and has a row of its own. */
 		if (is_by_vapi(&response->calls[i]) &&
-		    strncmp(response->calls[i].call_id, "cg-", 3) != 0) {
+		    strncmp(response->calls[i].call_id, CG_EDGE_NAME, strlen(CG_EDGE_NAME)) != 0) {
 			note_live(s, &response->calls[i]);
 		}
 	}

@@ -241,8 +241,7 @@ static void identify(struct event *e)
 	}
 	if (e->row.name[0] != '\0') {
 		(void)snprintf(e->gate_id, sizeof e->gate_id, "%s", e->row.name);
-	} else if (is_outbound(m->call.type) && strncmp(m->call.name, "cg-", 3) == 0) {
-		/* Only who has the account's private key names calls. */
+	} else if (cg_edge_is_named(&m->call)) {
 		(void)snprintf(e->gate_id, sizeof e->gate_id, "%s", m->call.name);
 	} else {
 		(void)snprintf(e->gate_id, sizeof e->gate_id, "%s", m->call.id);
@@ -380,6 +379,7 @@ void cg_edge_take_event(
 	    .control_url = url,
 	    .ended_reason = message->ended_reason,
 	    .look_in_ms = look_in_ms_of(e, state),
+	    .name = cg_edge_is_named(&message->call) ? message->call.name : NULL,
 	};
 	cg_edge_store_take(edge->store, &event, on_taken, e);
 }

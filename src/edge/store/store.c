@@ -12,7 +12,7 @@
 #define COLUMNS                                                                                    \
 	"event_id, event_done, call_id, company_id, kind, state, resource_type, destination,"      \
 	" granted_ms, is_degraded, is_connected, started_at_ms, ended_at_ms, control_url, looks,"  \
-	" name"
+	" name, phone_number_id, created_at_ms"
 
 struct cg_edge_store {
 	struct cg_edge_store_config config;
@@ -79,6 +79,8 @@ static void read_row(const PGresult *result, int at, struct cg_edge_row *row)
 	read_text(result, at, 7, row->destination, sizeof row->destination);
 	read_text(result, at, 13, row->control_url, sizeof row->control_url);
 	read_text(result, at, 15, row->name, sizeof row->name);
+	read_text(result, at, 16, row->phone_number_id, sizeof row->phone_number_id);
+	row->created_at_ms = cg_result__int(result, at, 17);
 }
 
 static void tell_rows(const struct task *task, enum cg_status status, const PGresult *result)
@@ -189,7 +191,7 @@ void cg_edge_store_take(struct cg_edge_store *store, const struct cg_edge_event 
 {
 	struct task *task =
 	    task_for("select " COLUMNS " from callgate.edge_event_take($1, $2, $3, $4, $5,"
-	             " $6::jsonb, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+	             " $6::jsonb, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
 	        CALLS);
 
 	put_word(task, event->dedupe_key);
@@ -207,6 +209,7 @@ void cg_edge_store_take(struct cg_edge_store *store, const struct cg_edge_event 
 	put_text(task, event->control_url);
 	put_text(task, event->ended_reason);
 	put_int(task, event->look_in_ms);
+	put_text(task, event->name);
 	submit(store, task, done, owner);
 }
 

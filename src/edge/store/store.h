@@ -50,6 +50,8 @@ struct cg_edge_row {
 	char control_url[513]; /* a secret */
 	int64_t looks;
 	char name[65];
+	char phone_number_id[65];
+	int64_t created_at_ms;
 	bool is_known; /* cg_edge_store_missed() alone */
 };
 
@@ -73,6 +75,7 @@ struct cg_edge_event {
 	const char *control_url;
 	const char *ended_reason;
 	int64_t look_in_ms; /* 0: as before */
+	const char *name;
 };
 
 /* One row. */
