@@ -26,13 +26,20 @@ setInterval(async()=>{if(id)o.textContent=JSON.stringify(await(await fetch('/sta
 </script>"""
 
 
+class _Quiet(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request, client_address):
+        """A peer that was killed is no news."""
+
+
 class Server:
     def __init__(self, switchboard, port):
         class Handler(_Handler):
             vapi = switchboard
 
-        http.server.ThreadingHTTPServer.daemon_threads = True
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.http = _Quiet(("127.0.0.1", port), Handler)
         self.port = self.http.server_port
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True)
         self.thread.start()
