@@ -210,4 +210,7 @@ void cg_edge_predial(
 /* service.c */
 enum cg_status cg_edge_run(const struct cg_edge_settings *settings, struct cg_error *err);
 
+/* check.c: the exit status. */
+int cg_edge_check(const struct cg_edge_settings *settings);
+
 #endif /* CG_EDGE_SERVICE_EDGE_H */

@@ -6,6 +6,7 @@
 enum action {
 	RUN,
 	CHECK_CONFIG,
+	CHECK_ACCOUNT,
 };
 
 /* What is no setting; taken out of the arguments. */
@@ -17,6 +18,8 @@ static enum action action_of(int *argc, char **argv)
 	for (int i = 1; i < *argc; i++) {
 		if (strcmp(argv[i], "--check-config") == 0) {
 			action = CHECK_CONFIG;
+		} else if (i == 1 && strcmp(argv[i], "check") == 0) {
+			action = CHECK_ACCOUNT;
 		} else {
 			argv[kept++] = argv[i];
 		}
@@ -58,6 +61,9 @@ int main(int argc, char **argv)
 	if (action == CHECK_CONFIG) {
 		(void)printf("callgate-edge: the settings are good\n");
 		return EXIT_SUCCESS;
+	}
+	if (action == CHECK_ACCOUNT) {
+		return cg_edge_check(&settings);
 	}
 	if (cg_edge_run(&settings, &err) != CG_OK) {
 		cg_log(CG_LOG_ERROR, "could not start", "reason", err.text, NULL);
