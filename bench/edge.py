@@ -8,6 +8,7 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import argparse
+import concurrent.futures
 import json
 import select
 import socket
@@ -85,8 +86,9 @@ def show(figures):
 def measure(stack, asked):
     stack.add_plan("bench", calls_max=1_000_000)
     numbers = [f"pn-{i}" for i in range(asked.companies)]
-    for i, number in enumerate(numbers):
-        company = stack.client.funded(100_000_000_000, plan_id="bench")
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        companies = list(pool.map(lambda _: stack.client.funded(100_000_000_000, plan_id="bench"), numbers))
+    for i, (number, company) in enumerate(zip(numbers, companies)):
         stack.sql("insert into callgate.edge_numbers (phone_number_id, number, company_id, assistant_id)"
                   " values (%s, %s, %s, 'a')", [number, f"+155501{i:05d}", company])
     edge = Edge(stack, "http://127.0.0.1:9", webhook_auth="secret", log_level="warn").start()
