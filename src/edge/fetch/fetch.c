@@ -341,12 +341,12 @@ void cg_fetch_close(struct cg_fetch *fetch)
 	for (struct cg_list *link; (link = cg_list_pop(&fetch->refused)) != NULL;) {
 		end(CG_CONTAINER_OF(link, struct transfer, link), NULL);
 	}
-	while (!cg_list_is_empty(&fetch->transfers)) {
-		end(CG_CONTAINER_OF(fetch->transfers.next, struct transfer, link), NULL);
+	for (struct cg_list *link; (link = cg_list_pop(&fetch->transfers)) != NULL;) {
+		end(CG_CONTAINER_OF(link, struct transfer, link), NULL);
 	}
 	(void)curl_multi_cleanup(fetch->multi);
-	while (!cg_list_is_empty(&fetch->sockets)) {
-		forget_socket(CG_CONTAINER_OF(fetch->sockets.next, struct socket_watch, link));
+	for (struct cg_list *link; (link = cg_list_pop(&fetch->sockets)) != NULL;) {
+		forget_socket(CG_CONTAINER_OF(link, struct socket_watch, link));
 	}
 	curl_global_cleanup();
 	free(fetch->ca_file);

@@ -14,10 +14,15 @@ struct sentence {
 	char text[1601]; /* 400 characters */
 };
 
+/* A place in the order of the numbers themselves. */
+struct entry {
+	const struct cg_number *number;
+};
+
 struct cg_directory {
 	int64_t version;
 	struct cg_number *numbers; /* by phone_number_id */
-	const struct cg_number **by_number;
+	struct entry *by_number;
 	size_t number_count;
 	struct sentence *sentences;
 	size_t sentence_count;
@@ -157,8 +162,8 @@ static int by_id(const void *a, const void *b)
 
 static int by_number(const void *a, const void *b)
 {
-	return strcmp((*(const struct cg_number *const *)a)->number,
-	    (*(const struct cg_number *const *)b)->number);
+	return strcmp(
+	    ((const struct entry *)a)->number->number, ((const struct entry *)b)->number->number);
 }
 
 static void read_numbers(struct cg_directory *d, struct cg_view array)
@@ -177,7 +182,7 @@ static void read_numbers(struct cg_directory *d, struct cg_view array)
 	}
 	qsort(d->numbers, d->number_count, sizeof *d->numbers, by_id);
 	for (size_t i = 0; i < d->number_count; i++) {
-		d->by_number[i] = &d->numbers[i];
+		d->by_number[i].number = &d->numbers[i];
 	}
 	qsort(d->by_number, d->number_count, sizeof *d->by_number, by_number);
 }
@@ -222,7 +227,7 @@ const struct cg_number *cg_directory_number(
     const struct cg_directory *d, const char *phone_number_id, const char *number)
 {
 	struct cg_number key;
-	const struct cg_number *at = &key;
+	struct entry at = {&key};
 	const struct cg_number *found = NULL;
 
 	if (d->number_count == 0) {
@@ -235,9 +240,9 @@ const struct cg_number *cg_directory_number(
 	}
 	if (found == NULL && number[0] != '\0' && strlen(number) < sizeof key.number) {
 		memcpy(key.number, number, strlen(number) + 1);
-		const struct cg_number *const *place =
+		const struct entry *place =
 		    bsearch(&at, d->by_number, d->number_count, sizeof *d->by_number, by_number);
-		found = place == NULL ? NULL : *place;
+		found = place == NULL ? NULL : place->number;
 	}
 	return found;
 }

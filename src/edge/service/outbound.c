@@ -69,8 +69,8 @@ static void answer(struct placing *p, unsigned status, const char *outcome, cons
 	free(p);
 }
 
-static void note(const struct placing *p, const char *call_id, const char *state,
-    const char *outcome, int64_t look_in_ms, cg_edge_rows_done done)
+static void note(struct placing *p, const char *call_id, const char *state, const char *outcome,
+    int64_t look_in_ms, cg_edge_rows_done done)
 {
 	struct cg_edge_note note = {
 	    .call_id = call_id,
@@ -86,7 +86,7 @@ static void note(const struct placing *p, const char *call_id, const char *state
 	    .look_in_ms = look_in_ms,
 	};
 
-	cg_edge_store_note(p->edge->store, &note, done, (void *)(uintptr_t)p);
+	cg_edge_store_note(p->edge->store, &note, done, p);
 }
 
 static void on_let_go(void *context, const struct callgate_error *error,
