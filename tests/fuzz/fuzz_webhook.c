@@ -53,8 +53,7 @@ static void read_webhook(struct cg_view body)
 static void merge(struct cg_view body)
 {
 	static char memory[CG_VAPI_ANSWER_BYTES + 4096];
-	struct cg_vapi_grant grant = {
-	    .max_seconds = 300, .company_id = "c", .reservation_id = "r"};
+	struct cg_vapi_grant grant = {.max_seconds = 300, .company_id = "c", .reservation_id = "r"};
 	struct cg_view answer;
 	struct cg_view document;
 	struct cg_error err;
@@ -64,11 +63,12 @@ static void merge(struct cg_view body)
 	    CG_VAPI_UPSTREAM_ADMITS) {
 		return;
 	}
-	CG_ASSERT(cg_doc_check(answer, CG_VAPI_ANSWER_BYTES * 2, &document, &err) == CG_OK);
+	CG_ASSERT(cg_doc_check(answer, (size_t)CG_VAPI_ANSWER_BYTES * 2, &document, &err) == CG_OK);
 	struct cg_view overrides = cg_doc_member(document, "assistantOverrides");
 	CG_ASSERT(cg_doc_decimal(cg_doc_member(overrides, "maxDurationSeconds"), 0, &seconds));
 	CG_ASSERT(seconds >= CG_VAPI_SECONDS_MIN && seconds <= grant.max_seconds);
-	CG_ASSERT(cg_doc_is(cg_doc_member(cg_doc_member(overrides, "metadata"), "company_id"), "c"));
+	CG_ASSERT(
+	    cg_doc_is(cg_doc_member(cg_doc_member(overrides, "metadata"), "company_id"), "c"));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -48,24 +48,35 @@ struct cg_fetch {
 	bool is_closed;
 };
 
-static void end(struct transfer *t, const struct cg_fetch_answer *answer)
+/* What libcurl has of it; the rest is freed once its owner was told. */
+static void let_go(struct transfer *t)
 {
-	void (*done)(void *owner, const struct cg_fetch_answer *answer) = t->done;
-	void *owner = t->owner;
-	char *body = t->body;
-
-	cg_list_remove(&t->link);
 	if (t->easy != NULL) {
 		(void)curl_multi_remove_handle(t->fetch->multi, t->easy);
 		curl_easy_cleanup(t->easy);
 		t->fetch->count--;
 	}
 	curl_slist_free_all(t->headers);
-	if (answer != NULL) {
-		done(owner, answer);
-	}
-	free(body);
+}
+
+static void end(struct transfer *t, const struct cg_fetch_answer *answer)
+{
+	cg_list_remove(&t->link);
+	let_go(t);
+	t->done(t->owner, answer);
+	free(t->body);
 	free(t);
+}
+
+/* Every one of a list, without a word to its owner. */
+static void drop_all(struct cg_list *transfers)
+{
+	for (struct cg_list *link; (link = cg_list_pop(transfers)) != NULL;) {
+		struct transfer *t = CG_CONTAINER_OF(link, struct transfer, link);
+		let_go(t);
+		free(t->body);
+		free(t);
+	}
 }
 
 static enum cg_status status_of(const struct transfer *t, CURLcode code)
@@ -338,15 +349,13 @@ void cg_fetch_close(struct cg_fetch *fetch)
 	fetch->is_closed = true;
 	cg_timer_close(fetch->timer);
 	cg_timer_close(fetch->soon);
-	for (struct cg_list *link; (link = cg_list_pop(&fetch->refused)) != NULL;) {
-		end(CG_CONTAINER_OF(link, struct transfer, link), NULL);
-	}
-	for (struct cg_list *link; (link = cg_list_pop(&fetch->transfers)) != NULL;) {
-		end(CG_CONTAINER_OF(link, struct transfer, link), NULL);
-	}
+	drop_all(&fetch->refused);
+	drop_all(&fetch->transfers);
 	(void)curl_multi_cleanup(fetch->multi);
 	for (struct cg_list *link; (link = cg_list_pop(&fetch->sockets)) != NULL;) {
-		forget_socket(CG_CONTAINER_OF(link, struct socket_watch, link));
+		struct socket_watch *s = CG_CONTAINER_OF(link, struct socket_watch, link);
+		cg_watch_close(s->watch);
+		free(s);
 	}
 	curl_global_cleanup();
 	free(fetch->ca_file);

@@ -119,8 +119,9 @@ static void read_overrides(struct cg_view overrides, struct cg_vapi_call *call)
 	read_text(told[1], call->reservation_id, sizeof call->reservation_id);
 }
 
-void cg_vapi_read_call(struct cg_view object, struct cg_vapi_call *call)
+void cg_vapi_read_call(struct cg_view object, struct cg_vapi_call *ret_call)
 {
+	struct cg_vapi_call *call = ret_call;
 	enum {
 		ID,
 		TYPE,
@@ -233,8 +234,9 @@ static bool is_about_a_call(enum cg_vapi_kind kind)
 }
 
 enum cg_status cg_vapi_read_message(
-    struct cg_view body, struct cg_vapi_message *m, struct cg_error *err)
+    struct cg_view body, struct cg_vapi_message *ret_message, struct cg_error *err)
 {
+	struct cg_vapi_message *m = ret_message;
 	struct cg_view document;
 	enum cg_status status = cg_doc_check(body, CG_VAPI_VALUES_MAX, &document, err);
 
@@ -264,8 +266,9 @@ enum cg_status cg_vapi_read_message(
 }
 
 enum cg_status cg_vapi_read_answer(
-    struct cg_view body, struct cg_vapi_call *call, struct cg_error *err)
+    struct cg_view body, struct cg_vapi_call *ret_call, struct cg_error *err)
 {
+	struct cg_vapi_call *call = ret_call;
 	struct cg_view document;
 	enum cg_status status = cg_doc_check(body, CG_VAPI_VALUES_MAX, &document, err);
 
