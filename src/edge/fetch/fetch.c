@@ -71,12 +71,14 @@ static void end(struct transfer *t, const struct cg_fetch_answer *answer)
 /* Every one of a list, without a word to its owner. */
 static void drop_all(struct cg_list *transfers)
 {
-	for (struct cg_list *link; (link = cg_list_pop(transfers)) != NULL;) {
-		struct transfer *t = CG_CONTAINER_OF(link, struct transfer, link);
+	for (struct cg_list *at = transfers->next, *next; at != transfers; at = next) {
+		struct transfer *t = CG_CONTAINER_OF(at, struct transfer, link);
+		next = at->next;
 		let_go(t);
 		free(t->body);
 		free(t);
 	}
+	cg_list_init(transfers);
 }
 
 static enum cg_status status_of(const struct transfer *t, CURLcode code)
@@ -210,8 +212,16 @@ static void on_soon(void *owner)
 	struct cg_fetch *fetch = owner;
 	struct cg_fetch_answer answer = {.status = CG_FULL, .why = "too many requests under way"};
 
+	struct cg_list refused;
+
+	/* Only those that wait now: their ends may submit new ones. */
+	cg_list_init(&refused);
 	for (struct cg_list *link; (link = cg_list_pop(&fetch->refused)) != NULL;) {
-		end(CG_CONTAINER_OF(link, struct transfer, link), &answer);
+		cg_list_append(&refused, link);
+	}
+	for (struct cg_list *at = refused.next, *next; at != &refused; at = next) {
+		next = at->next;
+		end(CG_CONTAINER_OF(at, struct transfer, link), &answer);
 	}
 }
 
@@ -352,8 +362,9 @@ void cg_fetch_close(struct cg_fetch *fetch)
 	drop_all(&fetch->refused);
 	drop_all(&fetch->transfers);
 	(void)curl_multi_cleanup(fetch->multi);
-	for (struct cg_list *link; (link = cg_list_pop(&fetch->sockets)) != NULL;) {
-		struct socket_watch *s = CG_CONTAINER_OF(link, struct socket_watch, link);
+	for (struct cg_list *at = fetch->sockets.next, *next; at != &fetch->sockets; at = next) {
+		struct socket_watch *s = CG_CONTAINER_OF(at, struct socket_watch, link);
+		next = at->next;
 		cg_watch_close(s->watch);
 		free(s);
 	}
