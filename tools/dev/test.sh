@@ -10,12 +10,12 @@ CG_RESULTS=
 # sockets.  The last one computes, and gives way to the others, whose tests look at the time.
 CG_LANES=(
 	"integration"
-	"fault cli rpc ledger"
+	"fault cli rpc ledger edge"
 	"lint model sim fuzz rooms"
 )
 
 # In the order of the summary.
-CG_LAYERS=(build rooms unit unit-release hostile model ledger rpc cli integration fault sim fuzz lint)
+CG_LAYERS=(build rooms unit unit-release hostile model ledger rpc cli edge integration fault sim fuzz lint)
 
 # record pass|fail LAYER NAME
 record() {
