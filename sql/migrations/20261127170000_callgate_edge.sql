@@ -172,7 +172,7 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Writes what is new about a call; null leaves what is there.  A call never goes back, and a closed
--- one stays so.
+-- one stays so.  What is told of a state that it has left behind puts no look off.
 create function callgate.edge_call_note(p_call text, p_state text, p_company uuid, p_kind text,
     p_phone_number_id text, p_name text, p_resource text, p_destination text, p_granted_ms bigint,
     p_degraded boolean, p_connected boolean, p_started_at_ms bigint, p_ended_at_ms bigint,
@@ -203,7 +203,10 @@ begin
       ended_at_ms = coalesce(excluded.ended_at_ms, c.ended_at_ms),
       ended_reason = coalesce(excluded.ended_reason, c.ended_reason),
       outcome = coalesce(excluded.outcome, c.outcome),
-      look_at = case when p_look_in_ms is null then c.look_at else excluded.look_at end,
+      look_at = case when p_look_in_ms is null then c.look_at
+                     when array_position(array['admitted', 'running', 'ended', 'closed'], excluded.state)
+                            < array_position(array['admitted', 'running', 'ended', 'closed'], c.state)
+                     then least(c.look_at, excluded.look_at) else excluded.look_at end,
       closed_at = coalesce(c.closed_at, excluded.closed_at);
   if p_control_url is not null and p_state <> 'closed' then
     insert into callgate.edge_controls as k (call_id, url) values (p_call, p_control_url)

@@ -145,6 +145,7 @@ static void check_all(struct cg_doctor *doctor)
 		    doctor, "ledger-reachable", CG_DOCTOR_OK, NULL, "the database answers");
 		cg_doctor_ledger(doctor);
 		cg_doctor_books(doctor);
+		cg_doctor_edge(doctor);
 	} else {
 		cg_doctor_note(doctor, "ledger-reachable", CG_DOCTOR_ERROR,
 		    "see whether Postgres runs there, and whether the credentials are right", "%s",

@@ -45,6 +45,7 @@ json_t *cg_doctor_redis(struct cg_doctor *doctor, const char *const *words, size
 void cg_doctor_store(struct cg_doctor *doctor);
 void cg_doctor_ledger(struct cg_doctor *doctor);
 void cg_doctor_books(struct cg_doctor *doctor); /* what waits in the ledger's tables */
+void cg_doctor_edge(struct cg_doctor *doctor);  /* callgate-edge's role and reviews */
 void cg_doctor_partitions(struct cg_doctor *doctor);
 void cg_doctor_clocks(struct cg_doctor *doctor);
 

@@ -296,6 +296,15 @@ IN_POSTGRES = [
     ("insert into callgate.receipts (company_id, type, reference_id, amount_micros, created_at) values"
      " (gen_random_uuid(), 'bonus', 'r', 1, now() - interval '1 hour')", "delete from callgate.receipts"
      " where reference_id = 'r'", "receipts", "error", "sidecars apply receipts"),
+    ("grant callgate_sidecar to callgate_edged", "revoke callgate_sidecar from callgate_edged",
+     "edge-role", "error", "too mighty: callgate_edged -> give the edge a login of its own"),
+    ("grant delete on usage_logs to callgate_edge", "revoke delete on usage_logs from callgate_edge",
+     "edge-role", "error", "too mighty: callgate_edge callgate_edged"),
+    ("alter role callgate_edged createrole", "alter role callgate_edged nocreaterole",
+     "edge-role", "error", "too mighty: callgate_edged"),
+    ("insert into callgate.edge_reviews (call_id, what, created_at) values ('c', 'over_grant', now() - interval '1 h'),"
+     " ('c', 'waived', now())", "delete from callgate.edge_reviews", "edge-reviews", "warning",
+     "2 calls are to be reviewed, the oldest for 36"),
     ("insert into callgate.orphans values (0, '0-0-1', gen_random_uuid(), 1, 'bonus', 1, 1, 1, '', 2)",
      "delete from callgate.orphans", "orphans", "warning", "a history of the store was given up"),
 ]
@@ -308,24 +317,27 @@ def test_what_is_wrong_in_the_ledger(good, there, back, name, state, words):
     assert examine(good)[1] == DONE
 
 
-def said_to_postgres():
-    """What the sidecar's sources name in the schema, outside of comments: functions, and tables."""
-    sources = [path.read_text() for path in (ROOT / "src" / "ledger").glob("*.c")]
+def said_to_postgres(folder):
+    """What the sources there name in the schema, outside of comments: functions, and tables."""
+    sources = [path.read_text() for path in (ROOT / "src" / folder).glob("*.c")]
     statements = re.sub(r"/\*.*?\*/", "", "\n".join(sources), flags=re.S)
     functions = set(re.findall(r"callgate\.([a-z_]+)\(", statements))
     return functions, set(re.findall(r"from callgate\.([a-z_]+)\b(?!\()", statements)) - functions
 
 
-def test_every_grant_that_a_sidecar_needs(good):
-    """In a ledger that no sidecar uses: each right is taken away from the group alone, and missed."""
+@pytest.mark.parametrize("folder, group, login, check, who, some", [
+    ("ledger", "callgate_sidecar", "callgated", "ledger-grants", "sidecars", {"flush", "turn_take", "plans", "rates"}),
+    ("edge/store", "callgate_edge", "callgate_edged", "edge-role", "the edge", {"edge_event_take", "edge_calls_due"})])
+def test_every_grant_that_is_needed(good, folder, group, login, check, who, some):
+    """In a ledger that nobody uses: each right is taken away from the group alone, and missed."""
     server = good.postgres
     database = server.new_database()
-    functions, tables = said_to_postgres()
-    assert {"flush", "turn_take"} < functions and tables == {"plans", "rates"}
+    functions, tables = said_to_postgres(folder)
+    assert some < functions | tables and tables == some & {"plans", "rates"}
     try:
         with psycopg.connect(server.url(database), autocommit=True) as connection:
             url = server.url(database)
-            assert check_of(good, "ledger-grants", CALLGATE_DATABASE_URL=url)[0] == "ok"
+            assert check_of(good, check, CALLGATE_DATABASE_URL=url)[0] == "ok"
             for name in sorted(functions | tables):
                 if name in tables:
                     rights = [f"select on callgate.{name}"]
@@ -335,13 +347,13 @@ def test_every_grant_that_a_sidecar_needs(good):
                         " and proname = %s", (name,))]
                 assert rights, name
                 for right in rights:
-                    connection.execute(f"revoke {right} from callgate_sidecar")
-                state, words = check_of(good, "ledger-grants", CALLGATE_DATABASE_URL=url)
-                assert (state, words.split(" -> ")[0]) == (
-                    "error", f"sidecars may not use callgate_sidecar: {name}, callgated: {name}")
+                    connection.execute(f"revoke {right} from {group}")
+                state, words = check_of(good, check, CALLGATE_DATABASE_URL=url)
+                assert (state, set(words.split(" -> ")[0].removeprefix(f"{who} may not use ").split(", "))) == (
+                    "error", {f"{group}: {name}", f"{login}: {name}"}), words
                 for right in rights:
-                    connection.execute(f"grant {right} to callgate_sidecar")
-            assert check_of(good, "ledger-grants", CALLGATE_DATABASE_URL=url)[0] == "ok"
+                    connection.execute(f"grant {right} to {group}")
+            assert check_of(good, check, CALLGATE_DATABASE_URL=url)[0] == "ok"
     finally:
         server.drop_database(database)
 

@@ -46,6 +46,22 @@ def test_an_exhausted_call_is_warned_told_goodbye_and_ended(make_short):
     assert world.edge.count("cut_offs") == 1
 
 
+def test_what_is_said_on_a_call_is_said_in_the_language_of_its_number(make_short):
+    world, company, number = make_short(1_250_000, columns={"language": "fr"})
+    world.stack.sql("insert into callgate.edge_sentences (language, situation, sentence) values"
+                    " ('fr', 'warning', 'Encore trente secondes.'), ('fr', 'goodbye', 'Au revoir.'),"
+                    " ('de', 'goodbye', 'Auf Wiederhören.')")
+    world.settle_in()
+    world.vapi.faults.set(never_ends=True)
+    call = world.vapi.dial_in(number)
+    world.wait_for_state(call.id, "running")
+    # Also by an edge that has only Postgres to tell it of the call.
+    world.edge.kill()
+    world.edge.start()
+    wait_until(lambda: call.status == "ended", 20, lambda: (call.said, world.edge.process.tail(15)))
+    assert [body["content"] for body in call.said if body["type"] == "say"][-1] == "Au revoir."
+
+
 def test_a_goodbye_that_does_not_end_it_is_followed_by_end_call(make_short):
     """vendors.md D6: there is no other way to end a call, and nothing is ever deleted."""
     world, company, number = make_short(1_250_000)

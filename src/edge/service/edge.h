@@ -170,8 +170,8 @@ void cg_live_destroy(struct cg_live *live);
 void cg_live_start(struct cg_live *live); /* watches the gate's events */
 void cg_live_stop(struct cg_live *live);
 /* `gate_id` as the gate's events name it. */
-void cg_live_add(struct cg_live *live, const char *call_id, const char *gate_id,
-    const char *company_id, const char *control_url);
+void cg_live_add(struct cg_live *live, const struct cg_edge_row *row, const char *gate_id,
+    const char *control_url);
 void cg_live_ended(struct cg_live *live, const char *gate_id);
 /* Cuts a call off that the gate would not have let in. */
 void cg_live_cut(

@@ -27,6 +27,7 @@ struct live_call {
 	char gate_id[129];
 	char company_id[CG_UUID_TEXT_LEN + 1];
 	char control_url[513];
+	char language[36]; /* "": not known, and what is said is in the company's own words */
 	struct cg_cut cut;
 	struct cg_timer *timer; /* once it is being cut off */
 	uint32_t asks;          /* under way; it stays until they are answered */
@@ -111,6 +112,17 @@ static void set_url(struct live_call *call, const char *url)
 	}
 }
 
+/* Spoken as the number is that it came to, or is made from. */
+static void set_language(struct live_call *call, const char *phone_number_id)
+{
+	const struct cg_number *number =
+	    cg_directory_number(call->live->edge->directory, phone_number_id, "");
+
+	if (number != NULL) {
+		memcpy(call->language, number->language, sizeof call->language);
+	}
+}
+
 static void obey(struct live_call *call, struct cg_cut_step step);
 
 static void on_due(void *owner)
@@ -185,7 +197,7 @@ static void say(struct live_call *call, enum cg_situation situation, bool and_en
 	struct cg_edge *edge = call->live->edge;
 	char memory[SENTENCE_BYTES];
 	const char *sentence =
-	    cg_directory_sentence(edge->directory, call->company_id, "", situation);
+	    cg_directory_sentence(edge->directory, call->company_id, call->language, situation);
 
 	call->asks++;
 	cg_edge_provider_control(edge, call->control_url,
@@ -256,6 +268,7 @@ static void on_row(void *owner, enum cg_status status, const struct cg_edge_row 
 	if (status == CG_OK && count == 1) {
 		(void)snprintf(call->call_id, sizeof call->call_id, "%s", rows[0].call_id);
 		set_url(call, rows[0].control_url);
+		set_language(call, rows[0].phone_number_id);
 	}
 	if (!call->is_removed) {
 		begin(call);
@@ -280,16 +293,17 @@ void cg_live_cut(
 	}
 }
 
-void cg_live_add(struct cg_live *live, const char *call_id, const char *gate_id,
-    const char *company_id, const char *control_url)
+void cg_live_add(struct cg_live *live, const struct cg_edge_row *row, const char *gate_id,
+    const char *control_url)
 {
 	struct live_call *call = find(live, gate_id);
 
 	if (call == NULL) {
-		call = add(live, call_id, gate_id, company_id);
+		call = add(live, row->call_id, gate_id, row->company_id);
 	}
 	if (call != NULL) {
 		set_url(call, control_url);
+		set_language(call, row->phone_number_id);
 	}
 }
 

@@ -133,8 +133,7 @@ static void on_running(struct look *look)
 	struct cg_edge *edge = look->looks->edge;
 
 	note(look, "running", NULL, RUNNING_LOOK_MS);
-	cg_live_add(edge->live, look->row.call_id, gate_id_of(look), look->row.company_id,
-	    look->told.control_url);
+	cg_live_add(edge->live, &look->row, gate_id_of(look), look->told.control_url);
 	/* Longer than it was granted, and its provider does not end it. */
 	int64_t talked_ms = cg_edge_now_ms() - look->told.started_at_ms;
 	if (look->row.granted_ms > 0 && look->told.started_at_ms > 0 &&

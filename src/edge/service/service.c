@@ -34,6 +34,11 @@ static void on_gate_ready(void *owner, unsigned events)
 	(void)callgate_client_dispatch(owner);
 }
 
+static const char *unless_empty(const char *text)
+{
+	return text[0] == '\0' ? NULL : text;
+}
+
 static enum cg_status open_gate(struct cg_edge *edge, int64_t deadline_ms,
     struct callgate_client **ret_client, struct cg_watch **ret_watch, struct cg_error *err)
 {
@@ -42,6 +47,11 @@ static enum cg_status open_gate(struct cg_edge *edge, int64_t deadline_ms,
 
 	callgate_options_init(&options);
 	options.address = edge->settings.gate_address;
+	options.token = unless_empty(edge->settings.gate_token);
+	options.tls_ca_file = unless_empty(edge->settings.gate_ca_file);
+	options.tls_cert_file = unless_empty(edge->settings.gate_cert_file);
+	options.tls_key_file = unless_empty(edge->settings.gate_key_file);
+	options.tls_server_name = unless_empty(edge->settings.gate_server_name);
 	options.deadline_ms = (uint32_t)deadline_ms;
 	options.in_flight_max = GATE_IN_FLIGHT_MAX;
 	struct callgate_client *client = callgate_client_create(&options, why, sizeof why);

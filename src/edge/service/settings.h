@@ -13,6 +13,11 @@
 struct cg_edge_settings {
 	char listen[CG_SETTING_TEXT_BYTES];
 	char gate_address[CG_SETTING_TEXT_BYTES];
+	char gate_token[CG_SETTING_TEXT_BYTES];
+	char gate_ca_file[CG_SETTING_TEXT_BYTES];
+	char gate_cert_file[CG_SETTING_TEXT_BYTES];
+	char gate_key_file[CG_SETTING_TEXT_BYTES];
+	char gate_server_name[CG_SETTING_TEXT_BYTES];
 	char database_url[CG_SETTING_TEXT_BYTES];
 	char log_level[CG_SETTING_TEXT_BYTES];
 	char webhook_auth[CG_SETTING_TEXT_BYTES];

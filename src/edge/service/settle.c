@@ -41,6 +41,9 @@ enum cg_edge_gate cg_edge_gate_of(const struct callgate_error *error)
 	case CALLGATE_STATUS_CANCELLED:
 	case CALLGATE_STATUS_RESOURCE_EXHAUSTED:
 	case CALLGATE_STATUS_ABORTED:
+	/* Our token is wrong, or no longer good: nothing was decided, and it can be put right. */
+	case CALLGATE_STATUS_UNAUTHENTICATED:
+	case CALLGATE_STATUS_PERMISSION_DENIED:
 		return CG_EDGE_GATE_AWAY;
 	case CALLGATE_STATUS_NOT_FOUND:
 		return CG_EDGE_GATE_UNKNOWN;
@@ -51,12 +54,10 @@ enum cg_edge_gate cg_edge_gate_of(const struct callgate_error *error)
 	case CALLGATE_STATUS_OK:
 	case CALLGATE_STATUS_UNKNOWN:
 	case CALLGATE_STATUS_INVALID_ARGUMENT:
-	case CALLGATE_STATUS_PERMISSION_DENIED:
 	case CALLGATE_STATUS_OUT_OF_RANGE:
 	case CALLGATE_STATUS_UNIMPLEMENTED:
 	case CALLGATE_STATUS_INTERNAL:
 	case CALLGATE_STATUS_DATA_LOSS:
-	case CALLGATE_STATUS_UNAUTHENTICATED:
 		break;
 	}
 	return CG_EDGE_GATE_REFUSED;

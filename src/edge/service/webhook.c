@@ -145,8 +145,7 @@ static void on_in_progress(struct event *e)
 	    .company_id = e->company_id, .call_id = e->gate_id, .started_at_ms = believed(e)};
 
 	if (strcmp(e->row.state, "running") == 0) {
-		cg_live_add(e->edge->live, e->message.call.id, e->gate_id, e->company_id,
-		    e->row.control_url);
+		cg_live_add(e->edge->live, &e->row, e->gate_id, e->row.control_url);
 	}
 	if (callgate_start(e->edge->books, &request, on_started, e) != CALLGATE_ACCEPTED) {
 		answer(e, 503);
