@@ -108,7 +108,8 @@ def test_a_refusal_of_the_provider_gives_the_hold_back_at_once(world):
     wait_until(lambda: world.client.balance(company).held_micros == 0, 5)
 
 
-def test_without_postgres_nothing_is_dialled(world):
+def test_without_postgres_nothing_is_dialled(own_world):
+    world = own_world
     company, number = world.company()
     world.stack.postgres.shut(world.stack.database)
     assert place(world, company, number)[0] == 503
@@ -168,8 +169,9 @@ def test_a_web_call_is_metered_and_charged_by_its_assistant(world):
     assert len(world.usage(company)) == 1 and world.usage(other) == []
 
 
-def test_a_campaigns_contact_is_dialled_only_with_funds(world):
+def test_a_campaigns_contact_is_dialled_only_with_funds(own_world):
     """campaign.predial: anything but eligible is not dialled."""
+    world = own_world
     company, number = world.company()
     poor, poor_number = world.company(0, number="+15550100300")
 

@@ -141,7 +141,8 @@ def test_an_outbound_hold_that_expired_while_it_talks_is_started_anew(make_world
                lambda: world.edge.process.tail(10))
 
 
-def test_an_acknowledged_event_survives_the_death_of_the_edge(world):
+def test_an_acknowledged_event_survives_the_death_of_the_edge(own_world):
+    world = own_world
     company, number = world.company()
     world.vapi.faults.set(report="bare")
     world.vapi.faults.fail("/call/", 500, times=1)

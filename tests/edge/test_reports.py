@@ -75,7 +75,7 @@ def test_too_long_a_duration_is_charged_up_to_the_grant_and_parked(world):
     company, number = world.company(1_000_000)
     world.vapi.faults.set(report_duration_s=4000)
     call = world.vapi.dial_in(number)
-    granted = wait_until(lambda: world.row(call.id), 5)["granted_ms"]
+    granted = world.granted_ms(call.id)
     assert granted < 4_000_000
     world.vapi.hang_up(call.id, talk_ms=15_000)
     world.wait_until_charged(call.id)
@@ -240,8 +240,9 @@ def test_our_own_empty_account_is_an_alarm(world):
     assert "our account at the provider is empty or blocked" in world.edge.process.text()
 
 
-def test_nothing_is_answered_200_before_it_is_in_the_ledger(world):
+def test_nothing_is_answered_200_before_it_is_in_the_ledger(own_world):
     """vendors.md D12: 2xx only after the commit; the gate away is 503, and it comes again."""
+    world = own_world
     company, number = world.company()
     call = world.vapi.dial_in(number)
     world.wait_for_state(call.id, "running")

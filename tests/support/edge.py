@@ -5,6 +5,7 @@ SPDX-License-Identifier: Apache-2.0
 
 import http.client
 import json
+import re
 import socket
 import time
 import uuid
@@ -36,6 +37,7 @@ class Edge:
 
     def __init__(self, stack, vapi_url, name="callgate-edge", directory=None, environment=None, **settings):
         self.stack = stack
+        self.counted = {}  # where counters stood when this test began
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.database_url = stack.postgres.url(stack.database, EDGE_ROLE)
@@ -87,12 +89,14 @@ class Edge:
     def api(self, path, body, token=API_TOKEN):
         return self.request("POST", path, json.dumps(body), {"Authorization": f"Bearer {token}"})
 
+    def counters(self):
+        """Of /metrics, by their short names."""
+        return {name: int(value) for name, value in re.findall(
+            r"^callgate_edge_(\w+)_total (\d+)$", self.request("GET", "/metrics")[1], re.M)}
+
     def count(self, name):
-        """A counter of /metrics."""
-        for line in self.request("GET", "/metrics")[1].splitlines():
-            if line.startswith(f"callgate_edge_{name}_total "):
-                return int(line.split()[1])
-        raise AssertionError(f"no counter {name}")
+        """What this test counted."""
+        return self.counters()[name] - self.counted.get(name, 0)
 
     def kill(self):
         self.process.kill()
@@ -107,6 +111,21 @@ class World:
 
     def __init__(self, stack, vapi, edge):
         self.stack, self.vapi, self.edge = stack, vapi, edge
+        self.given = vapi.ring_s, vapi.report_s
+
+    def begin(self):
+        """A test's own, on a world that others had before it."""
+        self.edge.counted = self.edge.counters()
+
+    def clear(self):
+        """Calls of this test are nobody's any more: what they left behind must not meet the next one."""
+        ring_s, report_s = self.given
+        self.vapi.forget()
+        wait_until(self.vapi.is_idle, 10)
+        self.vapi.ring_s, self.vapi.report_s = ring_s, report_s
+        self.stack.sql("update callgate.edge_calls set state = 'closed', closed_at = now() where state <> 'closed'")
+        for table in ("sentences", "numbers", "reviews", "controls"):
+            self.stack.sql(f"delete from callgate.edge_{table}")
 
     @property
     def client(self):
@@ -141,6 +160,10 @@ class World:
         """Of edge_calls, as a dictionary; None where there is none."""
         found = self.stack.sql("select row_to_json(c) from callgate.edge_calls c where call_id = %s", [call_id])
         return found[0][0] if found else None
+
+    def granted_ms(self, call_id):
+        """As noted of a call that was let in, beside its answer."""
+        return wait_until(lambda: (self.row(call_id) or {}).get("granted_ms"), 5, f"the grant of {call_id} is noted")
 
     def usage(self, company):
         """Its usage rows, the oldest first: (cost in micros, meta)."""

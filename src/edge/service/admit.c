@@ -73,7 +73,12 @@ static void note(const struct admission *a, const char *state, int64_t look_in_m
 	    .look_in_ms = look_in_ms,
 	};
 
-	cg_edge_store_note(a->edge->store, &note, NULL, NULL);
+	/* One that the gate does not know of has no other trace than its row. */
+	if (strcmp(state, "admitted") == 0 && !a->is_degraded) {
+		cg_edge_store_admitted(a->edge->store, &note);
+	} else {
+		cg_edge_store_note(a->edge->store, &note, NULL, NULL);
+	}
 }
 
 static struct cg_vapi_grant grant_of(const struct admission *a)

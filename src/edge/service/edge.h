@@ -178,7 +178,11 @@ void cg_live_cut(
     struct cg_live *live, const char *call_id, const char *gate_id, const char *company_id);
 uint32_t cg_live_count(const struct cg_live *live);
 
-/* look.c: calls that nobody reported. */
+/* look.c: one look at a call that nobody reported; `done` may run in here. */
+void cg_edge_look(
+    struct cg_edge *edge, const struct cg_edge_row *row, void (*done)(void *owner), void *owner);
+
+/* looks.c: when which is looked at. */
 struct cg_looks *cg_looks_create(struct cg_edge *edge);
 void cg_looks_start(struct cg_looks *looks);
 void cg_looks_stop(struct cg_looks *looks);

@@ -1,14 +1,9 @@
 /*
- * Calls that nobody reported: asked for at the provider, and brought to what is true.
- *
- * Three sources of work, all through the table edge_calls: calls past their time (each second), what
- * the gate has and no row is left of, and what the provider's list has and nobody here has heard of
- * (each sweep).  One look at a call:
+ * One look at a call that nobody reported: asked for at the provider, and brought to what is true.
  *
  *   row --> the gate: how does it have the call --> the provider: what is it --> cg_look_decide()
  *
- * A look that comes to nothing is repeated look_again_ms later; rows are taken for that long, so
- * that two edges do not look at the same call.
+ * A look that comes to nothing is repeated: its row is due again (looks.c).
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -18,30 +13,13 @@
 #include "edge/calls/look.h"
 #include "edge/service/edge.h"
 
-#define TICK_MS       1000
-#define AT_ONCE       32
-#define TRIM_EVERY_MS 3600000
-/* Vapi keeps calls for 14 days; what is older is not asked for again. */
-#define SWEEP_BACK_MS INT64_C(86400000)
-/* One that updated while the list was made is in the next one. */
-#define SWEEP_OVERLAP_MS 120000
-#define RUNNING_LOOK_MS  30000
-#define NAMED_LOOKS_MIN  3
-
-struct cg_looks {
-	struct cg_edge *edge;
-	struct cg_timer *tick;
-	uint32_t under_way;
-	bool is_taking;
-	bool is_sweeping;
-	bool is_stopped;
-	uint64_t sweep_at_ms;
-	uint64_t trim_at_ms;
-	int64_t since_ms; /* the provider's list is complete up to here */
-};
+#define RUNNING_LOOK_MS 30000
+#define NAMED_LOOKS_MIN 3
 
 struct look {
-	struct cg_looks *looks;
+	struct cg_edge *edge;
+	void (*done)(void *owner);
+	void *owner;
 	struct cg_edge_row row;
 	struct cg_look_facts facts;
 	struct cg_vapi_call told;
@@ -49,8 +27,11 @@ struct look {
 
 static void end(struct look *look)
 {
-	look->looks->under_way--;
+	void (*done)(void *owner) = look->done;
+	void *owner = look->owner;
+
 	free(look);
+	done(owner);
 }
 
 static void note(
@@ -64,14 +45,14 @@ static void note(
 	    .ended_at_ms = look->told.ended_at_ms,
 	    .ended_reason = look->told.ended_reason,
 	    .control_url = strcmp(state, "running") == 0 &&
-	            cg_edge_control_is_allowed(look->looks->edge, look->told.control_url)
+	            cg_edge_control_is_allowed(look->edge, look->told.control_url)
 	        ? look->told.control_url
 	        : NULL,
 	    .outcome = outcome,
 	    .look_in_ms = look_in_ms,
 	};
 
-	cg_edge_store_note(look->looks->edge->store, &note, NULL, NULL);
+	cg_edge_store_note(look->edge->store, &note, NULL, NULL);
 }
 
 static const char *gate_id_of(const struct look *look)
@@ -102,7 +83,7 @@ static void charge(struct look *look, const struct cg_duration *duration)
 	    bill.resource_type, sizeof bill.resource_type, "%s", look->row.resource_type);
 	(void)snprintf(bill.destination, sizeof bill.destination, "%s", look->row.destination);
 	(void)snprintf(bill.ended_reason, sizeof bill.ended_reason, "%s", look->told.ended_reason);
-	cg_edge_settle(look->looks->edge, &bill, on_billed, look);
+	cg_edge_settle(look->edge, &bill, on_billed, look);
 }
 
 static void on_cancelled(void *context, const struct callgate_error *error,
@@ -122,15 +103,14 @@ static void cancel(struct look *look)
 	struct callgate_cancel_request request = {
 	    .company_id = look->row.company_id, .call_id = gate_id_of(look)};
 
-	if (callgate_cancel(look->looks->edge->books, &request, on_cancelled, look) !=
-	    CALLGATE_ACCEPTED) {
+	if (callgate_cancel(look->edge->books, &request, on_cancelled, look) != CALLGATE_ACCEPTED) {
 		end(look);
 	}
 }
 
 static void on_running(struct look *look)
 {
-	struct cg_edge *edge = look->looks->edge;
+	struct cg_edge *edge = look->edge;
 
 	note(look, "running", NULL, RUNNING_LOOK_MS);
 	cg_live_add(edge->live, &look->row, gate_id_of(look), look->told.control_url);
@@ -148,8 +128,8 @@ static void on_started(void *context, const struct callgate_error *error,
 	struct look *look = context;
 
 	if (error == NULL && response->decision != CALLGATE_DECISION_ALLOWED) {
-		cg_live_cut(look->looks->edge->live, look->row.call_id, gate_id_of(look),
-		    look->row.company_id);
+		cg_live_cut(
+		    look->edge->live, look->row.call_id, gate_id_of(look), look->row.company_id);
 	}
 	end(look);
 }
@@ -161,7 +141,7 @@ static void on_adopted(void *context, const struct callgate_error *error,
 
 	(void)response;
 	if (error == NULL) {
-		look->looks->edge->counts.adopted++;
+		look->edge->counts.adopted++;
 		cg_log(CG_LOG_WARN, "running call adopted", "call", look->row.call_id, "company",
 		    look->row.company_id, NULL);
 	} else if (cg_edge_gate_of(error) != CG_EDGE_GATE_AWAY) {
@@ -169,7 +149,7 @@ static void on_adopted(void *context, const struct callgate_error *error,
 		    .what = "not_metered",
 		    .company_id = look->row.company_id,
 		    .detail = error->message};
-		cg_edge_review(look->looks->edge, &review);
+		cg_edge_review(look->edge, &review);
 	}
 	end(look);
 }
@@ -181,8 +161,7 @@ static void start(struct look *look)
 	    .started_at_ms = look->told.started_at_ms};
 
 	on_running(look);
-	if (callgate_start(look->looks->edge->books, &request, on_started, look) !=
-	    CALLGATE_ACCEPTED) {
+	if (callgate_start(look->edge->books, &request, on_started, look) != CALLGATE_ACCEPTED) {
 		end(look);
 	}
 }
@@ -197,8 +176,7 @@ static void adopt(struct look *look)
 	        look->told.started_at_ms > 0 ? look->told.started_at_ms : cg_edge_now_ms() - 1};
 
 	on_running(look);
-	if (callgate_adopt(look->looks->edge->books, &request, on_adopted, look) !=
-	    CALLGATE_ACCEPTED) {
+	if (callgate_adopt(look->edge->books, &request, on_adopted, look) != CALLGATE_ACCEPTED) {
 		end(look);
 	}
 }
@@ -211,7 +189,7 @@ static void give_up(struct look *look)
 	    .granted_ms = look->row.granted_ms,
 	    .detail = "it talked, and the provider does not say how long"};
 
-	cg_edge_review(look->looks->edge, &review);
+	cg_edge_review(look->edge, &review);
 	/* The gate charges what it assumes, 15 minutes past the longest duration; a person corrects it. */
 	note(look, "closed", "given up", 0);
 	end(look);
@@ -263,7 +241,7 @@ static void on_told(void *owner, enum cg_snapshot_kind kind, const struct cg_vap
 	duration->paid_ms = told->paid_ms;
 	duration->granted_ms =
 	    look->row.granted_ms > 0 ? look->row.granted_ms : told->max_seconds * 1000;
-	duration->slack_ms = look->looks->edge->settings.slack_ms;
+	duration->slack_ms = look->edge->settings.slack_ms;
 	decide(look);
 }
 
@@ -274,7 +252,7 @@ static void on_told(void *owner, enum cg_snapshot_kind kind, const struct cg_vap
 static void on_named(void *owner, enum cg_snapshot_kind kind, const struct cg_vapi_call *told)
 {
 	struct look *look = owner;
-	struct cg_edge *edge = look->looks->edge;
+	struct cg_edge *edge = look->edge;
 
 	if (kind == CG_SNAPSHOT_AWAY ||
 	    (kind == CG_SNAPSHOT_ABSENT && look->row.looks < NAMED_LOOKS_MIN)) {
@@ -340,21 +318,23 @@ static void on_gate(void *context, const struct callgate_error *error,
 	    ? gate_of(response->call.state)
 	    : CG_LOOK_GATE_UNKNOWN;
 	if (look->row.name[0] != '\0' && strcmp(look->row.call_id, look->row.name) == 0) {
-		cg_edge_find_named(look->looks->edge, &look->row, on_named, look);
+		cg_edge_find_named(look->edge, &look->row, on_named, look);
 		return;
 	}
-	cg_edge_provider_get(look->looks->edge, look->row.call_id, on_told, look);
+	cg_edge_provider_get(look->edge, look->row.call_id, on_told, look);
 }
 
-static void begin(struct cg_looks *looks, const struct cg_edge_row *row)
+void cg_edge_look(
+    struct cg_edge *edge, const struct cg_edge_row *row, void (*done)(void *owner), void *owner)
 {
 	struct look *look = calloc(1, sizeof *look);
 
 	CG_ASSERT(look != NULL);
-	look->looks = looks;
+	look->edge = edge;
+	look->done = done;
+	look->owner = owner;
 	look->row = *row;
 	look->facts.was_connected = row->is_connected;
-	looks->under_way++;
 	if (row->company_id[0] == '\0') {
 		note(look, "closed", "unmatched", 0); /* It was parked when it came. */
 		end(look);
@@ -362,97 +342,7 @@ static void begin(struct cg_looks *looks, const struct cg_edge_row *row)
 	}
 	struct callgate_get_call_request request = {
 	    .company_id = row->company_id, .call_id = gate_id_of(look)};
-	if (callgate_get_call(looks->edge->books, &request, on_gate, look) != CALLGATE_ACCEPTED) {
+	if (callgate_get_call(edge->books, &request, on_gate, look) != CALLGATE_ACCEPTED) {
 		end(look);
 	}
-}
-
-static void on_due_rows(
-    void *owner, enum cg_status status, const struct cg_edge_row *rows, size_t count)
-{
-	struct cg_looks *looks = owner;
-
-	looks->is_taking = false;
-	for (size_t i = 0; status == CG_OK && !looks->is_stopped && i < count; i++) {
-		begin(looks, &rows[i]);
-	}
-}
-
-static void take(struct cg_looks *looks)
-{
-	if (looks->is_taking || looks->under_way >= AT_ONCE) {
-		return;
-	}
-	looks->is_taking = true;
-	cg_edge_store_due(looks->edge->store, AT_ONCE - looks->under_way,
-	    looks->edge->settings.look_again_ms, on_due_rows, looks);
-}
-
-static void on_swept(void *owner, bool ok)
-{
-	struct cg_looks *looks = owner;
-
-	looks->is_sweeping = false;
-	/* An incomplete list is asked for again from where the last complete one began. */
-	if (ok) {
-		looks->since_ms = cg_edge_now_ms() - SWEEP_OVERLAP_MS;
-	}
-}
-
-static void sweep(struct cg_looks *looks, uint64_t now_ms)
-{
-	if (looks->edge->settings.sweep_ms == 0 || looks->is_sweeping ||
-	    now_ms < looks->sweep_at_ms || cg_directory_version(looks->edge->directory) == 0) {
-		return;
-	}
-	looks->is_sweeping = true;
-	looks->sweep_at_ms = now_ms + (uint64_t)looks->edge->settings.sweep_ms;
-	cg_edge_sweep(looks->edge, looks->since_ms, on_swept, looks);
-}
-
-static void on_tick(void *owner)
-{
-	struct cg_looks *looks = owner;
-	uint64_t now_ms = cg_loop_now_ms(looks->edge->loop);
-
-	take(looks);
-	sweep(looks, now_ms);
-	if (now_ms >= looks->trim_at_ms) {
-		looks->trim_at_ms = now_ms + TRIM_EVERY_MS;
-		cg_edge_store_trim(
-		    looks->edge->store, (uint32_t)looks->edge->settings.keep_days, NULL, NULL);
-	}
-	cg_timer_start(looks->tick, TICK_MS);
-}
-
-struct cg_looks *cg_looks_create(struct cg_edge *edge)
-{
-	struct cg_looks *looks = calloc(1, sizeof *looks);
-
-	CG_ASSERT(looks != NULL);
-	looks->edge = edge;
-	looks->since_ms = cg_edge_now_ms() - SWEEP_BACK_MS;
-	looks->tick = cg_timer_create(edge->loop, on_tick, looks);
-	return looks;
-}
-
-void cg_looks_start(struct cg_looks *looks)
-{
-	cg_timer_start(looks->tick, 1);
-}
-
-void cg_looks_stop(struct cg_looks *looks)
-{
-	looks->is_stopped = true;
-	cg_timer_close(looks->tick);
-}
-
-bool cg_looks_are_idle(const struct cg_looks *looks)
-{
-	return looks->under_way == 0 && !looks->is_taking && !looks->is_sweeping;
-}
-
-void cg_looks_destroy(struct cg_looks *looks)
-{
-	free(looks);
 }

@@ -106,7 +106,8 @@ static bool is_idle(const struct cg_edge *edge)
 {
 	return cg_http_open_count(edge->http) == 0 && cg_fetch_count(edge->fetch) == 0 &&
 	    callgate_client_in_flight(edge->gate) == 0 &&
-	    callgate_client_in_flight(edge->books) == 0 && cg_looks_are_idle(edge->looks);
+	    callgate_client_in_flight(edge->books) == 0 && cg_looks_are_idle(edge->looks) &&
+	    cg_edge_store_is_idle(edge->store);
 }
 
 static void on_drain_tick(void *owner)

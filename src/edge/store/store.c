@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "edge/store/store.h"
+#include "edge/store/store_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "ledger/pool.h"
 
 #define TRIM_AT_ONCE 500
 #define ROWS_MAX     1000
@@ -14,33 +12,9 @@
 	" granted_ms, is_degraded, is_connected, started_at_ms, ended_at_ms, control_url, looks,"  \
 	" name, phone_number_id, created_at_ms"
 
-struct cg_edge_store {
-	struct cg_edge_store_config config;
-	struct cg_loop *loop;
-	struct cg_pool *pool;
-};
-
-enum answer {
-	NOTHING,
-	CALLS,
-	IDS,
-	SETTINGS,
-};
-
-/* One operation: its parameters are made when it is submitted, and lent to the lane. */
-struct task {
-	struct cg_job job;
-	struct cg_params params;
-	const char *statement;
-	enum answer answer;
-	cg_edge_rows_done done;
-	cg_edge_settings_done settings_done;
-	void *owner;
-};
-
 static const char *prepare(struct cg_job *job, struct cg_params *params)
 {
-	struct task *task = CG_CONTAINER_OF(job, struct task, job);
+	struct cg_edge_task *task = CG_CONTAINER_OF(job, struct cg_edge_task, job);
 	struct cg_params lent = *params;
 
 	*params = task->params;
@@ -83,9 +57,10 @@ static void read_row(const PGresult *result, int at, struct cg_edge_row *row)
 	row->created_at_ms = cg_result__int(result, at, 17);
 }
 
-static void tell_rows(const struct task *task, enum cg_status status, const PGresult *result)
+static void tell_rows(
+    const struct cg_edge_task *task, enum cg_status status, const PGresult *result)
 {
-	int count = status == CG_OK && task->answer != NOTHING ? PQntuples(result) : 0;
+	int count = status == CG_OK && task->answer != CG_EDGE_TASK_NOTHING ? PQntuples(result) : 0;
 	struct cg_edge_row *rows = NULL;
 
 	if (count > 0) {
@@ -94,7 +69,7 @@ static void tell_rows(const struct task *task, enum cg_status status, const PGre
 		CG_ASSERT(rows != NULL);
 	}
 	for (int i = 0; i < count; i++) {
-		if (task->answer == CALLS) {
+		if (task->answer == CG_EDGE_TASK_CALLS) {
 			read_row(result, i, &rows[i]);
 		} else {
 			read_text(result, i, 0, rows[i].call_id, sizeof rows[i].call_id);
@@ -107,9 +82,9 @@ static void tell_rows(const struct task *task, enum cg_status status, const PGre
 
 static bool on_end(struct cg_job *job, enum cg_status status, const PGresult *result)
 {
-	struct task *task = CG_CONTAINER_OF(job, struct task, job);
+	struct cg_edge_task *task = CG_CONTAINER_OF(job, struct cg_edge_task, job);
 
-	if (task->answer == SETTINGS) {
+	if (task->answer == CG_EDGE_TASK_SETTINGS) {
 		bool ok = status == CG_OK && PQntuples(result) == 1;
 		struct cg_view none = {NULL, 0};
 		task->settings_done(task->owner,
@@ -122,14 +97,15 @@ static bool on_end(struct cg_job *job, enum cg_status status, const PGresult *re
 	} else if (task->done != NULL) {
 		tell_rows(task, status, result);
 	}
+	task->store->task_count--;
 	cg_params__deinit(&task->params);
 	free(task);
 	return false;
 }
 
-static struct task *task_for(const char *statement, enum answer answer)
+struct cg_edge_task *cg_edge_store__task(const char *statement, enum cg_edge_task_answer answer)
 {
-	struct task *task = calloc(1, sizeof *task);
+	struct cg_edge_task *task = calloc(1, sizeof *task);
 
 	CG_ASSERT(task != NULL);
 	task->statement = statement;
@@ -138,9 +114,11 @@ static struct task *task_for(const char *statement, enum answer answer)
 	return task;
 }
 
-static void submit(
-    struct cg_edge_store *store, struct task *task, cg_edge_rows_done done, void *owner)
+void cg_edge_store__submit(
+    struct cg_edge_store *store, struct cg_edge_task *task, cg_edge_rows_done done, void *owner)
 {
+	store->task_count++;
+	task->store = store;
 	task->job = (struct cg_job){
 	    .deadline_at_ms = cg_loop_now_ms(store->loop) + store->config.timeout_ms,
 	    .prepare = prepare,
@@ -151,7 +129,7 @@ static void submit(
 	cg_pool__submit(store->pool, &task->job);
 }
 
-static void put_text(struct task *task, const char *text)
+static void put_text(struct cg_edge_task *task, const char *text)
 {
 	if (text == NULL || text[0] == '\0') {
 		cg_params__null(&task->params, CG_OID_TEXT);
@@ -161,12 +139,12 @@ static void put_text(struct task *task, const char *text)
 }
 
 /* Never null. */
-static void put_word(struct task *task, const char *text)
+static void put_word(struct cg_edge_task *task, const char *text)
 {
 	cg_params__text(&task->params, cg_view_of(text == NULL ? "" : text));
 }
 
-static void put_int(struct task *task, int64_t value)
+static void put_int(struct cg_edge_task *task, int64_t value)
 {
 	if (value == 0) {
 		cg_params__null(&task->params, CG_OID_INT8);
@@ -175,7 +153,7 @@ static void put_int(struct task *task, int64_t value)
 	}
 }
 
-static void put_company(struct task *task, const char *text)
+static void put_company(struct cg_edge_task *task, const char *text)
 {
 	struct cg_uuid company;
 
@@ -189,10 +167,10 @@ static void put_company(struct task *task, const char *text)
 void cg_edge_store_take(struct cg_edge_store *store, const struct cg_edge_event *event,
     cg_edge_rows_done done, void *owner)
 {
-	struct task *task =
-	    task_for("select " COLUMNS " from callgate.edge_event_take($1, $2, $3, $4, $5,"
-	             " $6::jsonb, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-	        CALLS);
+	struct cg_edge_task *task = cg_edge_store__task(
+	    "select " COLUMNS " from callgate.edge_event_take($1, $2, $3, $4, $5,"
+	    " $6::jsonb, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+	    CG_EDGE_TASK_CALLS);
 
 	put_word(task, event->dedupe_key);
 	put_word(task, event->call_id);
@@ -210,26 +188,27 @@ void cg_edge_store_take(struct cg_edge_store *store, const struct cg_edge_event 
 	put_text(task, event->ended_reason);
 	put_int(task, event->look_in_ms);
 	put_text(task, event->name);
-	submit(store, task, done, owner);
+	cg_edge_store__submit(store, task, done, owner);
 }
 
 void cg_edge_store_event_done(struct cg_edge_store *store, int64_t event_id, const char *outcome,
     cg_edge_rows_done done, void *owner)
 {
-	struct task *task = task_for("select callgate.edge_event_done($1, $2)", NOTHING);
+	struct cg_edge_task *task =
+	    cg_edge_store__task("select callgate.edge_event_done($1, $2)", CG_EDGE_TASK_NOTHING);
 
 	cg_params__int8(&task->params, event_id);
 	put_word(task, outcome);
-	submit(store, task, done, owner);
+	cg_edge_store__submit(store, task, done, owner);
 }
 
 void cg_edge_store_note(struct cg_edge_store *store, const struct cg_edge_note *note,
     cg_edge_rows_done done, void *owner)
 {
-	struct task *task =
-	    task_for("select callgate.edge_call_note($1, $2, $3, $4, $5, $6, $7, $8,"
-	             " $9, $10, $11, $12, $13, $14, $15, $16, $17)",
-	        NOTHING);
+	struct cg_edge_task *task =
+	    cg_edge_store__task("select callgate.edge_call_note($1, $2, $3, $4, $5, $6, $7, $8,"
+	                        " $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+	        CG_EDGE_TASK_NOTHING);
 
 	put_word(task, note->call_id);
 	put_word(task, note->state);
@@ -248,34 +227,35 @@ void cg_edge_store_note(struct cg_edge_store *store, const struct cg_edge_note *
 	put_text(task, note->control_url);
 	put_text(task, note->outcome);
 	put_int(task, note->look_in_ms);
-	submit(store, task, done, owner);
+	cg_edge_store__submit(store, task, done, owner);
 }
 
 void cg_edge_store_read(
     struct cg_edge_store *store, const char *call_id, cg_edge_rows_done done, void *owner)
 {
-	struct task *task = task_for("select " COLUMNS " from callgate.edge_call_row($1)", CALLS);
+	struct cg_edge_task *task = cg_edge_store__task(
+	    "select " COLUMNS " from callgate.edge_call_row($1)", CG_EDGE_TASK_CALLS);
 
 	put_word(task, call_id);
-	submit(store, task, done, owner);
+	cg_edge_store__submit(store, task, done, owner);
 }
 
 void cg_edge_store_due(struct cg_edge_store *store, uint32_t limit, int64_t turn_ms,
     cg_edge_rows_done done, void *owner)
 {
-	struct task *task =
-	    task_for("select " COLUMNS " from callgate.edge_calls_due($1, $2)", CALLS);
+	struct cg_edge_task *task = cg_edge_store__task(
+	    "select " COLUMNS " from callgate.edge_calls_due($1, $2)", CG_EDGE_TASK_CALLS);
 
 	cg_params__int4(&task->params, (int32_t)limit);
 	cg_params__int8(&task->params, turn_ms);
-	submit(store, task, done, owner);
+	cg_edge_store__submit(store, task, done, owner);
 }
 
 void cg_edge_store_missed(struct cg_edge_store *store, const char *const *ids, const bool *ended,
     size_t count, cg_edge_rows_done done, void *owner)
 {
-	struct task *task =
-	    task_for("select ret_call, ret_known from callgate.edge_calls_missed($1, $2)", IDS);
+	struct cg_edge_task *task = cg_edge_store__task(
+	    "select ret_call, ret_known from callgate.edge_calls_missed($1, $2)", CG_EDGE_TASK_IDS);
 
 	cg_params__array(&task->params, CG_OID_TEXT, (uint32_t)count);
 	for (size_t i = 0; i < count; i++) {
@@ -285,14 +265,14 @@ void cg_edge_store_missed(struct cg_edge_store *store, const char *const *ids, c
 	for (size_t i = 0; i < count; i++) {
 		cg_params__element_bool(&task->params, ended[i]);
 	}
-	submit(store, task, done, owner);
+	cg_edge_store__submit(store, task, done, owner);
 }
 
 void cg_edge_store_review(struct cg_edge_store *store, const struct cg_edge_review *review,
     cg_edge_rows_done done, void *owner)
 {
-	struct task *task =
-	    task_for("select callgate.edge_review_put($1, $2, $3, $4, $5, $6, $7)", NOTHING);
+	struct cg_edge_task *task = cg_edge_store__task(
+	    "select callgate.edge_review_put($1, $2, $3, $4, $5, $6, $7)", CG_EDGE_TASK_NOTHING);
 
 	put_word(task, review->call_id);
 	put_word(task, review->what);
@@ -301,29 +281,31 @@ void cg_edge_store_review(struct cg_edge_store *store, const struct cg_edge_revi
 	cg_params__int8(&task->params, review->charged_ms);
 	put_int(task, review->granted_ms);
 	put_text(task, review->detail);
-	submit(store, task, done, owner);
+	cg_edge_store__submit(store, task, done, owner);
 }
 
 void cg_edge_store_trim(
     struct cg_edge_store *store, uint32_t days, cg_edge_rows_done done, void *owner)
 {
-	struct task *task = task_for("select callgate.edge_trim($1, $2)", NOTHING);
+	struct cg_edge_task *task =
+	    cg_edge_store__task("select callgate.edge_trim($1, $2)", CG_EDGE_TASK_NOTHING);
 
 	cg_params__int4(&task->params, (int32_t)days);
 	cg_params__int4(&task->params, TRIM_AT_ONCE);
-	submit(store, task, done, owner);
+	cg_edge_store__submit(store, task, done, owner);
 }
 
 void cg_edge_store_settings(
     struct cg_edge_store *store, int64_t known_version, cg_edge_settings_done done, void *owner)
 {
-	struct task *task = task_for("select ret_version, ret_numbers::text, ret_sentences::text"
-	                             " from callgate.edge_settings_read($1)",
-	    SETTINGS);
+	struct cg_edge_task *task =
+	    cg_edge_store__task("select ret_version, ret_numbers::text, ret_sentences::text"
+	                        " from callgate.edge_settings_read($1)",
+	        CG_EDGE_TASK_SETTINGS);
 
 	cg_params__int8(&task->params, known_version);
 	task->settings_done = done;
-	submit(store, task, NULL, owner);
+	cg_edge_store__submit(store, task, NULL, owner);
 }
 
 struct cg_edge_store *cg_edge_store_create(
@@ -336,6 +318,7 @@ struct cg_edge_store *cg_edge_store_create(
 	store->loop = loop;
 	store->pool = cg_pool__create(
 	    loop, config->database_url, "edge", config->connections, config->connect_timeout_ms);
+	cg_edge_store__admitted_init(store);
 	return store;
 }
 
@@ -349,8 +332,14 @@ bool cg_edge_store_is_connected(const struct cg_edge_store *store)
 	return cg_pool__is_connected(store->pool);
 }
 
+bool cg_edge_store_is_idle(const struct cg_edge_store *store)
+{
+	return store->task_count == 0 && store->admitted_count == 0;
+}
+
 void cg_edge_store_close(struct cg_edge_store *store)
 {
+	cg_edge_store__admitted_close(store);
 	cg_pool__close(store->pool);
 }
 

@@ -27,6 +27,8 @@ struct cg_edge_store *cg_edge_store_create(
     struct cg_loop *loop, const struct cg_edge_store_config *config);
 void cg_edge_store_start(struct cg_edge_store *store);
 bool cg_edge_store_is_connected(const struct cg_edge_store *store);
+/* Nothing is under way, and nothing waits to be. */
+bool cg_edge_store_is_idle(const struct cg_edge_store *store);
 
 /* What is under way ends CG_CLOSING, in here. */
 void cg_edge_store_close(struct cg_edge_store *store);
@@ -108,6 +110,12 @@ struct cg_edge_note {
 
 void cg_edge_store_note(struct cg_edge_store *store, const struct cg_edge_note *note,
     cg_edge_rows_done done, void *owner);
+
+/*
+ * An inbound call was let in: the note's call, company, number, destination, grant and look.  Written
+ * within moments, with others in one statement; nobody is told.
+ */
+void cg_edge_store_admitted(struct cg_edge_store *store, const struct cg_edge_note *note);
 
 /* No row where it is not known. */
 void cg_edge_store_read(

@@ -105,6 +105,10 @@ class Delivery:
         with self.changed:
             return not self.queue and self.under_way == 0
 
+    def forget(self):
+        with self.changed:
+            self.queue.clear()
+
     def close(self):
         with self.changed:
             self.is_closing = True

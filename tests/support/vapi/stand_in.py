@@ -214,6 +214,17 @@ class StandIn:
         """Nothing is being sent, nor waits for it."""
         return self.delivery.is_idle()
 
+    def forget(self):
+        """All calls, numbers, assistants and faults; what waited to be sent is not."""
+        with self.lock:
+            for timer in self.timers:
+                timer.cancel()
+            self.timers.clear()
+            for known in (self.calls, self.phone_numbers, self.assistants, self.requests):
+                known.clear()
+            self.faults = Faults()
+        self.delivery.forget()
+
     def close(self):
         self.stopping.set()
         with self.lock:
