@@ -258,6 +258,16 @@ def test_on_sigterm_what_was_accepted_is_answered(own_world):
     assert world.edge.process.wait(20) == 0
 
 
+def test_on_sigterm_the_row_of_a_call_that_was_let_in_is_written(own_world):
+    world = own_world
+    company, number = world.company()
+    world.vapi.faults.set(lost=1.0)
+    call = world.vapi.dial_in(number)
+    world.edge.process.signal(signal.SIGTERM)
+    assert world.edge.process.wait(20) == 0
+    assert world.row(call.id)["granted_ms"] > 0
+
+
 def test_the_metrics_are_well_formed(world):
     text = world.edge.request("GET", "/metrics")[1]
     for line in text.splitlines():

@@ -169,3 +169,32 @@ def test_two_edges_on_one_stack_charge_once(world):
         assert costs(world, company) == [8_000] * 8
     finally:
         second.stop()
+
+
+def test_a_call_that_the_gate_has_and_no_row_is_left_of_gets_one(make_world):
+    """It was let in while Postgres was away, or the edge died before its row was written."""
+    world = make_world(sweep_ms=300)
+    company, number = world.company()
+    world.vapi.faults.set(lost=1.0)
+    # Not from the provider's list, which would tell of it as well.
+    world.vapi.faults.fail("/call?", 500, times=1000)
+    call = world.vapi.dial_in(number)
+    world.wait_for_state(call.id, "admitted")
+    world.stack.sql("delete from callgate.edge_calls where call_id = %s", [call.id])
+    row = world.wait_for_state(call.id, "admitted", 15)
+    assert (row["company_id"], row["resource_type"]) == (company, "voice_inbound")
+
+
+def test_what_is_told_late_of_an_earlier_state_puts_no_look_off(world):
+    call = "c-noted-late"
+
+    def note(state, look_in_ms):
+        world.stack.sql("select callgate.edge_call_note(%s, %s, null, null, null, null, null, null, null, false, false,"
+                        " null, null, null, null, null, %s)", [call, state, look_in_ms])
+        return world.stack.value("select round(extract(epoch from look_at - now())) from callgate.edge_calls"
+                                 " where call_id = %s", [call])
+
+    assert note("ended", 60_000) == 60
+    assert 55 <= note("admitted", 3_600_000) <= 60
+    assert note("running", 5_000) == 5, "sooner is allowed"
+    assert note("ended", 90_000) == 90
