@@ -13,8 +13,7 @@
 #define LINGER_MS 20
 #define AT_ONCE   500
 
-struct admitted {
-	struct cg_list link;
+struct cg_edge_admitted {
 	char call_id[129];
 	struct cg_uuid company;
 	char phone_number_id[65];
@@ -23,25 +22,20 @@ struct admitted {
 	int64_t look_in_ms;
 };
 
-static struct admitted *admitted_of(struct cg_list *link)
-{
-	return CG_CONTAINER_OF(link, struct admitted, link);
-}
-
 /* One column: the text at `offset` of each. */
 static void put_texts(struct cg_edge_store *store, struct cg_params *params, size_t offset)
 {
 	cg_params__array(params, CG_OID_TEXT, store->admitted_count);
-	for (struct cg_list *at = store->admitted.next; at != &store->admitted; at = at->next) {
-		cg_params__element(params, cg_view_of((const char *)admitted_of(at) + offset));
+	for (uint32_t i = 0; i < store->admitted_count; i++) {
+		cg_params__element(params, cg_view_of((const char *)&store->admitted[i] + offset));
 	}
 }
 
 static void put_companies(struct cg_edge_store *store, struct cg_params *params)
 {
 	cg_params__array(params, CG_OID_UUID, store->admitted_count);
-	for (struct cg_list *at = store->admitted.next; at != &store->admitted; at = at->next) {
-		const struct cg_uuid *company = &admitted_of(at)->company;
+	for (uint32_t i = 0; i < store->admitted_count; i++) {
+		const struct cg_uuid *company = &store->admitted[i].company;
 		cg_params__element(
 		    params, (struct cg_view){(const char *)company->bytes, sizeof company->bytes});
 	}
@@ -50,9 +44,9 @@ static void put_companies(struct cg_edge_store *store, struct cg_params *params)
 static void put_numbers(struct cg_edge_store *store, struct cg_params *params, size_t offset)
 {
 	cg_params__array(params, CG_OID_INT8, store->admitted_count);
-	for (struct cg_list *at = store->admitted.next; at != &store->admitted; at = at->next) {
+	for (uint32_t i = 0; i < store->admitted_count; i++) {
 		int64_t number = 0;
-		memcpy(&number, (const char *)admitted_of(at) + offset, sizeof number);
+		memcpy(&number, (const char *)&store->admitted[i] + offset, sizeof number);
 		cg_params__element_int8(params, number);
 	}
 }
@@ -75,31 +69,26 @@ static void write_all(void *owner)
 		return;
 	}
 	task = cg_edge_store__task(statement, CG_EDGE_TASK_NOTHING);
-	put_texts(store, &task->params, offsetof(struct admitted, call_id));
+	put_texts(store, &task->params, offsetof(struct cg_edge_admitted, call_id));
 	put_companies(store, &task->params);
-	put_texts(store, &task->params, offsetof(struct admitted, phone_number_id));
-	put_texts(store, &task->params, offsetof(struct admitted, destination));
-	put_numbers(store, &task->params, offsetof(struct admitted, granted_ms));
-	put_numbers(store, &task->params, offsetof(struct admitted, look_in_ms));
-	for (struct cg_list *at; (at = cg_list_pop(&store->admitted)) != NULL;) {
-		free(admitted_of(at));
-	}
+	put_texts(store, &task->params, offsetof(struct cg_edge_admitted, phone_number_id));
+	put_texts(store, &task->params, offsetof(struct cg_edge_admitted, destination));
+	put_numbers(store, &task->params, offsetof(struct cg_edge_admitted, granted_ms));
+	put_numbers(store, &task->params, offsetof(struct cg_edge_admitted, look_in_ms));
 	store->admitted_count = 0;
 	cg_edge_store__submit(store, task, NULL, NULL);
 }
 
 void cg_edge_store_admitted(struct cg_edge_store *store, const struct cg_edge_note *note)
 {
-	struct admitted *a = calloc(1, sizeof *a);
+	struct cg_edge_admitted *a = &store->admitted[store->admitted_count++];
 
-	CG_ASSERT(a != NULL && cg_uuid_parse(cg_view_of(note->company_id), &a->company));
+	CG_ASSERT(cg_uuid_parse(cg_view_of(note->company_id), &a->company));
 	(void)snprintf(a->call_id, sizeof a->call_id, "%s", note->call_id);
 	(void)snprintf(a->phone_number_id, sizeof a->phone_number_id, "%s", note->phone_number_id);
 	(void)snprintf(a->destination, sizeof a->destination, "%s", note->destination);
 	a->granted_ms = note->granted_ms;
 	a->look_in_ms = note->look_in_ms;
-	cg_list_append(&store->admitted, &a->link);
-	store->admitted_count++;
 	if (store->admitted_count >= AT_ONCE) {
 		write_all(store);
 	} else if (!cg_timer_is_running(store->admitted_timer)) {
@@ -109,15 +98,15 @@ void cg_edge_store_admitted(struct cg_edge_store *store, const struct cg_edge_no
 
 void cg_edge_store__admitted_init(struct cg_edge_store *store)
 {
-	cg_list_init(&store->admitted);
+	store->admitted = calloc(AT_ONCE, sizeof *store->admitted);
+	CG_ASSERT(store->admitted != NULL);
 	store->admitted_timer = cg_timer_create(store->loop, write_all, store);
 }
 
 void cg_edge_store__admitted_close(struct cg_edge_store *store)
 {
 	cg_timer_close(store->admitted_timer);
-	for (struct cg_list *at; (at = cg_list_pop(&store->admitted)) != NULL;) {
-		free(admitted_of(at));
-	}
+	free(store->admitted);
+	store->admitted = NULL;
 	store->admitted_count = 0;
 }

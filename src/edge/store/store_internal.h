@@ -13,8 +13,8 @@ struct cg_edge_store {
 	struct cg_edge_store_config config;
 	struct cg_loop *loop;
 	struct cg_pool *pool;
-	uint32_t task_count;     /* submitted, and not ended */
-	struct cg_list admitted; /* see admitted.c */
+	uint32_t task_count;               /* submitted, and not ended */
+	struct cg_edge_admitted *admitted; /* see admitted.c */
 	uint32_t admitted_count;
 	struct cg_timer *admitted_timer;
 };
