@@ -174,15 +174,15 @@ def test_two_edges_on_one_stack_charge_once(world):
 def test_a_call_that_the_gate_has_and_no_row_is_left_of_gets_one(make_world):
     """It was let in while Postgres was away, or the edge died before its row was written."""
     world = make_world(sweep_ms=300)
-    company, number = world.company()
-    world.vapi.faults.set(lost=1.0)
-    # Not from the provider's list, which would tell of it as well.
-    world.vapi.faults.fail("/call?", 500, times=1000)
-    call = world.vapi.dial_in(number)
-    world.wait_for_state(call.id, "admitted")
-    world.stack.sql("delete from callgate.edge_calls where call_id = %s", [call.id])
-    row = world.wait_for_state(call.id, "admitted", 15)
-    assert (row["company_id"], row["resource_type"]) == (company, "voice_inbound")
+    company = world.client.funded(5_000_000)
+    # As the edge does it, and nothing else of it: the provider's list does not tell of it either.
+    world.client.authorize(company, "c-without-row", "voice_inbound", "+15550100200", start=True,
+                           meta={"provider": "vapi"})
+    world.client.authorize(company, "c-of-another-provider", "voice_inbound", "+15550100200", start=True)
+    row = world.wait_for_state("c-without-row", "admitted", 15)
+    assert (row["company_id"], row["resource_type"], row["destination"]) == (
+        company, "voice_inbound", "+15550100200")
+    assert world.row("c-of-another-provider") is None
 
 
 def test_what_is_told_late_of_an_earlier_state_puts_no_look_off(world):
