@@ -42,6 +42,7 @@ def test_an_exhausted_call_is_warned_told_goodbye_and_ended(make_short):
     world.vapi.faults.set(never_ends=True)
     call = world.vapi.dial_in(number)
     assert 10 <= call.max_duration_s <= 12, call.answer
+    spend(world, company, call)
     wait_until(lambda: call.status == "ended", 20, lambda: (call.said, world.edge.process.tail(15)))
     warning, goodbye = call.said[:2]
     assert warning == {"type": "say", "content": "We have about thirty seconds left on this call."}

@@ -32,6 +32,11 @@ def test_a_call_of_which_every_webhook_is_lost_is_charged(world):
     world.vapi.faults.set(lost=1.0)
     call = world.vapi.dial_in(number)
     world.vapi.hang_up(call.id, talk_ms=5_000)
+    granted_ms = world.granted_ms(call.id)
+    looks_in_s = world.stack.value("select extract(epoch from look_at - now()) from callgate.edge_calls"
+                                   " where call_id = %s", [call.id])
+    assert 0 < looks_in_s <= (granted_ms + 400) / 1000, "past its time, of its own accord"
+    world.stack.sql("update callgate.edge_calls set look_at = now() where call_id = %s", [call.id])
     world.wait_until_charged(call.id, 30)
     assert [meta["basis"] for _, meta in world.usage(company)] == ["polled"]
 

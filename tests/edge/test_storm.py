@@ -16,7 +16,7 @@ from support.processes import program
 from support.vapi import Faults
 from support.waiting import wait_until
 
-COUNT = 10_000 if os.environ.get("CALLGATE_TEST_LONG") else 600
+COUNT = 10_000 if os.environ.get("CALLGATE_TEST_LONG") else 400
 SEED = int(os.environ.get("CG_SEED") or random.randrange(1 << 30))
 THREADS = 12
 
