@@ -61,12 +61,17 @@ static const char request[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
                               "\0\0\x05\0\x01\0\0\0\x01"
                               "\0\0\0\0\0";
 
-static void rest(struct cg_rpc_probe *p)
+static void hang_up(struct cg_rpc_probe *p)
 {
 	if (p->stream != NULL) {
 		cg_stream_close(p->stream);
 		p->stream = NULL;
 	}
+}
+
+static void rest(struct cg_rpc_probe *p)
+{
+	hang_up(p);
 	p->next_at_ms = cg_loop_now_ms(p->loop) + p->config.interval_ms;
 	p->accepted_before = *p->config.accepted;
 }
@@ -243,7 +248,8 @@ void cg_rpc_probe_stop(struct cg_rpc_probe *probe)
 
 void cg_rpc_probe_close(struct cg_rpc_probe *probe)
 {
-	rest(probe);
+	/* The server, whose counter config.accepted points to, may be gone by now. */
+	hang_up(probe);
 	cg_timer_close(probe->beat);
 	free(probe);
 }
