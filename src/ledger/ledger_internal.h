@@ -271,7 +271,7 @@ bool cg_flush__is_idle(const struct cg_ledger *ledger);
 bool cg_flush__is_clean(const struct cg_ledger *ledger);
 
 /* flush_batch.c: the parameters of callgate.flush(), and its answer. */
-#define CG_FLUSH_LANES 2
+#define CG_FLUSH_LANES 4
 struct cg_flush_answer {
 	enum {
 		CG_FLUSH_DONE,

@@ -3,6 +3,7 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import re
 import threading
 import uuid
 from decimal import Decimal
@@ -105,6 +106,35 @@ def test_an_outage_policy_is_kept_within_bounds(sql, change):
 def test_ledger_tables_are_append_only_for_their_owner_too(sql, table, attempt):
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         sql(attempt.format(table))
+
+
+KIND_RULE = ("select pg_get_constraintdef(oid) from pg_constraint where conrelid = 'public.usage_logs'::regclass"
+             " and conname = 'usage_logs_resource_type_check'")
+
+
+@pytest.mark.parametrize("kind, fits", [
+    ("voice_inbound", True), ("voice_outbound", True), ("phone_number_rental", True), ("sms", True), ("a", True),
+    ("a" * 64, True), ("a" * 65, False), ("", False), ("Voice", False), ("voice_inbound ", False), ("1a", False),
+    ("voice\nx", False), (None, False)])
+def test_a_kind_of_usage_is_a_name(sql, kind, fits):
+    company = uuid.uuid4()
+    sql("insert into companies (id) values (%s)", company)
+    put = "insert into usage_logs (company_id, resource_type, quantity, cost, created_at) values (%s, %s, 1, 1, now())"
+    if fits:
+        sql(put, company, kind)
+    else:
+        with pytest.raises(psycopg.errors.IntegrityError):
+            sql(put, company, kind)
+
+
+def test_the_usual_kinds_are_known_by_their_names(sql):
+    """And it costs nothing of the rule: the expression that decides of all others admits them."""
+    ((rule,),) = sql(KIND_RULE)
+    names, expression = rule.split(" OR ")
+    (pattern,) = re.findall(r"~ '([^']+)'", expression)
+    usual = re.findall(r"'(\w+)'", names)
+    assert "~" not in names and {"voice_inbound", "voice_outbound", "phone_number_rental"} == set(usual)
+    assert sql("select bool_and(u ~ %s) from unnest(%s::text[]) u", pattern, usual) == [(True,)]
 
 
 def versions(sql):

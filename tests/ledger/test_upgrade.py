@@ -10,6 +10,7 @@ from conftest import MIGRATIONS
 from flusher import FLUSH, PARTITION, Flusher
 from old_sidecar import ENDS, OldSidecar
 from support.postgres_server import SIDECAR_ROLE
+from test_schema import KIND_RULE
 
 FIRST_VERSION_ENDS = "20261122100900"
 
@@ -92,6 +93,28 @@ def test_a_batch_under_way_holds_no_migration_up(url):
         flusher.last = row[2], row[3]
         assert flusher.flush(flusher.shadow(company, "allowed", 1, 1787300000000))[0] == "done"
         assert setup.execute("select count(*) from callgate.shadow_calls").fetchone() == (1,)
+
+
+def test_a_flush_that_hangs_leaves_the_rule_of_kinds_as_it_is(url):
+    """It is tried for a while, and given up: dearer, as right, and in nobody's way."""
+    with psycopg.connect(url, autocommit=True) as setup, psycopg.connect(url) as flushing, \
+            psycopg.connect(url) as migration:
+        def of(connection, statement):
+            return connection.execute(statement).fetchone()[0]
+
+        rule = of(setup, KIND_RULE)
+        flushing.execute("lock table usage_logs in row exclusive mode")
+        migration.execute("set lock_timeout = '5s'")
+        apply(migration, later=True)
+        assert of(migration, "show lock_timeout") == "5s"
+        migration.commit()
+        assert of(setup, KIND_RULE) == rule and "OR" not in rule
+        flushing.rollback()
+        (again,) = [path for path in migrations(later=True) if path.name.endswith("_kinds.sql")]
+        migration.execute(again.read_text(encoding="utf-8"))
+        assert of(migration, "show lock_timeout") == "5s"
+        migration.commit()
+        assert " OR " in of(setup, KIND_RULE)
 
 
 @pytest.fixture
