@@ -64,23 +64,29 @@ function streams.oldest(stream, upto, take)
 	return count, last
 end
 
--- Records after an id, each as <I8I8I4 epoch, n, bytes> and its bytes; whether there are more.
-function streams.after(stream, after_epoch, after_n, most)
+-- Puts records after an id into `parts`, each as two: <I8I8I4 epoch, n, bytes>, and its bytes.
+-- How many, and whether there are more.  Joined once, at the end: Lua hashes every string that it
+-- makes, from end to end.
+function streams.after(parts, stream, after_epoch, after_n, most)
 	local from = format('(%.0f-%.0f', after_epoch, after_n)
-	local parts, bytes, more = {}, 0, true
-	while more and #parts < most and bytes < MOST.READ_BYTES do
-		local step = most - #parts < streams.STEP and most - #parts or streams.STEP
+	local at, count, bytes, more = #parts, 0, 0, true
+	while more and count < most and bytes < MOST.READ_BYTES do
+		local step = most - count < streams.STEP and most - count or streams.STEP
 		local found = call('XRANGE', stream, from, '+', 'COUNT', step)
-		more = #found == step
-		for _, record in ipairs(found) do
+		for i = 1, #found do
+			local record = found[i]
 			local epoch, n = streams.id_of(record[1])
 			local blob = record[2][2]
-			parts[#parts + 1] = pack('<I8I8I4', epoch, n, #blob) .. blob
-			bytes = bytes + #blob
-			from = '(' .. record[1]
+			parts[at + 1], parts[at + 2] = pack('<I8I8I4', epoch, n, #blob), blob
+			at, bytes = at + 2, bytes + #blob
 		end
+		more = #found == step
+		if more then
+			from = '(' .. found[step][1]
+		end
+		count = count + #found
 	end
-	return parts, more
+	return count, more
 end
 
 -- Removes everything up to and with this id.

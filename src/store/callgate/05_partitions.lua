@@ -193,8 +193,10 @@ offer('read', { 'no-writes' }, function(given, args)
 	if not is_marked(epoch) then
 		return refused()
 	end
-	local parts, more = streams.after(keys[2], after_epoch, after_n, most)
-	return pack('<BI4Bi8', OUTCOME.DONE, #parts, more and 1 or 0, now_ms()) .. table.concat(parts)
+	local parts = { '' }
+	local count, more = streams.after(parts, keys[2], after_epoch, after_n, most)
+	parts[1] = pack('<BI4Bi8', OUTCOME.DONE, count, more and 1 or 0, now_ms())
+	return table.concat(parts)
 end)
 
 -- Where the older generation of ended calls is flushed and trimmed, and the current one old

@@ -113,10 +113,11 @@ offer('events', { 'no-writes' }, function(given, args)
 		or not is_kept(entries, entry_epoch, entry_n, head.trimmed_epoch, head.trimmed_n) then
 		return pack('<BBi8', OUTCOME.OUT_OF_RANGE, NONE, now_ms())
 	end
-	local happened, more_happened = streams.after(events, event_epoch, event_n, most)
-	local booked, more_booked = streams.after(entries, entry_epoch, entry_n, most)
-	return places .. pack('<BBI4I4', more_happened and 1 or 0, more_booked and 1 or 0, #happened,
-		#booked) .. table.concat(happened) .. table.concat(booked)
+	local parts = { places, '' }
+	local happened, more_happened = streams.after(parts, events, event_epoch, event_n, most)
+	local booked, more_booked = streams.after(parts, entries, entry_epoch, entry_n, most)
+	parts[2] = pack('<BBI4I4', more_happened and 1 or 0, more_booked and 1 or 0, happened, booked)
+	return table.concat(parts)
 end)
 
 end
