@@ -126,6 +126,19 @@ def test_fence_answers_the_last_id_and_ids_go_on(served):
     assert [e.id for e in served.read(after=(1, 0)).entries] == [(1, 1), (2, 0)]
 
 
+@pytest.mark.parametrize('count', [0, 1, 99, 100, 101, 250])  # it looks at 100 at once
+def test_a_read_answers_every_entry_once_and_in_order(served, count):
+    for number in range(count):
+        served.credit(COMPANY, 5, f'r{number}')
+    for most in (1, 99, 100, 101, 1000):
+        seen, more = [], True
+        while more:
+            answer = served.read(after=seen[-1].id if seen else (0, 0), most=most)
+            seen, more = seen + answer.entries, answer.more
+            assert len(answer.entries) == min(most, count - len(seen) + len(answer.entries))
+        assert [(e.id, e.reference) for e in seen] == [((1, n), f'r{n}') for n in range(count)]
+
+
 def test_drop_makes_wallets_absent_and_keys_unknown(served):
     served.authorize(COMPANY, 'live', PRICE, Terms(calls_max=1000))
     served.cancel(COMPANY, 'barred')
