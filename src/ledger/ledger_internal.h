@@ -270,8 +270,13 @@ void cg_flush__tick(struct cg_ledger *ledger, uint64_t now_ms);
 bool cg_flush__is_idle(const struct cg_ledger *ledger);
 bool cg_flush__is_clean(const struct cg_ledger *ledger);
 
-/* flush_batch.c: the parameters of callgate.flush(), and its answer. */
+/*
+ * Partitions that are flushed at once, each over a connection of its own.  Where requests and the
+ * ledger share the processors, a backlog gets by the number of them what it gets of the machine.
+ */
 #define CG_FLUSH_LANES 4
+
+/* flush_batch.c: the parameters of callgate.flush(), and its answer. */
 struct cg_flush_answer {
 	enum {
 		CG_FLUSH_DONE,
