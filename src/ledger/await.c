@@ -150,6 +150,7 @@ static void encode_keys(const struct cg_await *await, struct cg_params *params)
 	for (uint32_t i = 0; i < await->round_count; i++) {
 		cg_params__element(params, await->round[i]->in.await.key.reference_id);
 	}
+	encode_entries(await, params);
 }
 
 static const char *prepare(struct cg_job *job, struct cg_params *params)
@@ -158,7 +159,7 @@ static const char *prepare(struct cg_job *job, struct cg_params *params)
 
 	if (await->asks_keys) {
 		encode_keys(await, params);
-		return "select k.ord, k.entry_id from callgate.keys_booked($1, $2, $3) k";
+		return "select k.ord, k.entry_id from callgate.keys_booked($1, $2, $3, $4) k";
 	}
 	encode_entries(await, params);
 	/* One row per partition, and per entry in quarantine one more. */

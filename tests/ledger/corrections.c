@@ -282,6 +282,7 @@ static void test_shadow_calls_are_noted_beside_the_money(void **state)
 
 	(void)create_wallet(d, &books.company);
 	struct cg_entry entry = shadow_of(&books, "sh-denied", CG_DECISION_CONCURRENCY_LIMIT, 0);
+	entry.body.basis = CG_BASIS_ASSUMED;
 	(void)append(d, &entry);
 	entry = shadow_of(&books, "sh-cut", CG_DECISION_ALLOWED, INT64_C(1787300000001));
 	/* Refused as it comes: the description goes, the rest does not. */

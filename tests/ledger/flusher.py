@@ -61,8 +61,10 @@ class Flusher:
                       1787300000123 + self.n, reference or f"ref-{self.n}")
         if type == "usage":
             entry.resource, entry.quantity = "voice_outbound", 62000
-            entry.meta = json.dumps({"entry_id": entry.id, "call_id": entry.reference, "billed_ms": 62000,
-                                     "rate_micros_per_minute": 90000, "meta": {"city": "Łódź", "k": ""}})
+            # Assumed, so that it may be corrected.
+            entry.meta = json.dumps({"basis": "assumed", "entry_id": entry.id, "call_id": entry.reference,
+                                     "billed_ms": 62000, "rate_micros_per_minute": 90000,
+                                     "meta": {"city": "Łódź", "k": ""}})
         for name, value in more.items():
             setattr(entry, name, value)
         return entry
@@ -72,7 +74,7 @@ class Flusher:
         entry = self.entry(company, "adjustment", amount, f"correction:{call_id}",
                            resource="voice_outbound", quantity=quantity)
         entry.meta = json.dumps({"entry_id": entry.id, "call_id": call_id, "correction": True,
-                                 "billed_ms": billed_ms})
+                                 "billed_ms": billed_ms, "rate_micros_per_minute": 90000})
         return entry
 
     def shadow(self, company, decision, saved, cut_at_ms=None, **more):

@@ -87,7 +87,7 @@ def test_the_sidecar_has_its_functions_and_nothing_else(attempt, statement):
     "select * from callgate.key_read(gen_random_uuid(), 'usage', 'x')",
     "select callgate.wallet_update(gen_random_uuid(), null, true, null, null)",
     "select callgate.receipt_write(gen_random_uuid(), 'bonus', 1, 'x', '', '')",
-    "select * from callgate.receipts_due(0, 0, 10)", "select * from callgate.keys_booked('{}', '{}', '{}')",
+    "select * from callgate.receipts_due(0, 0, 10)", "select * from callgate.keys_booked('{}', '{}', '{}', '{}')",
     "select callgate.orphans_put(0, 1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
     "listen callgate_terms",
     "select * from callgate.flush(0, 1, 0, 0, 0, 0, 0, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',"

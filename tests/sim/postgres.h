@@ -207,7 +207,10 @@ void pg_put_bool(PGresult *result, int row, int column, bool value);
 void pg_put_null(PGresult *result, int row, int column);
 void pg_put_uuid(PGresult *result, int row, int column, const struct cg_uuid *uuid);
 
-/* postgres_entries.c: what was booked under a key, or is in quarantine under it; or NULL. */
+/* postgres_entries.c: a number of the JSON that cg_json wrote; 0 where it is not there. */
+int64_t pg_meta_int(const char *meta, const char *name);
+
+/* What was booked under a key, or is in quarantine under it; or NULL. */
 const struct pg_row *pg_row_under(uint32_t company, const char *type, const char *reference);
 PGresult *pg_key_read(const struct pg_statement *s);
 PGresult *pg_tail_read(const struct pg_statement *s);

@@ -252,6 +252,19 @@ static PGresult *cursors_look(const struct pg_statement *s)
 	return result;
 }
 
+/* Of a correction that was taken back: the key of its call's charge. */
+static const struct pg_key *stands_instead(
+    uint32_t company, const char *call_id, const struct pg_statement *s, uint32_t i)
+{
+	char entry_id[48], duplicate[64];
+
+	pg_element_text(s, 3, i, entry_id, sizeof entry_id);
+	(void)snprintf(duplicate, sizeof duplicate, "dup:%s", entry_id);
+	return pg_key_find(company, "adjustment", duplicate) == NULL
+	    ? NULL
+	    : pg_key_find(company, "usage", call_id);
+}
+
 static PGresult *keys_booked(const struct pg_statement *s)
 {
 	PGresult *result = pg_result(2);
@@ -264,6 +277,9 @@ static PGresult *keys_booked(const struct pg_statement *s)
 		pg_element_text(s, 2, i, reference, sizeof reference);
 		uint32_t company = sim_company_of(bytes.data);
 		const struct pg_key *key = pg_key_find(company, type, reference);
+		if (key == NULL && strncmp(reference, "correction:", 11) == 0) {
+			key = stands_instead(company, reference + 11, s, i);
+		}
 		/* As pg_key_read(), which tells of what is set aside, too. */
 		const struct pg_row *row = sim_rule_holds(SIM_RULE_ASIDE_WAITS)
 		    ? NULL

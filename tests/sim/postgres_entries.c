@@ -5,6 +5,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "postgres.h"
 
@@ -33,6 +34,15 @@ static void put_meta(struct cell at, const char *meta, const char *name)
 	text[len] = '\0';
 	/* As jsonb prints it. */
 	pg_put_text(at.result, at.row, at.column, text);
+}
+
+int64_t pg_meta_int(const char *meta, const char *name)
+{
+	char wanted[48];
+
+	(void)snprintf(wanted, sizeof wanted, "\"%s\":", name);
+	const char *from = strstr(meta, wanted);
+	return from == NULL ? 0 : strtoll(from + strlen(wanted), NULL, 10);
 }
 
 static void put_entry_id(struct cell at, const struct pg_row *row)

@@ -108,11 +108,9 @@ static void add_key(const struct pg_row *row)
 	memcpy(key->reference, row->reference, sizeof key->reference);
 }
 
-/* A key that is there already: booked as an adjustment of its own, and taken back by a receipt. */
-static void book_duplicate(struct pg_row *row)
+/* A key that is there already. */
+static void check_second(const struct pg_row *row)
 {
-	char entry_id[48];
-
 	/* The ledger was asked before this money moved, and did not have the key. */
 	bool was_asked_for = strcmp(row->type, "usage") != 0 || row->is_charge ||
 	    (row->meta != NULL && strstr(row->meta, "\"late\":true") != NULL);
@@ -124,6 +122,13 @@ static void book_duplicate(struct pg_row *row)
 		sim_violated(
 		    "%s %s is charged or credited a second time", row->type, row->reference);
 	}
+}
+
+/* Booked as an adjustment of its own, and taken back by a receipt. */
+static void take_back(struct pg_row *row)
+{
+	char entry_id[48];
+
 	(void)snprintf(entry_id, sizeof entry_id, "%" PRIu32 "-%" PRIu64 "-%" PRIu64,
 	    row->partition, row->epoch, row->n);
 	if (sim_rule_holds(SIM_RULE_DUPLICATES) && row->amount != 0) {
@@ -141,12 +146,39 @@ static void book_duplicate(struct pg_row *row)
 	row->resource[0] = '\0';
 }
 
+/* As callgate.corrects() has it: the charge that stands is the one that was corrected. */
+static bool is_of_what_stands(const struct pg_row *correction)
+{
+	const struct pg_key *key = pg_key_find(
+	    correction->company, "usage", correction->reference + strlen("correction:"));
+	const struct pg_row *charge = key == NULL ? NULL : pg_row_of(key);
+
+	return charge != NULL && charge->meta != NULL && correction->meta != NULL &&
+	    strstr(charge->meta, "\"basis\":\"assumed\"") != NULL &&
+	    pg_meta_int(charge->meta, "billed_ms") + correction->quantity ==
+	    pg_meta_int(correction->meta, "billed_ms") &&
+	    pg_meta_int(charge->meta, "rate_micros_per_minute") ==
+	    pg_meta_int(correction->meta, "rate_micros_per_minute") &&
+	    pg_meta_int(charge->meta, "connect_fee_micros") ==
+	    pg_meta_int(correction->meta, "connect_fee_micros");
+}
+
+static bool is_unfounded(const struct pg_row *row)
+{
+	return strcmp(row->type, "adjustment") == 0 && row->resource[0] != '\0' &&
+	    !is_of_what_stands(row);
+}
+
 void pg_book(struct pg_row *row, int64_t *ret_duplicates)
 {
 	struct pg_wallet *wallet = &postgres.now.wallets[row->company];
 
-	if (pg_key_find(row->company, row->type, row->reference) != NULL) {
-		book_duplicate(row);
+	if (is_unfounded(row)) {
+		take_back(row);
+		(*ret_duplicates)++;
+	} else if (pg_key_find(row->company, row->type, row->reference) != NULL) {
+		check_second(row);
+		take_back(row);
 		(*ret_duplicates)++;
 	}
 	add_key(row);
