@@ -20,6 +20,12 @@
 #define COMES_IN_MS   4
 #define COME_IN_BURST 16
 
+/*
+ * Likewise where there is more to do than gets done: what the next one brings would stand in
+ * everybody's queue.  Nobody waits for ever, since the busy may be the honest.
+ */
+#define COMES_IN_BUSY_MS 16
+
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #define PREFACE_BYTES (sizeof preface - 1)
 
@@ -99,7 +105,8 @@ static bool comes_in(struct cg_greetings *greetings, bool was_held, bool is_ours
 		return false;
 	}
 	greetings->full_until_ms =
-	    (greetings->full_until_ms > now_ms ? greetings->full_until_ms : now_ms) + COMES_IN_MS;
+	    (greetings->full_until_ms > now_ms ? greetings->full_until_ms : now_ms) +
+	    (greetings->is_busy ? COMES_IN_BUSY_MS : COMES_IN_MS);
 	return true;
 }
 

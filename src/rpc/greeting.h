@@ -29,6 +29,7 @@ struct cg_greetings {
 	uint64_t looked_at_ms;
 	uint64_t full_until_ms; /* by those that came in */
 	uint32_t held_count;    /* of `waiting`: have greeted, and wait for their turn */
+	bool is_busy;           /* the caller's: newcomers come in more slowly */
 };
 
 void cg_greetings_init(struct cg_greetings *greetings, struct cg_loop *loop);

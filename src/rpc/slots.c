@@ -350,6 +350,11 @@ struct cg_view cg_slot__payload(struct cg_rpc_slot *slot, grpc_slice *ret_whole)
 	return cg_slot__bytes(slot->payload, ret_whole);
 }
 
+bool cg_slots__are_scarce(const struct cg_rpc_server *server)
+{
+	return server->free_count < server->slot_count / 4;
+}
+
 /*
  * Where few slots are free, connections have a share each of half of them all: one that has more,
  * and lets them wait for it, takes others' room, whether it means it or not.  0: there are enough.
@@ -358,9 +363,7 @@ static uint32_t share_of_each(const struct cg_rpc_server *server)
 {
 	uint32_t connections = server->connections.count > 0 ? server->connections.count : 1;
 
-	return server->free_count >= server->slot_count / 4
-	    ? 0
-	    : server->slot_count / 2 / connections + 1;
+	return cg_slots__are_scarce(server) ? server->slot_count / 2 / connections + 1 : 0;
 }
 
 /* Whether a slot has waited for its peer long enough: `max_ms`, or much less beyond the share. */

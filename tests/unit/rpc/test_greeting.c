@@ -153,12 +153,45 @@ static void test_who_is_of_this_process_does_not_wait(void **state)
 	}
 }
 
+/* How many of them come in within so many turns of the clock. */
+static uint32_t come_in_within(struct fixture *f, uint64_t ms)
+{
+	uint64_t begun_ms = cg_loop_now_ms(f->loop);
+
+	while (f->crowd_count < CROWD) {
+		join(f);
+	}
+	uint32_t before = f->came_in_count;
+	while (cg_loop_now_ms(f->loop) < begun_ms + ms) {
+		f->wanted_count = f->came_in_count + 1; /* whoever is next */
+		cg_loop_run(f->loop);
+	}
+	return f->came_in_count - before;
+}
+
+static void test_where_there_is_much_to_do_newcomers_come_in_more_slowly(void **state)
+{
+	struct fixture *f = *state;
+
+	f->greetings.is_busy = true;
+	uint32_t busy = come_in_within(f, 400);
+	/* One comes in all the same, and as many as before as soon as there is less to do. */
+	assert_in_range(busy, 1, 400 / 16 + 4);
+	f->greetings.is_busy = false;
+	assert_true(come_in_within(f, 400) > 2 * busy);
+	for (uint32_t i = 0; i < f->came_in_count; i++) {
+		(void)close(f->came_in[i]);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_all_come_in_and_in_turn, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(
 	        test_who_is_of_this_process_does_not_wait, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+	        test_where_there_is_much_to_do_newcomers_come_in_more_slowly, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
