@@ -87,7 +87,7 @@ void cg_health__on_request(struct cg_rpc_slot *slot)
 	}
 }
 
-/* Tells what has changed since, unless a message is under way: then on_sent() does. */
+/* Tells what has changed since, unless a message is under way: then whoever hears of its end does. */
 static void tell(struct cg_rpc_stream *stream)
 {
 	enum health_status status =
@@ -99,11 +99,6 @@ static void tell(struct cg_rpc_stream *stream)
 	}
 }
 
-static void on_sent(struct cg_rpc_stream *stream)
-{
-	tell(stream);
-}
-
 static void on_drain(struct cg_rpc_stream *stream)
 {
 	tell(stream);
@@ -112,7 +107,7 @@ static void on_drain(struct cg_rpc_stream *stream)
 }
 
 static const struct cg_rpc_stream_kind watch_kind = {
-    .line = CG_LINE_HEALTH_WATCH, .on_sent = on_sent, .on_drain = on_drain};
+    .line = CG_LINE_HEALTH_WATCH, .on_sent = tell, .on_drain = on_drain, .on_ending = tell};
 
 void cg_health__on_watch(struct cg_rpc_slot *slot)
 {

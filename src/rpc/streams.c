@@ -80,7 +80,12 @@ static void on_sent(struct cg_rpc_op *op, bool ok)
 		}
 		return;
 	case CG_STREAM_ENDING:
-		send_status(stream);
+		if (ok && stream->kind->on_ending != NULL) {
+			stream->kind->on_ending(stream);
+		}
+		if (!stream->is_sending) {
+			send_status(stream);
+		}
 		return;
 	case CG_STREAM_LEAVING: /* Waits for `closed`. */
 		return;
@@ -191,7 +196,7 @@ struct cg_rpc_stream *cg_stream__begin(
 
 void cg_stream__send(struct cg_rpc_stream *stream, grpc_slice message)
 {
-	CG_ASSERT(stream->state == CG_STREAM_OPEN);
+	CG_ASSERT(stream->state == CG_STREAM_OPEN || stream->state == CG_STREAM_ENDING);
 	grpc_byte_buffer *bytes = grpc_raw_byte_buffer_create(&message, 1);
 	send(stream,
 	    &(grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = bytes});

@@ -30,6 +30,8 @@ struct cg_rpc_stream_kind {
 	void (*on_received_all)(struct cg_rpc_stream *stream);
 	/* OPEN: the server drains; it must end the stream, now or soon. */
 	void (*on_drain)(struct cg_rpc_stream *stream);
+	/* ENDING: the message has left; it may send a last one.  NULL: it never does. */
+	void (*on_ending)(struct cg_rpc_stream *stream);
 };
 
 enum cg_rpc_stream_state {
@@ -73,7 +75,7 @@ struct cg_rpc_stream {
 struct cg_rpc_stream *cg_stream__begin(
     struct cg_rpc_slot *slot, const struct cg_rpc_stream_kind *kind);
 
-/* OPEN, and nothing is being sent.  Takes `message`. */
+/* OPEN, or in on_ending(), and nothing is being sent.  Takes `message`. */
 void cg_stream__send(struct cg_rpc_stream *stream, grpc_slice message);
 
 /* OPEN, and nothing is being received. */

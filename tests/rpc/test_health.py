@@ -4,12 +4,14 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import contextlib
+import struct
 import threading
 
 import grpc
 import pytest
 
 from conftest import connect, raw, wait_until
+from support import http2
 from test_rpc import failure_of
 
 CHECK = "/grpc.health.v1.Health/Check"
@@ -86,6 +88,23 @@ def test_a_service_that_is_not_known_is_not_found_and_watched_all_the_same(serve
     assert told.statuses == [SERVICE_UNKNOWN]  # the change is none of its
     told.end()
     known.end()
+
+
+def test_draining_is_told_behind_what_is_still_on_its_way(server):
+    """By hand: the peer has no room for the first status when the server drains."""
+    ask = http2.request(1, b"", http2.request_headers(WATCH))
+    with http2.connect(server.path) as peer:
+        assert http2.send(peer, http2.PREFACE + http2.settings(initial_window_size=0)
+                          + http2.ACK_OF_SETTINGS + ask)
+        seen = b""
+        while b"application/grpc" not in seen:  # the headers: the message is behind them
+            seen += peer.recv(4096)
+        server.drain()
+        http2.send(peer, http2.frame(http2.WINDOW_UPDATE, 0, 1, struct.pack(">I", 1000)))
+        while b"grpc-status" not in seen:
+            seen += peer.recv(4096)
+    first, last = (http2.frame(http2.DATA, 0, 1, http2.message(s)) for s in (SERVING, NOT_SERVING))
+    assert 0 < seen.find(first) < seen.find(last) < seen.find(b"grpc-status")
 
 
 def test_draining_is_told_before_the_watch_ends(server, channel):
