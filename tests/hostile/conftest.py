@@ -1,5 +1,10 @@
 """A sidecar as it is built for use, an honest client that is measured all the while, and hostile
-ones.  What was measured stands at the end of the run, with --quiet-machine also as a bound.
+ones.  Whatever the machine, each honest request is answered OK within its deadline, and nobody is
+starved: 99 of 100 take less than 2 s.  How long they took stands at the end of the run; that it is
+little is asserted with --quiet-machine alone.  Where others use the machine too, a p99 tells of
+them: beside an attack that does nothing it was anything up to some 100 ms, and a multiple of a
+control's that was measured seconds before swings just as much.  Speed is shown by a measurement on
+a quiet machine, and not by a test that fails now and then.
 
 Attackers take a processor each, of which there may be two: what the honest suffer from that alone
 is no doing of the sidecar.  So each attack comes twice: first upon another sidecar of the same
@@ -30,10 +35,10 @@ from support.waiting import wait_until
 
 # What the sidecar may take in all, whoever comes, with these settings: see docs/design.md.
 RSS_MAX = 192 << 20
-# What an honest request may take meanwhile on a quiet machine; on one that others use, so much
-# beside the same attack upon somebody else.
+# What an honest request may take meanwhile: on a quiet machine; and on any, or it is starved.
 P99_MAX_US = 5_000
-P99_TIMES_CONTROL = 10
+P99_STARVED_US = 2_000_000
+DEADLINE_MS = 20_000
 
 SECONDS = 2
 STREAMS_MAX = 64
@@ -48,7 +53,7 @@ rows = []
 
 
 def pytest_addoption(parser):
-    parser.addoption("--quiet-machine", action="store_true", help="p99 below 5 ms, on a quiet machine")
+    parser.addoption("--quiet-machine", action="store_true", help="p99 below 5 ms")
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -64,7 +69,7 @@ class Honest:
     def __init__(self, address, token):
         self.process = subprocess.Popen(
             [program("callgate-bench", release_directory()), "--address", address, "--op", "cycle",
-             "--rate", "200", "--in-flight", "32", "--deadline-ms", "20000", "--seconds", "3600",
+             "--rate", "200", "--in-flight", "32", "--deadline-ms", str(DEADLINE_MS), "--seconds", "3600",
              "--companies", "16", "--parts", "--json"],
             stdout=subprocess.PIPE, text=True, env={**os.environ, "CALLGATE_TOKEN": token})
 
@@ -223,8 +228,7 @@ class Siege:
         rows.append(f"{self.name:40} control p50 {usual:7.0f} p99 {control:8.0f}   p50 {p50:7.0f} p99 {p99:8.0f}"
                     f"  of {count:5}   RSS {before >> 20:4} -> {self.highest >> 20:4}")
         assert self.highest < RSS_MAX, rows[-1]
-        allowed = P99_MAX_US if fort.strict else max(P99_MAX_US, P99_TIMES_CONTROL * control)
-        assert p99 < allowed, rows[-1]
+        assert p99 < (P99_MAX_US if fort.strict else P99_STARVED_US), rows[-1]
         wait_until(lambda: fort.descriptors() <= descriptors + DESCRIPTORS_MORE_MAX, 20,
                    "every descriptor is closed again")
         assert fort.client.is_serving()

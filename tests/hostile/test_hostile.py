@@ -159,11 +159,14 @@ def test_calls_whose_message_never_comes(fort, siege):
         for n in range(STREAMS_MAX - 4))
 
     def come_and_stay(keep):
+        stalled = keep.limit("stalled_calls")
         with contextlib.ExitStack() as peers:
             for _ in range(150):
                 peer = peers.enter_context(connect(keep.socket))
                 assert send(peer, HELLO + ACK_OF_SETTINGS + calls)
-            time.sleep(STALLED_S + 1)  # what is tested is that they are ended by then
+            # Each has its five seconds from when its connection came in, of which some wait.
+            wait_until(lambda: keep.limit("stalled_calls") >= stalled + 150 * (STREAMS_MAX - 4),
+                       3 * STALLED_S)
 
     before = fort.limit("stalled_calls")
     siege.lay(come_and_stay)

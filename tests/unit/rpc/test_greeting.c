@@ -153,7 +153,7 @@ static void test_who_is_of_this_process_does_not_wait(void **state)
 	}
 }
 
-/* How many of them come in within so many turns of the clock. */
+/* How many of them come in within so many milliseconds. */
 static uint32_t come_in_within(struct fixture *f, uint64_t ms)
 {
 	uint64_t begun_ms = cg_loop_now_ms(f->loop);
@@ -163,7 +163,7 @@ static uint32_t come_in_within(struct fixture *f, uint64_t ms)
 	}
 	uint32_t before = f->came_in_count;
 	while (cg_loop_now_ms(f->loop) < begun_ms + ms) {
-		f->wanted_count = f->came_in_count + 1; /* whoever is next */
+		f->wanted_count = f->came_in_count + 1;
 		cg_loop_run(f->loop);
 	}
 	return f->came_in_count - before;
