@@ -3,6 +3,7 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -546,6 +547,57 @@ def test_a_call_whose_message_never_comes_is_ended_and_its_connection_goes_on(pb
         assert authorize(channel, pb)(request(pb), timeout=5).decision == pb.DECISION_ALLOWED
     counted = server.doors()
     assert counted["calls_stalled"] == 1 and counted["connections_accepted"] == 1
+
+
+def test_newcomers_come_in_more_slowly_while_few_slots_are_free(pb, start_server):
+    """By how long it takes at the least.  Where there is room 16 come in at once, one each 4 ms."""
+    def all_come_in(server, count):
+        begun = time.monotonic()
+        with contextlib.ExitStack() as peers:
+            newcomers = [peers.enter_context(http2.connect(server.path)) for _ in range(count)]
+            for peer in newcomers:
+                assert http2.send(peer, http2.HELLO)
+            for peer in newcomers:
+                assert peer.recv(9)[3] == http2.SETTINGS
+        return time.monotonic() - begun
+
+    server = start_server(calls_max=4000)
+    headers = http2.request_headers()
+    calls = b"".join(
+        http2.request(2 * n + 1, request(pb, call_id=f"slow-4000-{n}").SerializeToString(), headers)
+        for n in range(1000))
+    with contextlib.ExitStack() as peers:
+        for _ in range(4):
+            peer = peers.enter_context(http2.connect(server.path))
+            assert http2.send(peer, http2.HELLO + http2.ACK_OF_SETTINGS + calls)
+        wait_until(lambda: server.requests()[0] == 4000)
+        # Four at once, one each 16 ms; with room it would be 96 ms.
+        assert all_come_in(server, 40) > 0.4
+        wait_until(lambda: server.requests()[1] == 4000)
+    assert server.doors()["refused_in_flight"] == 0
+
+
+def test_honest_calls_go_on_where_others_take_all_slots(pb, start_server):
+    """More calls whose message never comes than there are slots; those have little patience then."""
+    server = start_server(calls_max=64, streams_max=64)
+    headers = http2.request_headers()
+    stalled = b"".join(
+        http2.frame(http2.HEADERS, http2.END_HEADERS, 2 * n + 1, headers) for n in range(60))
+    begun = time.monotonic()
+    with connect(server) as channel, contextlib.ExitStack() as peers:
+        ask = authorize(channel, pb)
+        assert ask(request(pb), timeout=5).decision == pb.DECISION_ALLOWED
+        for _ in range(40):
+            peer = peers.enter_context(http2.connect(server.path))
+            assert http2.send(peer, http2.HELLO + http2.ACK_OF_SETTINGS + stalled)
+        wait_until(lambda: server.doors()["calls_stalled"] > 1000)
+        # 60 of each are less than the 64 that one may have: nobody is refused or cut.
+        for _ in range(100):
+            assert ask(request(pb), timeout=5).decision == pb.DECISION_ALLOWED
+        wait_until(lambda: server.doors()["calls_stalled"] == 2400, 20)
+        assert time.monotonic() - begun > 4.5  # those within their share had their five seconds
+    counted = server.doors()
+    assert counted["connections_cut_flood"] == counted["refused_connection_in_flight"] == 0
 
 
 def test_who_never_acknowledges_its_limit_is_cut(pb, start_server):
