@@ -2,9 +2,9 @@
 ones.  Whatever the machine, each honest request is answered OK within its deadline, and nobody is
 starved: 99 of 100 take less than 2 s.  How long they took stands at the end of the run; that it is
 little is asserted with --quiet-machine alone.  Where others use the machine too, a p99 tells of
-them: beside an attack that does nothing it was anything up to some 100 ms, and a multiple of a
-control's that was measured seconds before swings just as much.  Speed is shown by a measurement on
-a quiet machine, and not by a test that fails now and then.
+them: that of one and the same control was 4 to 26 ms within minutes, so a bound that is a multiple
+of it is no bound.  Speed is shown by a measurement on a quiet machine, and not by a test that fails
+now and then.
 
 Attackers take a processor each, of which there may be two: what the honest suffer from that alone
 is no doing of the sidecar.  So each attack comes twice: first upon another sidecar of the same

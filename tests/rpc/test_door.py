@@ -578,7 +578,7 @@ def test_newcomers_come_in_more_slowly_while_few_slots_are_free(pb, start_server
 
 
 def test_honest_calls_go_on_where_others_take_all_slots(pb, start_server):
-    """More calls whose message never comes than there are slots; those have little patience then."""
+    """More calls whose message never comes than there are slots: those are ended early then."""
     server = start_server(calls_max=64, streams_max=64)
     headers = http2.request_headers()
     stalled = b"".join(
