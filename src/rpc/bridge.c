@@ -72,7 +72,6 @@ struct cg_rpc_bridge {
 	uint32_t replies_count; /* under way */
 	bool replies_are_due;   /* one of them may have finished: look at the end of the turn */
 	uint64_t look_again_ms;
-	bool is_behind; /* in this turn: more had arrived than it takes */
 
 	struct cg_loop *loop;
 	struct cg_wake *wake;
@@ -161,7 +160,6 @@ static void take_arrivals(struct cg_rpc_bridge *bridge)
 {
 	for (uint32_t taken = 0;; taken++) {
 		if (taken == ARRIVALS_PER_TURN) {
-			bridge->is_behind = true;
 			cg_hook_request(bridge->hook); /* The rest in the next turn. */
 			return;
 		}
@@ -232,7 +230,6 @@ static void on_hook(void *owner)
 		cg_timer_start(bridge->look_again, bridge->look_again_ms);
 	}
 	bridge->on_turn(bridge->owner);
-	bridge->is_behind = false;
 }
 
 static void on_look_again(void *owner)
@@ -284,7 +281,6 @@ static void on_wake(void *owner)
 	must(pthread_mutex_unlock(&bridge->lock));
 	bridge->handling = batch;
 	bridge->replies_are_due = true;
-	bridge->is_behind = count > ARRIVALS_PER_TURN;
 
 	for (uint32_t i = 0; i < count; i++) {
 		batch[i].op->done(batch[i].op, batch[i].ok);
@@ -389,11 +385,6 @@ void cg_rpc_bridge_expect_stream(struct cg_rpc_bridge *bridge)
 void cg_rpc_bridge_wake(struct cg_rpc_bridge *bridge)
 {
 	cg_hook_request(bridge->hook);
-}
-
-bool cg_rpc_bridge_is_behind(const struct cg_rpc_bridge *bridge)
-{
-	return bridge->is_behind;
 }
 
 void cg_rpc_bridge_expect(struct cg_rpc_bridge *bridge)

@@ -63,9 +63,6 @@ void cg_rpc_bridge_expect_stream(struct cg_rpc_bridge *bridge);
 /* `on_turn` is to run before the loop sleeps. */
 void cg_rpc_bridge_wake(struct cg_rpc_bridge *bridge);
 
-/* Whether more had arrived by this turn than one turn takes. */
-bool cg_rpc_bridge_is_behind(const struct cg_rpc_bridge *bridge);
-
 /*
  * Nothing may be under way on either queue.  After `on_stopped`, which runs on the loop
  * thread, the bridge is gone.

@@ -21,8 +21,8 @@
 #define COME_IN_BURST 16
 
 /*
- * Likewise where there is more to do than gets done: what the next one brings would stand in
- * everybody's queue.  Nobody waits for ever, since the busy may be the honest.
+ * Likewise while there is little room for calls: what the next one brings has to be made room for,
+ * and would stand in everybody's queue.  Nobody waits for ever: the honest may have taken it.
  */
 #define COMES_IN_BUSY_MS 16
 

@@ -240,8 +240,7 @@ static void on_turn(void *owner)
 {
 	struct cg_rpc_server *server = owner;
 
-	server->greetings.is_busy =
-	    cg_slots__are_scarce(server) || cg_rpc_bridge_is_behind(server->bridge);
+	server->greetings.is_busy = cg_slots__are_scarce(server);
 	cg_greetings_look(&server->greetings);
 	cg_connections_look(&server->connections, cg_loop_now_ms(server->loop));
 	cg_slots__cancel_stuck(server);
