@@ -61,7 +61,7 @@ static const char request[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
                               "\0\0\x05\0\x01\0\0\0\x01"
                               "\0\0\0\0\0";
 
-static void hang_up(struct cg_rpc_probe *p)
+static void look_away(struct cg_rpc_probe *p)
 {
 	if (p->stream != NULL) {
 		cg_stream_close(p->stream);
@@ -71,7 +71,7 @@ static void hang_up(struct cg_rpc_probe *p)
 
 static void rest(struct cg_rpc_probe *p)
 {
-	hang_up(p);
+	look_away(p);
 	p->next_at_ms = cg_loop_now_ms(p->loop) + p->config.interval_ms;
 	p->accepted_before = *p->config.accepted;
 }
@@ -242,14 +242,13 @@ const uint64_t *cg_rpc_probe_looks(const struct cg_rpc_probe *probe)
 
 void cg_rpc_probe_stop(struct cg_rpc_probe *probe)
 {
-	rest(probe);
+	look_away(probe);
 	cg_timer_cancel(probe->beat);
 }
 
 void cg_rpc_probe_close(struct cg_rpc_probe *probe)
 {
-	/* The server, whose counter config.accepted points to, may be gone by now. */
-	hang_up(probe);
+	look_away(probe);
 	cg_timer_close(probe->beat);
 	free(probe);
 }

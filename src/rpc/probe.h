@@ -35,7 +35,7 @@ struct cg_rpc_probe *cg_rpc_probe_open(struct cg_loop *loop,
 const uint64_t *cg_rpc_probe_failures(const struct cg_rpc_probe *probe);
 const uint64_t *cg_rpc_probe_looks(const struct cg_rpc_probe *probe);
 
-/* No more looks: the server is about to end by intent. */
+/* No more looks: the server is about to end by intent, and `accepted` with it. */
 void cg_rpc_probe_stop(struct cg_rpc_probe *probe);
 
 void cg_rpc_probe_close(struct cg_rpc_probe *probe);

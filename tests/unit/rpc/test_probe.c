@@ -51,7 +51,7 @@ struct fixture {
 	int fd;
 	int peers[LOOKS_MAX];
 	size_t peer_count;
-	uint64_t accepted;
+	uint64_t *accepted; /* the server's, which is gone before the probe is */
 	enum manner manner;
 	unsigned deaths;
 };
@@ -108,7 +108,7 @@ static void on_connection(void *owner, unsigned events)
 	assert_true(fd >= 0);
 	assert_true(f->peer_count < LOOKS_MAX);
 	f->peers[f->peer_count++] = fd;
-	f->accepted++;
+	(*f->accepted)++;
 	behave(f, fd);
 }
 
@@ -159,12 +159,14 @@ static bool run(struct fixture *f, uint64_t for_ms)
 	(void)snprintf(address, sizeof address, "unix:%s", f->path);
 	f->end = cg_timer_create(f->loop, on_end, f);
 	cg_timer_start(f->end, for_ms);
+	f->accepted = calloc(1, sizeof *f->accepted);
+	assert_non_null(f->accepted);
 	struct cg_rpc_probe_config config = {
 	    .address = address,
 	    .interval_ms = INTERVAL_MS,
 	    .timeout_ms = TIMEOUT_MS,
 	    .failures_max = 2,
-	    .accepted = &f->accepted,
+	    .accepted = f->accepted,
 	};
 	f->probe = cg_rpc_probe_open(f->loop, &config, on_dead, f);
 	cg_loop_run(f->loop);
@@ -181,6 +183,7 @@ static bool is_found_dead(struct fixture *f, enum manner manner, bool listens, u
 
 static void tear_down(struct fixture *f)
 {
+	free(f->accepted);
 	cg_rpc_probe_close(f->probe);
 	cg_timer_close(f->end);
 	if (f->watch != NULL) {
@@ -280,7 +283,7 @@ static void let_one_in(void *owner)
 
 	assert_true(fd >= 0);
 	(void)close(fd);
-	c->f.accepted++;
+	(*c->f.accepted)++;
 	(void)close(c->fds[--c->count]);
 	crowd_in(c);
 	cg_timer_start(c->timer, 5);
