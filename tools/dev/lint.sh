@@ -48,12 +48,17 @@ tidy_complains() {
 	clang-tidy-14 --quiet --config-file=.clang-tidy "$bad" -- -std=c11
 }
 
-# Each file with the command line of the build that compiles it.
+# Each file with the command line of the build that compiles it.  CG_TIDY=shipped: what is under
+# src/ alone, which takes two thirds of the time.
 tidy_is_clean() {
 	local build status=0
 	for build in dev-werror fuzz; do
 		has_files compiled_by "$build" || return 1
 	done
+	if [ "${CG_TIDY-all}" = shipped ]; then
+		compiled_by dev-werror | grep -z '^src/' | tidy build/dev-werror
+		return
+	fi
 	compiled_by dev-werror | tidy build/dev-werror || status=1
 	compiled_by fuzz | grep -z '^tests/fuzz/' | tidy build/fuzz || status=1
 	return "$status"

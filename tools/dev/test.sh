@@ -62,7 +62,7 @@ run_layer() {
 	unit-release) layer_ctest release-werror unit-release ;;
 	sim) layer_sim "$CG_SIM_SEEDS" ;;
 	fuzz) layer_fuzz "$CG_FUZZ_SECONDS" ;;
-	lint) run_lint ;;
+	lint) CG_TIDY="$([ "$CALLGATE_TEST_LONG" ] && echo all || echo shipped)" run_lint ;;
 	*) layer_pytest "$1" "tests/$1" ;;
 	esac
 }

@@ -411,7 +411,10 @@ void cg_live_stop(struct cg_live *live)
 void cg_live_destroy(struct cg_live *live)
 {
 	for (uint32_t i = 0; i < BUCKETS; i++) {
-		for (struct cg_list *at; (at = cg_list_pop(&live->buckets[i])) != NULL;) {
+		const struct cg_list *head = &live->buckets[i];
+
+		for (struct cg_list *at = head->next, *next; at != head; at = next) {
+			next = at->next;
 			free(CG_CONTAINER_OF(at, struct live_call, link));
 		}
 	}
