@@ -9,8 +9,8 @@ CG_RESULTS=
 # clock, layers run in lanes side by side.  The first two mostly wait: for servers, clocks and
 # sockets.  The last one computes, and gives way to the others, whose tests look at the time.
 CG_LANES=(
-	"integration"
-	"fault cli rpc ledger edge"
+	"integration edge"
+	"fault cli rpc ledger"
 	"lint model sim fuzz rooms"
 )
 
