@@ -20,7 +20,8 @@ def is_long():
 @pytest.fixture(scope="module")
 def shared_stack(request, postgres):  # noqa: F811
     """One stack for all tests of a module that leave it healthy; each its own company."""
-    shared = Stack(postgres).start()
+    # Where the machine is busy, a store that has no turn is not what is tested here.
+    shared = Stack(postgres, store_timeout_ms=5000).start()
     yield shared
     complaints = shared.stop()
     assert not complaints, "\n".join(complaints)
