@@ -181,7 +181,6 @@ MUTANTS = {
     'one call more': ('\t\tor w_calls >= terms_calls_max or', '\t\tor w_calls > terms_calls_max or'),
     'due work waits': ('if not (due > now and due', 'if not (due'),
     'the lease is not minded': ('due <= expires and w_calls_due > 0 and w_calls_due <= expires\n', 'due <= expires\n'),
-    'what is unlimited ends with its money': ('if not terms_unlimited and left - o.headroom', 'if left - o.headroom'),
     'what is unlimited has no threshold': ('\telseif terms_unlimited then\n\t\treturn left >=', '\tend\n\tif terms_unlimited then\n\t\treturn left >='),
     'what is limited has no end': ('\telseif terms_unlimited then\n\t\treturn left >=', '\telseif true then\n\t\treturn left >='),
     'the threshold is not minded': ('\tif w_low_armed then\n\t\tfloor = terms_low > 0 and terms_low or 0\n\t\treach', '\tif false then\n\t\tfloor = terms_low > 0 and terms_low or 0\n\t\treach'),

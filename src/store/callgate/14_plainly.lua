@@ -99,7 +99,7 @@ local function hold_plainly(o, not_after, id, tail)
 		return nil
 	end
 	local max_ms = o.longest_ms
-	if not terms_unlimited and left - o.headroom < burn * o.longest_minutes then
+	if left - o.headroom < burn * o.longest_minutes then
 		deal = o.deal
 		max_ms = within_longest(lasts_ms(left, w_burn))
 	end
