@@ -289,6 +289,7 @@ def save(figures, samples, curve, build):
     version = subprocess.run([build / "bin/callgated", "--version"], capture_output=True, text=True,
                              check=True).stdout.split()[-1]
     to = ROOT / "bench/results"
+    to.mkdir(exist_ok=True)
     (to / f"{version}.json").write_text(json.dumps(
         {"figures": figures, "samples": samples, "offered": curve}, indent=1) + "\n")
     (to / f"{version}.svg").write_text(draw(curve, f"callgate {version}: Authorize by offered load (Poisson)"))
@@ -338,12 +339,12 @@ def main():
         stack = ending.enter_context(private_stack(options, durable=True))
         build = stack.build
         figures, samples, curve = measure(options, stack, ending)
-    if options.save:
-        save(figures, samples, curve, build)
     if options.json:
         print(json.dumps(figures))
     else:
         show(figures, samples, options)
+    if options.save:
+        save(figures, samples, curve, build)
     return 1 if options.check and not all(met for *_, met in judged(figures)) else 0
 
 
