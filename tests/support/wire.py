@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIBRARY = sorted((ROOT / 'src/store/callgate').glob('*.lua'))
-VERSION = int(re.search(r'set\(CG_LIBRARY_VERSION (\d+) CACHE', (ROOT / 'CMakeLists.txt').read_text())[1])
+VERSION = int(re.search(r'set\(CG_LIBRARY_VERSION (\d+)\)', (ROOT / 'CMakeLists.txt').read_text())[1])
 
 OUTCOMES = ['DONE', 'ABSENT', 'ASK', 'UNKNOWN_CALL', 'WRONG_STATE', 'KEY_REUSED', 'NO_PRICE',
             'OUT_OF_RANGE', 'OUTBOX_FULL', 'TOO_LATE']
