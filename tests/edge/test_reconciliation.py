@@ -8,10 +8,6 @@ from support.edge import Edge
 from support.waiting import wait_until
 
 
-def costs(world, company):
-    return [cost for cost, _ in world.usage(company)]
-
-
 def test_missing_report_is_polled(world):
     """vendors.md D1, D2: the report never comes, and Vapi does not send again."""
     company, number = world.company()
@@ -84,7 +80,7 @@ def test_while_the_provider_answers_429_it_is_asked_again(world):
     call = world.vapi.dial_in(number)
     world.vapi.hang_up(call.id, talk_ms=61_001)
     world.wait_until_charged(call.id, 20)
-    assert costs(world, company) == [82_667] and world.edge.count("looks") >= 4
+    assert world.costs(company) == [82_667] and world.edge.count("looks") >= 4
 
 
 def test_a_call_started_past_the_gate_is_adopted_and_charged(make_world):
@@ -99,7 +95,7 @@ def test_a_call_started_past_the_gate_is_adopted_and_charged(make_world):
     assert world.client.get_call(company, call.id).resource_type == "voice_outbound"
     world.vapi.hang_up(call.id)
     world.wait_until_charged(call.id, 60)
-    assert len(costs(world, company)) == 1
+    assert len(world.costs(company)) == 1
 
 
 def test_its_own_in_progress_is_enough_to_meter_a_call_started_past_the_gate(world):
@@ -108,7 +104,7 @@ def test_its_own_in_progress_is_enough_to_meter_a_call_started_past_the_gate(wor
     wait_until(lambda: [c for c in world.client.live_calls(company) if c.call_id == call.id], 10)
     world.vapi.hang_up(call.id, talk_ms=60_000)
     world.wait_until_charged(call.id)
-    assert costs(world, company) == [100_000], "outbound to +1"
+    assert world.costs(company) == [100_000], "outbound to +1"
 
 
 def test_what_the_list_shows_as_ended_and_nobody_told_of_is_charged(make_world):
@@ -124,9 +120,9 @@ def test_what_the_list_shows_as_ended_and_nobody_told_of_is_charged(make_world):
     wait_until(lambda: all(call.status == "in-progress" for call in calls), 10)
     for call in calls:
         world.vapi.hang_up(call.id, talk_ms=6_000)
-    wait_until(lambda: len(costs(world, company)) == 120, 60,
-               lambda: f"{len(costs(world, company))} charged\n{world.edge.process.tail(5)}")
-    assert set(costs(world, company)) == {10_000}
+    wait_until(lambda: len(world.costs(company)) == 120, 60,
+               lambda: f"{len(world.costs(company))} charged\n{world.edge.process.tail(5)}")
+    assert set(world.costs(company)) == {10_000}
     assert not [path for _, path in world.vapi.requests if "page=" in path]
 
 
@@ -155,10 +151,10 @@ def test_an_acknowledged_event_survives_the_death_of_the_edge(own_world):
     world.vapi.hang_up(call.id, talk_ms=61_001)
     wait_until(lambda: ("end-of-call-report", 200) in call.deliveries, 10)
     world.edge.kill()
-    assert costs(world, company) == []
+    assert world.costs(company) == []
     world.edge.start()
     world.wait_until_charged(call.id)
-    assert costs(world, company) == [82_667]
+    assert world.costs(company) == [82_667]
 
 
 def test_two_edges_on_one_stack_charge_once(world):
@@ -171,7 +167,7 @@ def test_two_edges_on_one_stack_charge_once(world):
             world.vapi.hang_up(call.id, talk_ms=6_000)
         for call in calls:
             world.wait_until_charged(call.id)
-        assert costs(world, company) == [8_000] * 8
+        assert world.costs(company) == [8_000] * 8
     finally:
         second.stop()
 

@@ -18,10 +18,6 @@ def report(call_id, number, **members):
                                  "phoneNumberId": number}, **members}}
 
 
-def costs(world, company):
-    return [cost for cost, _ in world.usage(company)]
-
-
 def test_missing_duration_is_never_zero(world):
     """vendors.md D10: no member says how long it was, and the provider is asked."""
     company, number = world.company()
@@ -68,7 +64,7 @@ def test_nothing_said_and_the_provider_away_it_waits_and_is_charged_later(world)
     assert world.usage(company) == []
     world.vapi.faults.set(rest=[])
     world.wait_until_charged(call.id, 20)
-    assert costs(world, company) == [82_667]
+    assert world.costs(company) == [82_667]
 
 
 def test_too_long_a_duration_is_charged_up_to_the_grant_and_parked(world):
@@ -118,7 +114,7 @@ def test_the_same_report_again_changes_nothing(world):
         world.vapi.tell_again(call.id)
     world.vapi.tell_again(call.id, "status-update")
     wait_until(world.vapi.is_idle, 5)
-    assert {status for _, status in call.deliveries} == {200} and costs(world, company) == [82_667]
+    assert {status for _, status in call.deliveries} == {200} and world.costs(company) == [82_667]
     assert world.edge.count("webhooks_repeated") == 4
     assert world.stack.value("select deliveries from callgate.edge_events where call_id = %s"
                              " and type = 'end-of-call-report'", [call.id]) == 4
@@ -201,7 +197,7 @@ def test_a_transcript_of_megabytes_is_taken_and_not_kept(world):
     assert world.edge.webhook(body)[0] == 200
     assert time.monotonic() - began < 5
     kept = world.stack.value("select max(pg_column_size(content)) from callgate.edge_events")
-    assert kept < 2000 and costs(world, company) == [80_000]
+    assert kept < 2000 and world.costs(company) == [80_000]
 
 
 @pytest.mark.parametrize("raw, why", [
@@ -229,7 +225,7 @@ def test_faults_of_the_provider_are_waived_where_that_is_the_policy(make_world, 
     call = world.vapi.dial_in(number)
     world.vapi.hang_up(call.id, reason, talk_ms=61_001)
     world.wait_until_charged(call.id)
-    assert costs(world, company) == [0]
+    assert world.costs(company) == [0]
     wait_until(lambda: world.reviews(call.id) >= {"waived"}, 5)
 
 
@@ -250,8 +246,8 @@ def test_nothing_is_answered_200_before_it_is_in_the_ledger(own_world):
     world.stack.sidecar.kill()
     world.vapi.hang_up(call.id, talk_ms=61_001)
     wait_until(lambda: ("end-of-call-report", 503) in call.deliveries, 20)
-    assert ("end-of-call-report", 200) not in call.deliveries and costs(world, company) == []
+    assert ("end-of-call-report", 200) not in call.deliveries and world.costs(company) == []
     world.stack.sidecar.start()
     world.wait_until_charged(call.id, 30)
-    assert costs(world, company) == [82_667]
+    assert world.costs(company) == [82_667]
 

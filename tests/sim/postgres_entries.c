@@ -15,18 +15,26 @@ struct cell {
 	int row, column;
 };
 
-/* A field of the JSON that cg_json wrote: quoted or a number; null where it is not there. */
-static void put_meta(struct cell at, const char *meta, const char *name)
+/* Where the value of a field begins in the JSON that cg_json wrote; NULL: it is not there. */
+static const char *value_of(const char *meta, const char *name)
 {
-	char wanted[48], text[PG_TEXT_BYTES];
+	char wanted[48];
 
 	(void)snprintf(wanted, sizeof wanted, "\"%s\":", name);
 	const char *from = meta == NULL ? NULL : strstr(meta, wanted);
+	return from == NULL ? NULL : from + strlen(wanted);
+}
+
+/* Quoted or a number; null where it is not there. */
+static void put_meta(struct cell at, const char *meta, const char *name)
+{
+	char text[PG_TEXT_BYTES];
+	const char *from = value_of(meta, name);
+
 	if (from == NULL) {
 		pg_put_null(at.result, at.row, at.column);
 		return;
 	}
-	from += strlen(wanted);
 	bool is_quoted = *from == '"';
 	size_t len = strcspn(from + is_quoted, is_quoted ? "\"" : ",}");
 	CG_ASSERT(len < sizeof text);
@@ -38,11 +46,9 @@ static void put_meta(struct cell at, const char *meta, const char *name)
 
 int64_t pg_meta_int(const char *meta, const char *name)
 {
-	char wanted[48];
+	const char *from = value_of(meta, name);
 
-	(void)snprintf(wanted, sizeof wanted, "\"%s\":", name);
-	const char *from = strstr(meta, wanted);
-	return from == NULL ? 0 : strtoll(from + strlen(wanted), NULL, 10);
+	return from == NULL ? 0 : strtoll(from, NULL, 10);
 }
 
 static void put_entry_id(struct cell at, const struct pg_row *row)

@@ -171,6 +171,9 @@ class World:
             "select callgate.to_micros(u.cost, w.currency)::bigint, u.meta from usage_logs u"
             " join wallets w using (company_id) where company_id = %s order by u.created_at, u.id", [company])
 
+    def costs(self, company):
+        return [cost for cost, _ in self.usage(company)]
+
     def reviews(self, call_id):
         return {row[0] for row in self.stack.sql(
             "select what from callgate.edge_reviews where call_id = %s", [call_id])}
