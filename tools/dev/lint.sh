@@ -49,14 +49,15 @@ tidy_complains() {
 }
 
 # Each file with the command line of the build that compiles it.  CG_TIDY=shipped: what is under
-# src/ alone, which takes two thirds of the time.
+# src/ alone, and the analyzer explores fewer paths of a function (30 000 nodes, not 225 000): a
+# ninth of the time.
 tidy_is_clean() {
-	local build status=0
+	local build status=0 fewer=(-Xclang -analyzer-config -Xclang max-nodes=30000)
 	for build in dev-werror fuzz; do
 		has_files compiled_by "$build" || return 1
 	done
 	if [ "${CG_TIDY-all}" = shipped ]; then
-		compiled_by dev-werror | grep -z '^src/' | tidy build/dev-werror
+		compiled_by dev-werror | grep -z '^src/' | tidy build/dev-werror "${fewer[@]/#/--extra-arg=}"
 		return
 	fi
 	compiled_by dev-werror | tidy build/dev-werror || status=1
@@ -64,8 +65,11 @@ tidy_is_clean() {
 	return "$status"
 }
 
+# tidy BUILD [OPTION...] <FILES
 tidy() {
-	xargs -0 -n 1 -P "$(nproc)" timeout --foreground 300 clang-tidy-14 --quiet -p "$1" 2>&1 | without_noise
+	local build="$1"
+	shift
+	xargs -0 -n 1 -P "$(nproc)" timeout --foreground 300 clang-tidy-14 --quiet -p "$build" "$@" 2>&1 | without_noise
 	return "${PIPESTATUS[0]}"
 }
 
