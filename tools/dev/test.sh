@@ -6,12 +6,13 @@
 CG_RESULTS=
 
 # After the builds, the unit tests and the hostile clients, which need both the processors and the
-# clock, layers run in lanes side by side.  The first two mostly wait: for servers, clocks and
+# clock, layers run in lanes side by side.  The first three mostly wait: for servers, clocks and
 # sockets.  The last one computes, and gives way to the others, whose tests look at the time.
 CG_LANES=(
-	"integration edge"
-	"fault cli rpc ledger"
-	"lint model sim fuzz rooms"
+	"integration"
+	"fault cli edge"
+	"rpc ledger rooms"
+	"lint model sim fuzz"
 )
 
 # In the order of the summary.
