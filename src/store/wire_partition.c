@@ -239,6 +239,8 @@ static void take_read(struct cg_cursor *in, struct cg_partition_op *op)
 
 	op->out.read.more = cg_wire_take_bool(in);
 	op->out.read.now_ms = cg_cursor_int(in, 8);
+	op->out.read.trimmed_epoch = cg_cursor_uint(in, 8);
+	op->out.read.trimmed_n = cg_cursor_uint(in, 8);
 	if (count > op->in.read.entries_max) {
 		in->overrun = true;
 		return;

@@ -98,6 +98,8 @@ static void read_entries(struct fake_partition *p, struct cg_partition_op *op)
 	}
 	op->out.read.more = i < p->count;
 	op->out.read.now_ms = 0;
+	op->out.read.trimmed_epoch = p->trimmed.epoch;
+	op->out.read.trimmed_n = p->trimmed.n;
 }
 
 static void trim(struct fake_partition *p, struct cg_partition_op *op)

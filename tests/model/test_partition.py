@@ -233,7 +233,7 @@ def test_trim_keeps_the_margin_and_notes_the_last_id(served):
     wire.set_clock(served.redis, NOW + 2500)  # entries of now, 1000, 2000, 3000
     assert served.trim((1, 3), margin_ms=2500) == dict(removed=0, length=4)
     assert served.trim((1, 3), margin_ms=1000) == dict(removed=2, length=2)
-    assert served.hello().trimmed == (1, 1)
+    assert served.hello().trimmed == served.read().trimmed == (1, 1)
     assert served.trim((1, 1), margin_ms=0) == dict(removed=0, length=2)
     wire.set_clock(served.redis, NOW + 10**6)
     assert served.trim((1, 2), margin_ms=0) == dict(removed=1, length=1)

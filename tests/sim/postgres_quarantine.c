@@ -104,8 +104,11 @@ void pg_set_aside(const struct pg_row *row, int mode)
 
 	if (!is_next) {
 		sim_violated("flush: entry %" PRIu32 "-%" PRIu64 "-%" PRIu64
-		             " (%s %s, version %" PRIu64 ") is set aside, and does not follow",
-		    row->partition, row->epoch, row->n, row->type, row->reference, row->version);
+		             " (%s %s, version %" PRIu64 ") is set aside, and does not follow on"
+		             " version %" PRIu64 " of company %" PRIu32,
+		    row->partition, row->epoch, row->n, row->type, row->reference, row->version,
+		    last == NULL ? postgres.now.wallets[row->company].version : last->version,
+		    row->company);
 	}
 	sim_trace("ledger: %" PRIu32 "-%" PRIu64 "-%" PRIu64 " is set aside", row->partition,
 	    row->epoch, row->n);

@@ -306,7 +306,8 @@ void pg_restart(uint64_t down_ms)
 
 bool pg_fail_far_back(uint32_t partition, uint64_t trimmed_epoch, uint64_t trimmed_n)
 {
-	for (size_t i = postgres.commit_count; i > 0; i--) {
+	for (size_t i = postgres.commit_count;
+	     i > 0 && postgres.commits[i - 1].at_ms > postgres.not_before_ms; i--) {
 		const struct pg_cursor *cursor = &postgres.commits[i - 1].cursors[partition];
 		if (cursor->is_there && cursor->epoch == postgres.now.cursors[partition].epoch &&
 		    (cursor->last_epoch < trimmed_epoch ||

@@ -118,7 +118,8 @@ static void finish(void)
 
 /*
  * The ledger comes back from a backup that is older than what the store has kept: no rule can
- * mend that.  Nothing may be flushed then, least of all with a gap.
+ * mend that.  Nothing may be flushed then, least of all with a gap.  (Not from before a loss of the
+ * store that was mended from the ledger: what then is nowhere shows as an entry that is set aside.)
  */
 static bool ends_with_old_backup(void)
 {

@@ -434,13 +434,13 @@ class Partition:
     def read(self, after=(0, 0), most=1000, epoch=0):
         reader = Reader(self.fcall('read', [self.key(b'head'), self.key(b'ledger')],
                                    struct.pack('<QQQI', epoch, *after, most)))
-        _, count, more, now = reader.take(1, 4, 1, -8)
+        _, count, more, now, *trimmed = reader.take(1, 4, 1, -8, 8, 8)
         entries = []
         for _ in range(count):
             epoch, n, size = reader.take(8, 8, 4)
             entries.append(self.read_entry((epoch, n), Reader(reader.bytes(size))))
         reader.end()
-        return Reply(entries=entries, more=bool(more), now=now)
+        return Reply(entries=entries, more=bool(more), now=now, trimmed=tuple(trimmed))
 
     @staticmethod
     def read_entry(entry_id, r):

@@ -183,6 +183,8 @@ struct cg_partition_op {
 			bool is_unreadable;
 			bool more;
 			int64_t now_ms;
+			uint64_t trimmed_epoch; /* by then, whoever did it */
+			uint64_t trimmed_n;
 		} read;
 		struct {
 			uint32_t removed;

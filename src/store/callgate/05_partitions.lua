@@ -195,7 +195,8 @@ offer('read', { 'no-writes' }, function(given, args)
 	end
 	local parts = { '' }
 	local count, more = streams.after(parts, keys[2], after_epoch, after_n, most)
-	parts[1] = pack('<BI4Bi8', OUTCOME.DONE, count, more and 1 or 0, now_ms())
+	parts[1] = pack('<BI4Bi8I8I8', OUTCOME.DONE, count, more and 1 or 0, now_ms(), head.trimmed_epoch,
+		head.trimmed_n)
 	return table.concat(parts)
 end)
 

@@ -288,6 +288,8 @@ static void test_read_trim_and_hello(void **state)
 	assert_partition_command(&op, read_command);
 	decode_partition(&op, &reply, read_reply);
 	assert_int_equal(op.out.read.count, 3);
+	assert_int_equal(op.out.read.trimmed_epoch, 2);
+	assert_int_equal(op.out.read.trimmed_n, 7);
 	assert_false(op.out.read.more);
 	assert_int_equal(entries[0].version, 3);
 	assert_int_equal(entries[0].body.available.micros, 999910495);
