@@ -15,6 +15,7 @@
 
 #define PG_TEXT_BYTES   88
 #define PG_POISON_KINDS 7
+#define PG_REFUSED      16
 
 struct pg_cursor {
 	bool is_there;
@@ -136,7 +137,8 @@ struct pg {
 	struct pg_refusal {
 		uint64_t epoch, n;
 		int mode;          /* the plainest form in which it was refused */
-	} refused[SIM_PARTITIONS]; /* the last one alone */
+	} refused[SIM_PARTITIONS][PG_REFUSED]; /* the last ones: a ledger that goes back meets them again */
+	size_t refused_next[SIM_PARTITIONS];
 	uint64_t failed_over_at_ms;
 	struct cg_uuid deployment;
 };

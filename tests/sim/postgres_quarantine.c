@@ -62,13 +62,24 @@ static bool is_poison(const struct pg_row *row, int mode)
 	    (mode < BARE || (mode == BARE && poison->is_bare && !is_assumed));
 }
 
+/* What is known of its refusals; NULL: it was never refused. */
+static struct pg_refusal *refusal_of(const struct pg_row *row)
+{
+	for (size_t i = 0; i < PG_REFUSED; i++) {
+		struct pg_refusal *refused = &postgres.refused[row->partition][i];
+		if (refused->epoch == row->epoch && refused->n == row->n) {
+			return refused;
+		}
+	}
+	return NULL;
+}
+
 /* Plainer than it came is only what was refused a little less plain. */
 static void check_mode(const struct pg_row *row, int mode)
 {
-	const struct pg_refusal *refused = &postgres.refused[row->partition];
+	const struct pg_refusal *refused = refusal_of(row);
 
-	if (mode > 0 &&
-	    (refused->epoch != row->epoch || refused->n != row->n || refused->mode < mode - 1)) {
+	if (mode > 0 && (refused == NULL || refused->mode < mode - 1)) {
 		sim_violated("flush: entry %" PRIu32 "-%" PRIu64 "-%" PRIu64
 		             " comes %s, and was not refused otherwise",
 		    row->partition, row->epoch, row->n, mode == BARE ? "bare" : "to be set aside");
@@ -77,8 +88,7 @@ static void check_mode(const struct pg_row *row, int mode)
 
 bool pg_refuses(const struct pg_row *row, int mode)
 {
-	struct pg_refusal *refused = &postgres.refused[row->partition];
-	bool is_known = refused->epoch == row->epoch && refused->n == row->n;
+	struct pg_refusal *refused = refusal_of(row);
 
 	check_mode(row, mode);
 	if (mode == SET_ASIDE) {
@@ -87,7 +97,12 @@ bool pg_refuses(const struct pg_row *row, int mode)
 	if (!is_poison(row, mode)) {
 		return false;
 	}
-	if (!is_known || mode > refused->mode) {
+	if (refused == NULL || mode > refused->mode) {
+		if (refused == NULL) {
+			size_t *next = &postgres.refused_next[row->partition];
+			refused = &postgres.refused[row->partition][*next];
+			*next = (*next + 1) % PG_REFUSED;
+		}
 		*refused = (struct pg_refusal){row->epoch, row->n, mode};
 		sim_trace("ledger: refuses %" PRIu32 "-%" PRIu64 "-%" PRIu64 "%s", row->partition,
 		    row->epoch, row->n, mode == BARE ? ", also bare" : "");
