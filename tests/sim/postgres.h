@@ -136,8 +136,9 @@ struct pg {
 	struct pg_poison poison;
 	struct pg_refusal {
 		uint64_t epoch, n;
-		int mode;          /* the plainest form in which it was refused */
-	} refused[SIM_PARTITIONS][PG_REFUSED]; /* the last ones: a ledger that goes back meets them again */
+		int mode; /* the plainest form in which it was refused */
+	} refused[SIM_PARTITIONS]
+	         [PG_REFUSED]; /* the last ones: a ledger that goes back meets them again */
 	size_t refused_next[SIM_PARTITIONS];
 	uint64_t failed_over_at_ms;
 	struct cg_uuid deployment;
