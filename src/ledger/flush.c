@@ -263,9 +263,7 @@ static void on_read(struct cg_partition_op *op)
 		return;
 	}
 	/* Another sidecar may have trimmed behind this one's back. */
-	lane->part->trimmed = (struct cg_entry_id){.partition = lane->part->index,
-	    .epoch = op->out.read.trimmed_epoch,
-	    .n = op->out.read.trimmed_n};
+	cg_part__note_trimmed(lane->part, op->out.read.trimmed_epoch, op->out.read.trimmed_n);
 	lane->count = op->out.read.count;
 	lane->has_more = op->out.read.more;
 	lane->last_at_ms =

@@ -139,6 +139,12 @@ struct cg_part {
 	struct cg_list waiters;
 };
 
+/* How far the store has trimmed the partition's entries, as it has just said. */
+static inline void cg_part__note_trimmed(struct cg_part *part, uint64_t epoch, uint64_t n)
+{
+	part->trimmed = (struct cg_entry_id){.partition = part->index, .epoch = epoch, .n = n};
+}
+
 struct cg_flush_lane;
 struct cg_await;
 struct cg_terms_watch;

@@ -184,9 +184,7 @@ static void on_hello(struct cg_partition_op *op)
 	}
 	part->condition = op->out.hello.condition;
 	part->head_epoch = op->out.hello.epoch;
-	part->trimmed = (struct cg_entry_id){.partition = part->index,
-	    .epoch = op->out.hello.trimmed_epoch,
-	    .n = op->out.hello.trimmed_n};
+	cg_part__note_trimmed(part, op->out.hello.trimmed_epoch, op->out.hello.trimmed_n);
 	if (part->condition == CG_PARTITION_OTHER_DEPLOYMENT) {
 		cg_recovery__refuse(part, "the store belongs to another deployment");
 		return;

@@ -43,7 +43,7 @@ static void on_dropped(struct cg_partition_op *op)
 		cg_recovery__again(part, CG_RETRY_LATER_MS);
 		return;
 	}
-	part->trimmed = (struct cg_entry_id){.partition = part->index};
+	cg_part__note_trimmed(part, 0, 0);
 	cg_recovery_steps__enter_served(part, part->epoch);
 }
 

@@ -151,9 +151,7 @@ static void on_fenced(struct cg_partition_op *op)
 	part->judged_epoch = op->out.fence.judged_epoch;
 	part->stream_epoch = op->out.fence.last_epoch;
 	part->stream_n = op->out.fence.last_n;
-	part->trimmed = (struct cg_entry_id){.partition = part->index,
-	    .epoch = op->out.fence.trimmed_epoch,
-	    .n = op->out.fence.trimmed_n};
+	cg_part__note_trimmed(part, op->out.fence.trimmed_epoch, op->out.fence.trimmed_n);
 	/* Not before now: from the fence on nothing else writes, there or here. */
 	part->phase = CG_PART_JUDGE;
 	cg_recovery__ask_ledger(part, prepare_judge, on_judged);

@@ -134,11 +134,11 @@ struct pg {
 	/* Where a recovery last saw each cursor before its fence: for a rule to be taken away. */
 	struct cg_entry_id looked[SIM_PARTITIONS];
 	struct pg_poison poison;
+	/* The rows refused last: a ledger that goes back meets them again. */
 	struct pg_refusal {
 		uint64_t epoch, n;
 		int mode; /* the plainest form in which it was refused */
-	} refused[SIM_PARTITIONS]
-	         [PG_REFUSED]; /* the last ones: a ledger that goes back meets them again */
+	} refused[SIM_PARTITIONS][PG_REFUSED];
 	size_t refused_next[SIM_PARTITIONS];
 	uint64_t failed_over_at_ms;
 	struct cg_uuid deployment;
@@ -210,7 +210,11 @@ void pg_put_bool(PGresult *result, int row, int column, bool value);
 void pg_put_null(PGresult *result, int row, int column);
 void pg_put_uuid(PGresult *result, int row, int column, const struct cg_uuid *uuid);
 
-/* postgres_entries.c: a number of the JSON that cg_json wrote; 0 where it is not there. */
+/*
+ * postgres_entries.c: where the value of a field begins in the JSON that cg_json wrote, NULL where
+ * it is not there or there is no JSON; the field as a number, 0 there.
+ */
+const char *pg_meta_value(const char *meta, const char *name);
 int64_t pg_meta_int(const char *meta, const char *name);
 
 /* What was booked under a key, or is in quarantine under it; or NULL. */

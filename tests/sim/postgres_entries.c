@@ -15,8 +15,7 @@ struct cell {
 	int row, column;
 };
 
-/* Where the value of a field begins in the JSON that cg_json wrote; NULL: it is not there. */
-static const char *value_of(const char *meta, const char *name)
+const char *pg_meta_value(const char *meta, const char *name)
 {
 	char wanted[48];
 
@@ -29,7 +28,7 @@ static const char *value_of(const char *meta, const char *name)
 static void put_meta(struct cell at, const char *meta, const char *name)
 {
 	char text[PG_TEXT_BYTES];
-	const char *from = value_of(meta, name);
+	const char *from = pg_meta_value(meta, name);
 
 	if (from == NULL) {
 		pg_put_null(at.result, at.row, at.column);
@@ -46,7 +45,7 @@ static void put_meta(struct cell at, const char *meta, const char *name)
 
 int64_t pg_meta_int(const char *meta, const char *name)
 {
-	const char *from = value_of(meta, name);
+	const char *from = pg_meta_value(meta, name);
 
 	return from == NULL ? 0 : strtoll(from, NULL, 10);
 }

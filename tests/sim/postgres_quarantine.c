@@ -133,12 +133,10 @@ void pg_set_aside(const struct pg_row *row, int mode)
 /* A text of the JSON that cg_json wrote. */
 static void take_text(const char *raw, const char *name, char *text, size_t size)
 {
-	char wanted[48];
+	const char *from = pg_meta_value(raw, name);
 
-	(void)snprintf(wanted, sizeof wanted, "\"%s\":\"", name);
-	const char *from = strstr(raw, wanted);
-	CG_ASSERT(from != NULL);
-	from += strlen(wanted);
+	CG_ASSERT(from != NULL && *from == '"');
+	from++;
 	size_t len = strcspn(from, "\"");
 	CG_ASSERT(len < size);
 	memcpy(text, from, len);
