@@ -121,6 +121,23 @@ def test_the_edge_that_was_killed_cuts_off_after_its_restart(make_short):
     world.wait_until_charged(call.id)
 
 
+def test_an_edge_that_did_not_hear_of_a_call_warns_it_and_forgets_it_when_it_ends(make_short):
+    """It was restarted, or another one took the webhooks: Postgres has the control URL."""
+    world, company, number = make_short(2_000_000)
+    world.vapi.faults.set(never_ends=True)
+    call = world.vapi.dial_in(number)
+    spend(world, company, call)
+    world.edge.kill()
+    world.client.credit(company, 500_000)
+    world.edge.start()
+    wait_until(lambda: call.said, 20, lambda: world.edge.process.tail(15))
+    assert call.said[0] == {"type": "say", "content": "We have about thirty seconds left on this call."}
+    assert world.edge.live_calls() == 1
+    # Nobody tells this edge but the gate.
+    world.client.settle(company, call.id, duration_ms=1000)
+    wait_until(lambda: world.edge.live_calls() == 0, 10)
+
+
 def test_a_lost_in_progress_leaves_the_provider_to_tell_the_control_url(make_short):
     world, company, number = make_short(1_250_000)
     world.vapi.faults.set(lost=1.0, never_ends=True)

@@ -3,6 +3,8 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import psycopg
+
 from support.contract import pb
 from support.edge import Edge
 from support.waiting import wait_until
@@ -155,6 +157,37 @@ def test_an_acknowledged_event_survives_the_death_of_the_edge(own_world):
     world.edge.start()
     world.wait_until_charged(call.id)
     assert world.costs(company) == [82_667]
+
+
+def test_what_is_told_before_the_numbers_are_read_is_told_again(own_world):
+    """An edge that has just started: whose call it is is not known yet, which is not nobody's."""
+    world = own_world
+    company, number = world.company()
+    call = world.vapi.dial_in(number)
+    world.wait_for_state(call.id, "running")
+    world.edge.kill()
+    # As if Postgres had been away when the call was let in and began to talk.
+    world.stack.sql("delete from callgate.edge_calls; delete from callgate.edge_events")
+    with psycopg.connect(world.stack.url) as other:
+        other.execute("lock table callgate.edge_numbers in access exclusive mode")
+        world.edge.process.start()
+        world.vapi.hang_up(call.id, talk_ms=61_001)
+        wait_until(lambda: ("end-of-call-report", 503) in call.deliveries, 10, lambda: call.deliveries)
+    world.wait_until_charged(call.id)
+    assert world.costs(company) == [82_667] and world.reviews(call.id) == set()
+
+
+def test_nobodys_call_is_charged_at_its_look_where_its_number_was_entered_since(world):
+    company, number = world.company()
+    world.vapi.faults.set(lost=1.0, report="none")
+    call = world.vapi.create({"phoneNumberId": number, "customer": {"number": "+14155550100"}})
+    wait_until(lambda: call.status == "in-progress", 10)
+    world.vapi.hang_up(call.id, talk_ms=60_000)
+    # As a webhook leaves it that came when the number was not there.
+    world.stack.sql("select callgate.edge_call_note(%s, 'ended', null, 'outboundPhoneCall', %s, null, 'voice_outbound',"
+                    " null, null, false, true, null, null, null, null, null, 1)", [call.id, number])
+    world.wait_until_charged(call.id)
+    assert world.costs(company) == [100_000], "outbound to +1"
 
 
 def test_two_edges_on_one_stack_charge_once(world):

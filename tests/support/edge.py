@@ -98,6 +98,10 @@ class Edge:
         """What this test counted."""
         return self.counters()[name] - self.counted.get(name, 0)
 
+    def live_calls(self):
+        """How many running calls it knows."""
+        return int(re.search(r"^callgate_edge_live_calls (\d+)$", self.request("GET", "/metrics")[1], re.M)[1])
+
     def kill(self):
         self.process.kill()
 

@@ -35,10 +35,15 @@ void cg_cut_init(struct cg_cut *cut, bool has_url)
 	*cut = (struct cg_cut){.state = CG_CUT_TALKING, .has_url = has_url};
 }
 
-struct cg_cut_step cg_cut_warned(struct cg_cut *cut)
+struct cg_cut_step cg_cut_warned(struct cg_cut *cut, uint64_t now_ms)
 {
-	/* A warning is a courtesy: nobody is asked for a URL on its behalf. */
-	if (cut->state != CG_CUT_TALKING || cut->was_warned || !cut->has_url) {
+	if (cut->state != CG_CUT_TALKING || cut->was_warned) {
+		return nothing;
+	}
+	/* A warning is a courtesy: nobody is asked for a URL on its behalf, but one may be on its way. */
+	if (!cut->has_url) {
+		cut->is_warning_owed = true;
+		cut->warned_at_ms = now_ms;
 		return nothing;
 	}
 	cut->was_warned = true;
@@ -127,9 +132,14 @@ struct cg_cut_step cg_cut_due(struct cg_cut *cut, const struct cg_cut_config *co
 	return nothing;
 }
 
-void cg_cut_found_url(struct cg_cut *cut)
+struct cg_cut_step cg_cut_found_url(
+    struct cg_cut *cut, const struct cg_cut_config *config, uint64_t now_ms)
 {
+	bool is_owed = cut->is_warning_owed && now_ms - cut->warned_at_ms < config->warning_late_ms;
+
 	cut->has_url = true;
+	cut->is_warning_owed = false;
+	return is_owed ? cg_cut_warned(cut, now_ms) : nothing;
 }
 
 void cg_cut_ended(struct cg_cut *cut)

@@ -1,7 +1,7 @@
 /*
  * Ending a call whose wallet is exhausted, and telling it before.
  *
- *   TALKING --warning--> (say)
+ *   TALKING --warning--> (say, or once its control URL is known, unless that takes long)
  *      |
  *   cut-off
  *      v       said, or control URL not known
@@ -36,15 +36,18 @@ enum cg_cut_state {
 struct cg_cut_config {
 	uint32_t goodbye_ms; /* for the last sentence; 0: none is said */
 	uint32_t poll_ms;
-	uint32_t alarm_ms; /* from the first CUT_OFF on */
+	uint32_t alarm_ms;        /* from the first CUT_OFF on */
+	uint32_t warning_late_ms; /* a warning that comes later says what is not true any more */
 };
 
 struct cg_cut {
 	enum cg_cut_state state;
 	bool was_warned;
+	bool is_warning_owed; /* since warned_at_ms: it could not be said yet */
 	bool has_url;
 	bool was_alarmed;
 	uint32_t attempts; /* end-calls sent */
+	uint64_t warned_at_ms;
 	uint64_t began_at_ms;
 };
 
@@ -66,7 +69,7 @@ struct cg_cut_step {
 void cg_cut_init(struct cg_cut *cut, bool has_url);
 
 /* Until the call is OVER, each answers what to do next; afterwards nothing. */
-struct cg_cut_step cg_cut_warned(struct cg_cut *cut);
+struct cg_cut_step cg_cut_warned(struct cg_cut *cut, uint64_t now_ms);
 /* CUT_OFF, the first or a repetition. */
 struct cg_cut_step cg_cut_begun(
     struct cg_cut *cut, const struct cg_cut_config *config, uint64_t now_ms);
@@ -79,7 +82,8 @@ struct cg_cut_step cg_cut_asked(
 /* again_ms is over. */
 struct cg_cut_step cg_cut_due(struct cg_cut *cut, const struct cg_cut_config *config);
 /* A control URL became known. */
-void cg_cut_found_url(struct cg_cut *cut);
+struct cg_cut_step cg_cut_found_url(
+    struct cg_cut *cut, const struct cg_cut_config *config, uint64_t now_ms);
 void cg_cut_ended(struct cg_cut *cut);
 
 const char *cg_cut_state_name(enum cg_cut_state state);

@@ -132,6 +132,26 @@ void cg_edge_provider_control(struct cg_edge *edge, const char *url, struct cg_v
     void (*done)(void *owner, const struct cg_fetch_answer *answer), void *owner);
 bool cg_edge_control_is_allowed(const struct cg_edge *edge, const char *url);
 
+/* whose.c: whose call it is at the provider, and what the gate is told of it. */
+struct cg_edge_owner {
+	char company_id[CG_UUID_TEXT_LEN + 1];
+	const char *resource_type;
+	char destination[CG_VAPI_NUMBER_BYTES];
+};
+
+enum cg_edge_whose {
+	CG_EDGE_WHOSE_FOUND,
+	CG_EDGE_WHOSE_NOBODYS,
+	CG_EDGE_WHOSE_LATER, /* the numbers were not read yet: nothing may be concluded */
+};
+
+/* `dialled`: our number, where a message says it; else "".  What is not known of the owner is "". */
+enum cg_edge_whose cg_edge_whose(const struct cg_edge *edge, const struct cg_vapi_call *call,
+    const char *dialled, struct cg_edge_owner *ret_owner);
+/* A person finds out whose: nothing is charged to a guess. */
+void cg_edge_park_unmatched(struct cg_edge *edge, const char *call_id, int64_t started_at_ms,
+    int64_t ended_at_ms, const char *phone_number_id);
+
 /* settle.c: charges a call that has ended, once, for what is known of its duration. */
 struct cg_edge_bill {
 	char call_id[129]; /* at the provider */

@@ -4,7 +4,8 @@
  *
  * Calls are here from the webhook that says that they talk; one that another edge took, or that was
  * taken before a restart, is read from Postgres when the gate tells of it.  With several edges
- * each does what the gate tells: a call may be said goodbye to twice, and is never missed.
+ * each does what the gate tells: a call may be said goodbye to twice, and is never missed.  They go
+ * when anybody says that they have ended: the webhook, whoever charges them, or the gate.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -15,10 +16,12 @@
 #include "edge/service/edge.h"
 #include "edge/vapi/answer.h"
 
-#define BUCKETS        4096u
-#define CALLS_MAX      100000u
-#define REOPEN_MS      1000
-#define SENTENCE_BYTES 4096
+#define BUCKETS   4096u
+#define CALLS_MAX 100000u
+#define REOPEN_MS 1000
+/* "About thirty seconds" are not ten less. */
+#define WARNING_LATE_MS 10000
+#define SENTENCE_BYTES  4096
 
 struct live_call {
 	struct cg_list link;
@@ -31,6 +34,8 @@ struct live_call {
 	struct cg_cut cut;
 	struct cg_timer *timer; /* once it is being cut off */
 	uint32_t asks;          /* under way; it stays until they are answered */
+	bool is_being_read;     /* from Postgres */
+	bool is_to_be_cut;      /* once it is read */
 	bool is_removed;
 };
 
@@ -104,14 +109,6 @@ static void end_call(struct live_call *call)
 	}
 }
 
-static void set_url(struct live_call *call, const char *url)
-{
-	if (url[0] != '\0' && cg_edge_control_is_allowed(call->live->edge, url)) {
-		(void)snprintf(call->control_url, sizeof call->control_url, "%s", url);
-		cg_cut_found_url(&call->cut);
-	}
-}
-
 /* Spoken as the number is that it came to, or is made from. */
 static void set_language(struct live_call *call, const char *phone_number_id)
 {
@@ -124,6 +121,17 @@ static void set_language(struct live_call *call, const char *phone_number_id)
 }
 
 static void obey(struct live_call *call, struct cg_cut_step step);
+
+static void set_url(struct live_call *call, const char *url)
+{
+	const struct cg_live *live = call->live;
+
+	if (url[0] != '\0' && cg_edge_control_is_allowed(live->edge, url)) {
+		(void)snprintf(call->control_url, sizeof call->control_url, "%s", url);
+		obey(call,
+		    cg_cut_found_url(&call->cut, &live->cut, cg_loop_now_ms(live->edge->loop)));
+	}
+}
 
 static void on_due(void *owner)
 {
@@ -141,8 +149,12 @@ static void on_warned(void *owner, const struct cg_fetch_answer *answer)
 {
 	struct live_call *call = owner;
 
-	(void)answer; /* A courtesy. */
 	call->asks--;
+	/* A courtesy: not repeated, since it may have been spoken. */
+	if (!was_taken(answer) && !call->is_removed) {
+		cg_log(CG_LOG_WARN, "warning was not taken", "call", call->call_id, "code",
+		    cg_log_int(answer->code), "why", answer->why, NULL);
+	}
 	let_go(call);
 }
 
@@ -265,18 +277,20 @@ static void on_row(void *owner, enum cg_status status, const struct cg_edge_row 
 	struct live_call *call = owner;
 
 	call->asks--;
+	call->is_being_read = false;
 	if (status == CG_OK && count == 1) {
 		(void)snprintf(call->call_id, sizeof call->call_id, "%s", rows[0].call_id);
-		set_url(call, rows[0].control_url);
 		set_language(call, rows[0].phone_number_id);
+		set_url(call, rows[0].control_url);
 	}
-	if (!call->is_removed) {
+	if (!call->is_removed && call->is_to_be_cut) {
 		begin(call);
 	}
 	let_go(call);
 }
 
-void cg_live_cut(
+/* The call that the gate tells of; NULL where there are too many. */
+static struct live_call *learn(
     struct cg_live *live, const char *call_id, const char *gate_id, const char *company_id)
 {
 	struct live_call *call = find(live, gate_id);
@@ -284,12 +298,34 @@ void cg_live_cut(
 	if (call == NULL) {
 		call = add(live, call_id, gate_id, company_id);
 		if (call == NULL) {
-			return;
+			return NULL;
 		}
 		call->asks++;
+		call->is_being_read = true;
 		cg_edge_store_read(live->edge->store, gate_id, on_row, call);
-	} else if (call->asks == 0 || call->cut.state != CG_CUT_TALKING) {
+	}
+	return call;
+}
+
+void cg_live_cut(
+    struct cg_live *live, const char *call_id, const char *gate_id, const char *company_id)
+{
+	struct live_call *call = learn(live, call_id, gate_id, company_id);
+
+	if (call != NULL && call->is_being_read) {
+		call->is_to_be_cut = true;
+	} else if (call != NULL) {
 		begin(call);
+	}
+}
+
+static void warn(
+    struct cg_live *live, const char *call_id, const char *gate_id, const char *company_id)
+{
+	struct live_call *call = learn(live, call_id, gate_id, company_id);
+
+	if (call != NULL) {
+		obey(call, cg_cut_warned(&call->cut, cg_loop_now_ms(live->edge->loop)));
 	}
 }
 
@@ -302,8 +338,8 @@ void cg_live_add(struct cg_live *live, const struct cg_edge_row *row, const char
 		call = add(live, row->call_id, gate_id, row->company_id);
 	}
 	if (call != NULL) {
-		set_url(call, control_url);
 		set_language(call, row->phone_number_id);
+		set_url(call, control_url);
 	}
 }
 
@@ -322,23 +358,27 @@ uint32_t cg_live_count(const struct cg_live *live)
 	return live->count;
 }
 
+/* Those of `watched` that tell of an end. */
+static bool is_end(enum callgate_event_type type)
+{
+	return type == CALLGATE_EVENT_TYPE_CALL_STOPPED ||
+	    type == CALLGATE_EVENT_TYPE_CALL_SETTLED || type == CALLGATE_EVENT_TYPE_CALL_CANCELLED;
+}
+
 static void on_event(struct cg_live *live, const struct callgate_event *event)
 {
-	struct live_call *call;
-
 	/* Not all enumerators: others were not asked for. */
 	if (event->type == CALLGATE_EVENT_TYPE_CALL_OVERDUE ||
 	    event->type == CALLGATE_EVENT_TYPE_CALL_EXPIRED) {
 		cg_edge_look_soon(live->edge, event->call_id, event->company_id, 1);
+	} else if (is_end(event->type)) {
+		cg_live_ended(live, event->call_id);
 	} else if (event->shadow) {
 		return; /* To record, not to obey. */
 	} else if (event->type == CALLGATE_EVENT_TYPE_CUT_OFF) {
 		cg_live_cut(live, event->call_id, event->call_id, event->company_id);
 	} else if (event->type == CALLGATE_EVENT_TYPE_CUT_WARNING) {
-		call = find(live, event->call_id);
-		if (call != NULL) {
-			obey(call, cg_cut_warned(&call->cut));
-		}
+		warn(live, event->call_id, event->call_id, event->company_id);
 	}
 }
 
@@ -364,10 +404,12 @@ static void on_watch_end(void *context, const struct callgate_error *error)
 static void open_watch(void *owner)
 {
 	struct cg_live *live = owner;
-	static const enum callgate_event_type types[] = {CALLGATE_EVENT_TYPE_CUT_OFF,
+	static const enum callgate_event_type watched[] = {CALLGATE_EVENT_TYPE_CUT_OFF,
 	    CALLGATE_EVENT_TYPE_CUT_WARNING, CALLGATE_EVENT_TYPE_CALL_OVERDUE,
-	    CALLGATE_EVENT_TYPE_CALL_EXPIRED};
-	struct callgate_watch_request request = {.types = types, .type_count = CG_COUNT_OF(types)};
+	    CALLGATE_EVENT_TYPE_CALL_EXPIRED, CALLGATE_EVENT_TYPE_CALL_STOPPED,
+	    CALLGATE_EVENT_TYPE_CALL_SETTLED, CALLGATE_EVENT_TYPE_CALL_CANCELLED};
+	struct callgate_watch_request request = {
+	    .types = watched, .type_count = CG_COUNT_OF(watched)};
 
 	if (callgate_watch_open(live->edge->books, &request, on_message, on_watch_end, live,
 	        &live->watch) != CALLGATE_ACCEPTED) {
@@ -388,6 +430,7 @@ struct cg_live *cg_live_create(struct cg_edge *edge)
 	    .goodbye_ms = (uint32_t)edge->settings.goodbye_ms,
 	    .poll_ms = (uint32_t)edge->settings.poll_ms,
 	    .alarm_ms = (uint32_t)edge->settings.alarm_ms,
+	    .warning_late_ms = WARNING_LATE_MS,
 	};
 	live->reopen = cg_timer_create(edge->loop, open_watch, live);
 	return live;

@@ -324,6 +324,50 @@ static void on_gate(void *context, const struct callgate_error *error,
 	cg_edge_provider_get(look->edge, look->row.call_id, on_told, look);
 }
 
+static void ask_gate(struct look *look)
+{
+	struct callgate_get_call_request request = {
+	    .company_id = look->row.company_id, .call_id = gate_id_of(look)};
+
+	if (callgate_get_call(look->edge->books, &request, on_gate, look) != CALLGATE_ACCEPTED) {
+		end(look);
+	}
+}
+
+/* Nobody's when it was told of: its number may have been entered since, or not been read then. */
+static void on_whose(void *owner, enum cg_snapshot_kind kind, const struct cg_vapi_call *told)
+{
+	struct look *look = owner;
+	struct cg_vapi_call call = *told;
+	struct cg_edge_owner whose;
+
+	if (kind == CG_SNAPSHOT_ABSENT) {
+		(void)snprintf(call.type, sizeof call.type, "%s", look->row.kind);
+		(void)snprintf(call.phone_number_id, sizeof call.phone_number_id, "%s",
+		    look->row.phone_number_id);
+	}
+	switch (kind == CG_SNAPSHOT_AWAY ? CG_EDGE_WHOSE_LATER
+	                                 : cg_edge_whose(look->edge, &call, "", &whose)) {
+	case CG_EDGE_WHOSE_LATER:
+		end(look); /* Its row is due again. */
+		break;
+	case CG_EDGE_WHOSE_NOBODYS:
+		cg_edge_park_unmatched(look->edge, look->row.call_id, told->started_at_ms,
+		    told->ended_at_ms, call.phone_number_id);
+		note(look, "closed", "unmatched", 0);
+		end(look);
+		break;
+	case CG_EDGE_WHOSE_FOUND:
+		memcpy(look->row.company_id, whose.company_id, sizeof look->row.company_id);
+		(void)snprintf(look->row.resource_type, sizeof look->row.resource_type, "%s",
+		    whose.resource_type);
+		(void)snprintf(look->row.destination, sizeof look->row.destination, "%.16s",
+		    whose.destination);
+		ask_gate(look);
+		break;
+	}
+}
+
 void cg_edge_look(
     struct cg_edge *edge, const struct cg_edge_row *row, void (*done)(void *owner), void *owner)
 {
@@ -336,13 +380,8 @@ void cg_edge_look(
 	look->row = *row;
 	look->facts.was_connected = row->is_connected;
 	if (row->company_id[0] == '\0') {
-		note(look, "closed", "unmatched", 0); /* It was parked when it came. */
-		end(look);
-		return;
-	}
-	struct callgate_get_call_request request = {
-	    .company_id = row->company_id, .call_id = gate_id_of(look)};
-	if (callgate_get_call(edge->books, &request, on_gate, look) != CALLGATE_ACCEPTED) {
-		end(look);
+		cg_edge_provider_get(edge, row->call_id, on_whose, look);
+	} else {
+		ask_gate(look);
 	}
 }

@@ -49,37 +49,30 @@ static void end(struct sweep *s)
 static void note(struct sweep *s, const struct cg_vapi_call *call, bool is_known)
 {
 	struct cg_edge *edge = s->edge;
-	bool is_outbound = strcmp(call->type, "outboundPhoneCall") == 0;
-	const struct cg_number *number = strcmp(call->type, "webCall") == 0
-	    ? cg_directory_assistant(edge->directory, call->assistant_id)
-	    : cg_directory_number(edge->directory, call->phone_number_id, "");
+	struct cg_edge_owner whose;
 	enum cg_snapshot_kind kind = cg_vapi_snapshot_of(call);
-	const char *destination = number == NULL || call->type[0] == 'w' ? "" : number->number;
 
-	if (number == NULL) {
+	if (cg_edge_whose(edge, call, "", &whose) != CG_EDGE_WHOSE_FOUND) {
 		return; /* Another's of the account, who does not pass the gate. */
-	}
-	if (is_outbound) {
-		destination = cg_vapi_is_e164(call->customer_number) ? call->customer_number : "";
 	}
 	struct cg_edge_note note = {
 	    .call_id = call->id,
 	    .state = kind == CG_SNAPSHOT_ENDED ? "ended"
 	        : kind == CG_SNAPSHOT_RUNNING  ? "running"
 	                                       : "admitted",
-	    .company_id = number->company_id,
+	    .company_id = whose.company_id,
 	    .kind = call->type,
 	    .phone_number_id = call->phone_number_id,
 	    .name = cg_edge_is_named(call) ? call->name : NULL,
-	    .resource_type = is_outbound ? "voice_outbound" : "voice_inbound",
-	    .destination = destination,
+	    .resource_type = whose.resource_type,
+	    .destination = whose.destination,
 	    .granted_ms = call->max_seconds * 1000,
 	    /* Its report may be on its way. */
 	    .look_in_ms = is_known ? edge->settings.look_after_ms : LOOK_AT_ONCE_MS,
 	};
 	cg_log(CG_LOG_INFO,
 	    is_known ? "call found to have ended" : "call found that nobody told of", "call",
-	    call->id, "company", number->company_id, "status", call->status, NULL);
+	    call->id, "company", whose.company_id, "status", call->status, NULL);
 	cg_edge_store_note(edge->store, &note, NULL, NULL);
 }
 

@@ -27,10 +27,9 @@ struct event {
 	struct cg_http_request *request;
 	struct cg_vapi_message message;
 	struct cg_edge_row row;
-	char company_id[CG_UUID_TEXT_LEN + 1];
+	struct cg_edge_owner whose;
+	bool is_whose_known; /* or it is known that it is nobody's */
 	char gate_id[CG_VAPI_ID_BYTES];
-	const char *resource_type;
-	char destination[CG_VAPI_NUMBER_BYTES];
 };
 
 static void answer(struct event *e, unsigned status)
@@ -53,24 +52,6 @@ static void on_noted(
 static void note_done(struct event *e, const char *outcome)
 {
 	cg_edge_store_event_done(e->edge->store, e->row.event_id, outcome, on_noted, e);
-}
-
-/* Nobody's call: a person finds out whose, and nothing is charged to a guess. */
-static void park_unmatched(struct event *e)
-{
-	struct cg_edge_review review = {
-	    .call_id = e->message.call.id,
-	    .what = "unmatched",
-	    .said_ms =
-	        e->message.ended_at_ms > e->message.started_at_ms && e->message.started_at_ms > 0
-	        ? e->message.ended_at_ms - e->message.started_at_ms
-	        : 0,
-	    .detail = e->message.call.phone_number_id,
-	};
-
-	e->edge->counts.calls_unmatched++;
-	cg_edge_review(e->edge, &review);
-	note_done(e, "unmatched");
 }
 
 static void on_adopted(void *context, const struct callgate_error *error,
@@ -100,10 +81,10 @@ static void adopt(struct event *e)
 {
 	int64_t at_ms = believed(e);
 	struct callgate_adopt_request request = {
-	    .company_id = e->company_id,
+	    .company_id = e->whose.company_id,
 	    .call_id = e->gate_id,
-	    .resource_type = e->resource_type,
-	    .destination = e->destination,
+	    .resource_type = e->whose.resource_type,
+	    .destination = e->whose.destination,
 	    .started_at_ms = at_ms > 0 && at_ms < cg_edge_now_ms() ? at_ms : cg_edge_now_ms() - 1,
 	};
 
@@ -121,7 +102,8 @@ static void on_started(void *context, const struct callgate_error *error,
 	case CG_EDGE_GATE_OK:
 		if (response->decision != CALLGATE_DECISION_ALLOWED) {
 			/* Its hold had expired, and there is nothing left to talk on. */
-			cg_live_cut(e->edge->live, e->message.call.id, e->gate_id, e->company_id);
+			cg_live_cut(
+			    e->edge->live, e->message.call.id, e->gate_id, e->whose.company_id);
 		}
 		note_done(e, "started");
 		break;
@@ -142,7 +124,7 @@ static void on_started(void *context, const struct callgate_error *error,
 static void on_in_progress(struct event *e)
 {
 	struct callgate_start_request request = {
-	    .company_id = e->company_id, .call_id = e->gate_id, .started_at_ms = believed(e)};
+	    .company_id = e->whose.company_id, .call_id = e->gate_id, .started_at_ms = believed(e)};
 
 	if (strcmp(e->row.state, "running") == 0) {
 		cg_live_add(e->edge->live, &e->row, e->gate_id, e->row.control_url);
@@ -165,7 +147,7 @@ static void on_stopped(void *context, const struct callgate_error *error,
 static void on_ended(struct event *e)
 {
 	struct callgate_stop_request request = {
-	    .company_id = e->company_id, .call_id = e->gate_id, .ended_at_ms = believed(e)};
+	    .company_id = e->whose.company_id, .call_id = e->gate_id, .ended_at_ms = believed(e)};
 
 	cg_live_ended(e->edge->live, e->gate_id);
 	if (cg_vapi_reason_of(e->message.ended_reason) == CG_VAPI_REASON_ACCOUNT) {
@@ -218,16 +200,11 @@ static void on_report(struct event *e)
 	}
 	(void)snprintf(bill.call_id, sizeof bill.call_id, "%s", m->call.id);
 	(void)snprintf(bill.gate_id, sizeof bill.gate_id, "%s", e->gate_id);
-	(void)snprintf(bill.company_id, sizeof bill.company_id, "%s", e->company_id);
-	(void)snprintf(bill.resource_type, sizeof bill.resource_type, "%s", e->resource_type);
-	(void)snprintf(bill.destination, sizeof bill.destination, "%.16s", e->destination);
+	(void)snprintf(bill.company_id, sizeof bill.company_id, "%s", e->whose.company_id);
+	(void)snprintf(bill.resource_type, sizeof bill.resource_type, "%s", e->whose.resource_type);
+	(void)snprintf(bill.destination, sizeof bill.destination, "%.16s", e->whose.destination);
 	(void)snprintf(bill.ended_reason, sizeof bill.ended_reason, "%s", m->ended_reason);
 	cg_edge_settle(e->edge, &bill, on_billed, e);
-}
-
-static bool is_outbound(const char *type)
-{
-	return strcmp(type, "outboundPhoneCall") == 0;
 }
 
 /* The row is what we wrote ourselves; else the number, which the gate was keyed by. */
@@ -236,7 +213,7 @@ static void identify(struct event *e)
 	const struct cg_vapi_message *m = &e->message;
 
 	if (e->row.company_id[0] != '\0') {
-		memcpy(e->company_id, e->row.company_id, sizeof e->company_id);
+		memcpy(e->whose.company_id, e->row.company_id, sizeof e->whose.company_id);
 	}
 	if (e->row.name[0] != '\0') {
 		(void)snprintf(e->gate_id, sizeof e->gate_id, "%s", e->row.name);
@@ -246,9 +223,24 @@ static void identify(struct event *e)
 		(void)snprintf(e->gate_id, sizeof e->gate_id, "%s", m->call.id);
 	}
 	if (e->row.resource_type[0] != '\0') {
-		e->resource_type = e->row.resource_type;
-		(void)snprintf(e->destination, sizeof e->destination, "%s", e->row.destination);
+		e->whose.resource_type = e->row.resource_type;
+		(void)snprintf(
+		    e->whose.destination, sizeof e->whose.destination, "%s", e->row.destination);
 	}
+}
+
+/* Its row wants a look all the same: should it not come again, its owner is looked for then. */
+static void settle_nobodys(struct event *e)
+{
+	const struct cg_vapi_message *m = &e->message;
+
+	if (!e->is_whose_known) {
+		answer(e, 503);
+		return;
+	}
+	cg_edge_park_unmatched(
+	    e->edge, m->call.id, m->started_at_ms, m->ended_at_ms, m->call.phone_number_id);
+	note_done(e, "unmatched");
 }
 
 static void on_taken(
@@ -268,8 +260,8 @@ static void on_taken(
 		return;
 	}
 	identify(e);
-	if (e->company_id[0] == '\0') {
-		park_unmatched(e);
+	if (e->whose.company_id[0] == '\0') {
+		settle_nobodys(e);
 	} else if (e->message.kind == CG_VAPI_REPORT) {
 		on_report(e);
 	} else if (strcmp(e->message.status, "in-progress") == 0) {
@@ -323,27 +315,6 @@ static int64_t look_in_ms_of(const struct event *e, const char *state)
 	return is_silent ? NOT_CONNECTED_LOOK_MS : e->edge->settings.look_after_ms;
 }
 
-static void find_company(struct event *e)
-{
-	const struct cg_vapi_message *m = &e->message;
-	const struct cg_number *number =
-	    cg_directory_number(e->edge->directory, m->call.phone_number_id, m->dialled);
-	const char *destination = number == NULL ? "" : number->number;
-
-	e->resource_type = is_outbound(m->call.type) ? "voice_outbound" : "voice_inbound";
-	if (strcmp(m->call.type, "webCall") == 0) {
-		number = cg_directory_assistant(e->edge->directory, m->call.assistant_id);
-		destination = "";
-	} else if (is_outbound(m->call.type)) {
-		destination =
-		    cg_vapi_is_e164(m->call.customer_number) ? m->call.customer_number : "";
-	}
-	(void)snprintf(e->destination, sizeof e->destination, "%s", destination);
-	if (number != NULL) {
-		memcpy(e->company_id, number->company_id, sizeof e->company_id);
-	}
-}
-
 void cg_edge_take_event(
     struct cg_edge *edge, struct cg_http_request *request, const struct cg_vapi_message *message)
 {
@@ -354,7 +325,8 @@ void cg_edge_take_event(
 	e->edge = edge;
 	e->request = request;
 	e->message = *message;
-	find_company(e);
+	e->is_whose_known =
+	    cg_edge_whose(edge, &message->call, message->dialled, &e->whose) != CG_EDGE_WHOSE_LATER;
 	const char *state = state_of(message);
 	const char *url = message->call.control_url;
 	if (url[0] != '\0' && !cg_edge_control_is_allowed(edge, url)) {
@@ -370,11 +342,11 @@ void cg_edge_take_event(
 	    .sent_at_ms = message->sent_at_ms,
 	    .content = content_of(message, memory, sizeof memory),
 	    .state = state,
-	    .company_id = e->company_id,
+	    .company_id = e->whose.company_id,
 	    .kind = message->call.type,
 	    .phone_number_id = message->call.phone_number_id,
-	    .resource_type = e->resource_type,
-	    .destination = e->destination,
+	    .resource_type = e->whose.resource_type,
+	    .destination = e->whose.destination,
 	    .control_url = url,
 	    .ended_reason = message->ended_reason,
 	    .look_in_ms = look_in_ms_of(e, state),

@@ -14,7 +14,8 @@
 
 #include "edge/calls/cut.h"
 
-static const struct cg_cut_config config = {.goodbye_ms = 3000, .poll_ms = 2000, .alarm_ms = 5000};
+static const struct cg_cut_config config = {
+    .goodbye_ms = 3000, .poll_ms = 2000, .alarm_ms = 5000, .warning_late_ms = 1500};
 
 struct run {
 	struct cg_cut cut;
@@ -44,7 +45,7 @@ static void check(const struct run *run)
 	}
 }
 
-/* One event: an answer to what is pending, good or bad, the timer, a repetition, the end. */
+/* One event: an answer to what is pending, good or bad, the timer, a repetition, a URL, the end. */
 static bool happen(struct run *run, int event)
 {
 	enum cg_cut_act pending = run->pending;
@@ -77,7 +78,10 @@ static bool happen(struct run *run, int event)
 		take(run, cg_cut_begun(&run->cut, &config, run->now_ms));
 		return true;
 	case 4:
-		take(run, cg_cut_warned(&run->cut));
+		take(run, cg_cut_warned(&run->cut, run->now_ms));
+		return true;
+	case 5:
+		take(run, cg_cut_found_url(&run->cut, &config, run->now_ms));
 		return true;
 	default:
 		cg_cut_ended(&run->cut);
@@ -94,7 +98,7 @@ static void walk(struct run run, int depth)
 	if (run.end_calls > deepest_end_calls) {
 		deepest_end_calls = run.end_calls;
 	}
-	for (int event = 0; depth > 0 && event < 6; event++) {
+	for (int event = 0; depth > 0 && event < 7; event++) {
 		struct run next = run;
 		if (happen(&next, event)) {
 			walk(next, depth - 1);
@@ -119,8 +123,8 @@ static void test_the_usual_way(void **state)
 
 	(void)state;
 	cg_cut_init(&run.cut, true);
-	assert_int_equal(cg_cut_warned(&run.cut).act, CG_CUT_SAY_WARNING);
-	assert_int_equal(cg_cut_warned(&run.cut).act, CG_CUT_NOTHING);
+	assert_int_equal(cg_cut_warned(&run.cut, 1000).act, CG_CUT_SAY_WARNING);
+	assert_int_equal(cg_cut_warned(&run.cut, 1000).act, CG_CUT_NOTHING);
 	struct cg_cut_step step = cg_cut_begun(&run.cut, &config, 1000);
 	assert_int_equal(step.act, CG_CUT_SAY_GOODBYE);
 	assert_int_equal(step.again_ms, config.goodbye_ms);
@@ -139,6 +143,28 @@ static void test_the_usual_way(void **state)
 	cg_cut_ended(&run.cut);
 	assert_int_equal(cg_cut_end_answered(&run.cut, &config).again_ms, 0);
 	cg_cut_ended(&run.cut);
+}
+
+static void test_a_warning_waits_for_the_control_url_but_not_long(void **state)
+{
+	struct cg_cut cut;
+
+	(void)state;
+	cg_cut_init(&cut, false);
+	assert_int_equal(cg_cut_warned(&cut, 1000).act, CG_CUT_NOTHING);
+	assert_int_equal(cg_cut_found_url(&cut, &config, 2499).act, CG_CUT_SAY_WARNING);
+	assert_int_equal(cg_cut_found_url(&cut, &config, 2499).act, CG_CUT_NOTHING);
+	assert_int_equal(cg_cut_warned(&cut, 2499).act, CG_CUT_NOTHING);
+
+	cg_cut_init(&cut, false);
+	(void)cg_cut_warned(&cut, 1000);
+	assert_int_equal(cg_cut_found_url(&cut, &config, 2500).act, CG_CUT_NOTHING);
+
+	/* Being cut off, it is told goodbye instead. */
+	cg_cut_init(&cut, false);
+	(void)cg_cut_warned(&cut, 1000);
+	(void)cg_cut_begun(&cut, &config, 1000);
+	assert_int_equal(cg_cut_found_url(&cut, &config, 1001).act, CG_CUT_NOTHING);
 }
 
 static void test_a_goodbye_that_was_refused_is_not_waited_for(void **state)
@@ -169,6 +195,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_whatever_is_answered_it_is_being_ended),
 	    cmocka_unit_test(test_the_usual_way),
+	    cmocka_unit_test(test_a_warning_waits_for_the_control_url_but_not_long),
 	    cmocka_unit_test(test_a_goodbye_that_was_refused_is_not_waited_for),
 	    cmocka_unit_test(test_without_a_goodbye_it_is_ended_at_once),
 	};
