@@ -116,6 +116,10 @@ class Away:
     def memory(self):
         return self.stack.redis.client.info("memory")["used_memory"]
 
+    def rewrites(self):
+        """Of the append-only file, so far."""
+        return self.stack.redis.client.info("persistence")["aof_rewrites"]
+
     def cpu_seconds(self):
         """Processor time so far, by part; Postgres is all its processes that live now."""
         def of(pid):
@@ -150,6 +154,7 @@ class Away:
     def away(self, generator):
         say(f"Postgres is stopped for {self.options.away:g} s")
         bytes_before, written_before = self.memory(), self.written()
+        rewrites_before = self.rewrites()
         self.stack.connection.close()
         begun = time.monotonic()
         self.postgres.halt()
@@ -159,6 +164,7 @@ class Away:
         self.figures["away_entries"] = entries
         self.figures["away_bytes_per_entry"] = (self.memory() - bytes_before) / max(entries, 1)
         self.figures["away_redis_mb"] = self.memory() / 1e6
+        self.figures["away_rewrites"] = self.rewrites() - rewrites_before
 
     def back(self, generator):
         say("Postgres is back")
@@ -207,6 +213,14 @@ class Away:
         log = self.stack.sidecar.process.text().splitlines()
         self.figures["log_lines"] = len(log)
 
+    def restart_store(self):
+        """What its append-only file, as long as it has become, costs whoever waits for its start."""
+        redis = self.stack.redis
+        self.figures["store_file_mb"] = redis.client.info("persistence")["aof_current_size"] / 1e6
+        begun = time.monotonic()
+        redis.restart()
+        self.figures["store_load_seconds"] = time.monotonic() - begun
+
     def run(self):
         generator = Generator(self.options, self.stack)
         try:
@@ -214,6 +228,7 @@ class Away:
             self.away(generator)
             self.back(generator)
             self.compare(generator)
+            self.restart_store()
         finally:
             generator.end()
         return self.figures

@@ -51,7 +51,7 @@ class RedisServer:
             "redis-server", "--port", self.port, "--bind", "127.0.0.1",
             "--unixsocket", self.socket, "--dir", self.directory,
             "--appendonly", "yes", "--appendfsync", appendfsync, "--rdbcompression", "no",
-            "--save", "",
+            "--save", "", "--auto-aof-rewrite-min-size", "1gb",
             "--maxmemory-policy", "noeviction", "--daemonize", "no", *more,
         ], self.directory / "redis.log", env=self.clock and self.clock.environment)
         self.client = redis.Redis(unix_socket_path=str(self.socket))

@@ -148,7 +148,7 @@ redis_up() {
 	rm -f "$CG_REDIS_SOCKET"
 	spawn redis redis-server --port 0 --unixsocket "$CG_REDIS_SOCKET" --unixsocketperm 700 \
 		--dir "$CG_STATE/redis" --appendonly yes --appendfsync everysec --rdbcompression no --save '' \
-		--maxmemory-policy noeviction --daemonize no
+		--auto-aof-rewrite-min-size 1gb --maxmemory-policy noeviction --daemonize no
 }
 
 as_postgres() {
