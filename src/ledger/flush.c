@@ -343,8 +343,10 @@ void cg_flush__tick(struct cg_ledger *ledger, uint64_t now_ms)
 	for (uint32_t i = 0; i < ledger->config.partition_count; i++) {
 		struct cg_part *part = &ledger->parts[i];
 
-		if (part->phase == CG_PART_SERVING && !part->is_flushing && !part->is_due &&
-		    now_ms >= part->look_at_ms) {
+		/* What ends looks at what is not known to be clean, and at nothing again and again. */
+		bool is_wanted = !ledger->is_stopping || !part->is_clean;
+		if (part->phase == CG_PART_SERVING && is_wanted && !part->is_flushing &&
+		    !part->is_due && now_ms >= part->look_at_ms) {
 			part->is_due = true;
 			cg_list_append(&ledger->due, &part->due_link);
 		}

@@ -8,6 +8,8 @@
 #include "ledger/ledger_internal.h"
 
 #define IDLE_TICK_MS 100
+/* What ends does not wait for entries to gather. */
+#define DRAIN_TICK_MS 5
 
 void cg_ledger__tick_within(struct cg_ledger *ledger, uint64_t after_ms)
 {
@@ -91,17 +93,21 @@ static void end_drain(struct cg_ledger *ledger, uint64_t now_ms)
 	}
 }
 
-static bool has_work(const struct cg_ledger *ledger)
+/* The longest until the next tick. */
+static uint32_t rest_ms(const struct cg_ledger *ledger)
 {
-	if (ledger->on_drained != NULL || cg_await__has_waiters(ledger)) {
-		return true;
+	if (ledger->on_drained != NULL) {
+		return DRAIN_TICK_MS;
+	}
+	if (cg_await__has_waiters(ledger)) {
+		return ledger->config.flush_interval_ms;
 	}
 	for (uint32_t i = 0; i < ledger->config.partition_count; i++) {
 		if (ledger->parts[i].phase == CG_PART_SERVING && !ledger->parts[i].is_clean) {
-			return true;
+			return ledger->config.flush_interval_ms;
 		}
 	}
-	return false;
+	return IDLE_TICK_MS;
 }
 
 static void on_tick(void *owner)
@@ -121,8 +127,7 @@ static void on_tick(void *owner)
 	cg_receipts__tick(ledger, now_ms);
 	end_drain(ledger, now_ms);
 	if (!ledger->is_closed) {
-		cg_ledger__tick_within(
-		    ledger, has_work(ledger) ? ledger->config.flush_interval_ms : IDLE_TICK_MS);
+		cg_ledger__tick_within(ledger, rest_ms(ledger));
 	}
 }
 

@@ -109,13 +109,26 @@ def test_committed_when_another_sidecars_flusher_commits(make_stack):
     stack = make_stack()
     slow = stack.add_sidecar(flush_interval_ms=1000).client
     company = slow.funded(10_000_000)
-    for n in range(10):
+    for n in range(3):
         slow.authorize(company, f"c{n}")
         settled = slow.settle(company, f"c{n}", 1_000, durability=COMMITTED)
         assert stack.value("select count(*) from wallet_transactions where entry_id = %s",
                            [settled.ledger_id]) == 1
         assert slow.settle(company, f"c{n}", 1_000, durability=COMMITTED).replayed
     check_invariants(stack)
+
+
+def test_who_ends_flushes_at_once_however_long_entries_gather(make_stack):
+    stack = make_stack()
+    slow = stack.add_sidecar(flush_interval_ms=1000, drain_ms=600_000)
+    company = slow.client.funded(10_000_000)
+    slow.client.authorize(company, "c0", start=True)
+    slow.client.settle(company, "c0", 1_000, durability=COMMITTED)
+    assert stack.sidecar.terminate() == 0
+    slow.client.authorize(company, "c1", start=True)
+    entry = slow.client.settle(company, "c1", 1_000).ledger_id
+    assert slow.terminate(timeout=8) == 0, "it takes ten seconds where it waits for entries to gather"
+    assert stack.value("select count(*) from wallet_transactions where entry_id = %s", [entry]) == 1
 
 
 def test_flushall_after_a_flushed_settle_then_the_same_settle(make_stack):

@@ -53,6 +53,7 @@ struct cg_edge_counts {
 };
 
 struct cg_live;
+struct cg_gate_events;
 struct cg_looks;
 
 struct cg_edge {
@@ -68,6 +69,7 @@ struct cg_edge {
 	struct cg_watch *gate_watch;
 	struct cg_watch *books_watch;
 	struct cg_live *live;
+	struct cg_gate_events *gate_events;
 	struct cg_looks *looks;
 	struct cg_timer *settings_timer;
 	struct cg_timer *drain_timer;
@@ -187,16 +189,23 @@ void cg_edge_review(struct cg_edge *edge, const struct cg_edge_review *review);
 /* live.c: running calls, and their cut-offs. */
 struct cg_live *cg_live_create(struct cg_edge *edge);
 void cg_live_destroy(struct cg_live *live);
-void cg_live_start(struct cg_live *live); /* watches the gate's events */
-void cg_live_stop(struct cg_live *live);
+void cg_live_stop(struct cg_live *live); /* nothing is said or ended any more */
 /* `gate_id` as the gate's events name it. */
 void cg_live_add(struct cg_live *live, const struct cg_edge_row *row, const char *gate_id,
     const char *control_url);
 void cg_live_ended(struct cg_live *live, const char *gate_id);
-/* Cuts a call off that the gate would not have let in. */
+/* A call that the gate has warned of, or cut off, or would not have let in. */
+void cg_live_warn(
+    struct cg_live *live, const char *call_id, const char *gate_id, const char *company_id);
 void cg_live_cut(
     struct cg_live *live, const char *call_id, const char *gate_id, const char *company_id);
 uint32_t cg_live_count(const struct cg_live *live);
+
+/* gate_events.c: what the gate tells of calls, from cg_gate_events_start() on. */
+struct cg_gate_events *cg_gate_events_create(struct cg_edge *edge);
+void cg_gate_events_start(struct cg_gate_events *events);
+void cg_gate_events_stop(struct cg_gate_events *events);
+void cg_gate_events_destroy(struct cg_gate_events *events);
 
 /* look.c: one look at a call that nobody reported; `done` may run in here. */
 void cg_edge_look(

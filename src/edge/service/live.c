@@ -1,6 +1,6 @@
 /*
- * Running calls, and their cut-offs: the gate's events on one side, the provider's control URLs on
- * the other, and the machine of edge/calls/cut.h between them.
+ * Running calls, and their cut-offs: what the gate tells (gate_events.c) on one side, the provider's
+ * control URLs on the other, and the machine of edge/calls/cut.h between them.
  *
  * Calls are here from the webhook that says that they talk; one that another edge took, or that was
  * taken before a restart, is read from Postgres when the gate tells of it.  With several edges
@@ -44,8 +44,6 @@ struct cg_live {
 	struct cg_list buckets[BUCKETS];
 	uint32_t count;
 	struct cg_cut_config cut;
-	struct callgate_watch *watch;
-	struct cg_timer *reopen;
 	bool is_stopped;
 };
 
@@ -319,7 +317,7 @@ void cg_live_cut(
 	}
 }
 
-static void warn(
+void cg_live_warn(
     struct cg_live *live, const char *call_id, const char *gate_id, const char *company_id)
 {
 	struct live_call *call = learn(live, call_id, gate_id, company_id);
@@ -358,65 +356,6 @@ uint32_t cg_live_count(const struct cg_live *live)
 	return live->count;
 }
 
-/* Those of `watched` that tell of an end. */
-static bool is_end(enum callgate_event_type type)
-{
-	return type == CALLGATE_EVENT_TYPE_CALL_STOPPED ||
-	    type == CALLGATE_EVENT_TYPE_CALL_SETTLED || type == CALLGATE_EVENT_TYPE_CALL_CANCELLED;
-}
-
-static void on_event(struct cg_live *live, const struct callgate_event *event)
-{
-	/* Not all enumerators: others were not asked for. */
-	if (event->type == CALLGATE_EVENT_TYPE_CALL_OVERDUE ||
-	    event->type == CALLGATE_EVENT_TYPE_CALL_EXPIRED) {
-		cg_edge_look_soon(live->edge, event->call_id, event->company_id, 1);
-	} else if (is_end(event->type)) {
-		cg_live_ended(live, event->call_id);
-	} else if (event->shadow) {
-		return; /* To record, not to obey. */
-	} else if (event->type == CALLGATE_EVENT_TYPE_CUT_OFF) {
-		cg_live_cut(live, event->call_id, event->call_id, event->company_id);
-	} else if (event->type == CALLGATE_EVENT_TYPE_CUT_WARNING) {
-		warn(live, event->call_id, event->call_id, event->company_id);
-	}
-}
-
-static void on_message(void *context, const struct callgate_watch_response *message)
-{
-	if (message->event != NULL) {
-		on_event(context, message->event);
-	}
-}
-
-static void on_watch_end(void *context, const struct callgate_error *error)
-{
-	struct cg_live *live = context;
-
-	live->watch = NULL;
-	if (!live->is_stopped) {
-		cg_log(CG_LOG_WARN, "the gate's events stopped", "why", error->message, NULL);
-		/* From now on: what is still exhausted is told again within seconds. */
-		cg_timer_start(live->reopen, REOPEN_MS);
-	}
-}
-
-static void open_watch(void *owner)
-{
-	struct cg_live *live = owner;
-	static const enum callgate_event_type watched[] = {CALLGATE_EVENT_TYPE_CUT_OFF,
-	    CALLGATE_EVENT_TYPE_CUT_WARNING, CALLGATE_EVENT_TYPE_CALL_OVERDUE,
-	    CALLGATE_EVENT_TYPE_CALL_EXPIRED, CALLGATE_EVENT_TYPE_CALL_STOPPED,
-	    CALLGATE_EVENT_TYPE_CALL_SETTLED, CALLGATE_EVENT_TYPE_CALL_CANCELLED};
-	struct callgate_watch_request request = {
-	    .types = watched, .type_count = CG_COUNT_OF(watched)};
-
-	if (callgate_watch_open(live->edge->books, &request, on_message, on_watch_end, live,
-	        &live->watch) != CALLGATE_ACCEPTED) {
-		cg_timer_start(live->reopen, REOPEN_MS);
-	}
-}
-
 struct cg_live *cg_live_create(struct cg_edge *edge)
 {
 	struct cg_live *live = calloc(1, sizeof *live);
@@ -432,23 +371,12 @@ struct cg_live *cg_live_create(struct cg_edge *edge)
 	    .alarm_ms = (uint32_t)edge->settings.alarm_ms,
 	    .warning_late_ms = WARNING_LATE_MS,
 	};
-	live->reopen = cg_timer_create(edge->loop, open_watch, live);
 	return live;
-}
-
-void cg_live_start(struct cg_live *live)
-{
-	open_watch(live);
 }
 
 void cg_live_stop(struct cg_live *live)
 {
 	live->is_stopped = true;
-	cg_timer_close(live->reopen);
-	if (live->watch != NULL) {
-		callgate_watch_close(live->watch);
-		live->watch = NULL;
-	}
 }
 
 void cg_live_destroy(struct cg_live *live)

@@ -132,6 +132,7 @@ static void on_end_signal(void *owner)
 	cg_log(CG_LOG_INFO, "ending", "open", cg_log_int(cg_http_open_count(edge->http)), NULL);
 	edge->drain_at_ms = cg_loop_now_ms(edge->loop) + (uint64_t)edge->settings.drain_ms;
 	cg_http_drain(edge->http);
+	cg_gate_events_stop(edge->gate_events);
 	cg_live_stop(edge->live);
 	cg_looks_stop(edge->looks);
 	on_drain_tick(edge);
@@ -166,6 +167,7 @@ static void create_rooms(struct cg_edge *edge)
 	edge->settings_timer = cg_timer_create(edge->loop, read_settings, edge);
 	edge->drain_timer = cg_timer_create(edge->loop, on_drain_tick, edge);
 	edge->live = cg_live_create(edge);
+	edge->gate_events = cg_gate_events_create(edge);
 	edge->looks = cg_looks_create(edge);
 }
 
@@ -194,7 +196,7 @@ static enum cg_status open_doors(struct cg_edge *edge, struct cg_error *err)
 static void start(struct cg_edge *edge)
 {
 	cg_edge_store_start(edge->store);
-	cg_live_start(edge->live);
+	cg_gate_events_start(edge->gate_events);
 	cg_looks_start(edge->looks);
 	cg_timer_start(edge->settings_timer, 1);
 	edge->terminate = cg_signal_create(edge->loop, SIGTERM, on_end_signal, edge);
@@ -211,6 +213,7 @@ static void start(struct cg_edge *edge)
 static void destroy_rooms(struct cg_edge *edge)
 {
 	if (!edge->is_ending) { /* It could not start. */
+		cg_gate_events_stop(edge->gate_events);
 		cg_live_stop(edge->live);
 		cg_looks_stop(edge->looks);
 	}
@@ -226,6 +229,7 @@ static void destroy_rooms(struct cg_edge *edge)
 	cg_loop_destroy(edge->loop);
 	cg_edge_store_destroy(edge->store);
 	cg_looks_destroy(edge->looks);
+	cg_gate_events_destroy(edge->gate_events);
 	cg_live_destroy(edge->live);
 	cg_directory_destroy(edge->directory);
 }
