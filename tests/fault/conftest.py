@@ -9,7 +9,7 @@ import random
 import pytest
 
 from support.fixtures import (  # noqa: F401  (fixtures are found by name)
-    make_stack, postgres, pytest_runtest_makereport)
+    is_long, make_stack, postgres, pytest_runtest_makereport)
 
 
 IS_LONG = bool(os.environ.get("CALLGATE_TEST_LONG"))
@@ -24,11 +24,6 @@ def pytest_collection_modifyitems(config, items):
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-
-
-@pytest.fixture(scope="session")
-def is_long():
-    return IS_LONG
 
 
 @pytest.fixture

@@ -3,18 +3,11 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
-import os
-
 import pytest
 
 from support.fixtures import (  # noqa: F401  (fixtures are found by name)
-    client, make_stack, postgres, pytest_runtest_makereport, stack)
+    client, is_long, make_stack, postgres, pytest_runtest_makereport, stack)
 from support.stack import Stack
-
-
-@pytest.fixture(scope="session")
-def is_long():
-    return bool(os.environ.get("CALLGATE_TEST_LONG"))
 
 
 @pytest.fixture(scope="module")

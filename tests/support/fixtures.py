@@ -3,10 +3,18 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import os
+
 import pytest
 
 from support.postgres_server import PostgresServer
 from support.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def is_long():
+    """./dev test --long"""
+    return bool(os.environ.get("CALLGATE_TEST_LONG"))
 
 
 @pytest.fixture(scope="session")

@@ -9,14 +9,14 @@ CG_RESULTS=
 # clock, layers run in lanes side by side.  The first three mostly wait: for servers, clocks and
 # sockets.  The last one computes, and gives way to the others, whose tests look at the time.
 CG_LANES=(
-	"integration"
+	"integration rooms"
 	"fault cli edge"
-	"rpc ledger rooms"
+	"recovery ledger rpc"
 	"lint model sim fuzz"
 )
 
 # In the order of the summary.
-CG_LAYERS=(build rooms unit unit-release hostile model ledger rpc cli edge integration fault sim fuzz lint)
+CG_LAYERS=(build rooms unit unit-release hostile model ledger rpc cli edge integration recovery fault sim fuzz lint)
 
 # record pass|fail LAYER NAME
 record() {
@@ -183,7 +183,7 @@ sim_one() {
 }
 
 run_tests() {
-	local long='' CG_FUZZ_SECONDS=20 CG_SIM_SEEDS=200
+	local long='' CG_FUZZ_SECONDS=12 CG_SIM_SEEDS=200
 	case "${1-}" in
 	'') ;;
 	--long) long=1 CG_FUZZ_SECONDS=90 CG_SIM_SEEDS=2000 ;;
