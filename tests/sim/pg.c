@@ -45,6 +45,7 @@ struct request {
 	PGresult *result;
 	const char *refused_with; /* an SQLSTATE; NULL: it is not */
 	bool answer_is_lost;
+	uint64_t sent_at_ms;
 };
 
 static struct cg_list links = {&links, &links};
@@ -144,9 +145,11 @@ static void on_arrival(void *arg)
 {
 	struct request *request = arg;
 
-	/* A statement that nobody waits for any more may be executed all the same. */
+	/* A statement that nobody waits for any more may be executed all the same, by the server that
+	 * its connection was to, and not by a standby that has taken over since. */
 	bool may_run = pg_is_up() && (request->pg != NULL || sim_permille(500));
-	if (!may_run) {
+	bool has_reached = request->pg != NULL || request->sent_at_ms >= postgres.failed_over_at_ms;
+	if (!may_run || !has_reached) {
 		struct cg_pg *pg = request->pg;
 		free_request(request);
 		if (pg != NULL) {
@@ -198,6 +201,7 @@ void cg_pg__run(struct cg_pg *pg, const char *statement, struct cg_params *param
 	pg->state = STATE_BUSY;
 	pg->request = request_of(pg, statement, params);
 	pg->request->answer_is_lost = sim_fault(4);
+	pg->request->sent_at_ms = sim.now_ms;
 	if (sim_fault(4)) {
 		delay_ms += 100 + sim_below(4000);
 	}
