@@ -14,6 +14,8 @@ from support.watcher import Watcher
 
 PLENTY = 1_000_000_000
 PEERS = 100
+# Where the machine is busy, a store that has no turn is not what is tested here.
+PATIENT = {"store_timeout_ms": "5000"}
 
 
 def frame(kind, flags, stream, payload):
@@ -70,7 +72,7 @@ def stuck_peers(stack, company, peers):
 
 def test_who_never_reads_gives_his_place_back(make_stack):
     stack = make_stack(lifecycle_events="1", watch_slow_ms="1000", watch_kept="500",
-                       watchers_max=str(PEERS + 1))
+                       watchers_max=str(PEERS + 1), **PATIENT)
     company = stack.client.funded(PLENTY)
     with contextlib.ExitStack() as peers:
         stuck_peers(stack, company, peers)
@@ -86,7 +88,7 @@ def test_who_never_reads_gives_his_place_back(make_stack):
 
 def test_who_never_reads_does_not_keep_the_sidecar_from_ending(make_stack):
     stack = make_stack(lifecycle_events="1", watch_slow_ms="1000", watch_kept="500",
-                       drain_ms="1000")
+                       drain_ms="1000", **PATIENT)
     company = stack.client.funded(PLENTY)
     with contextlib.ExitStack() as peers:
         stuck_peers(stack, company, peers)

@@ -6,15 +6,15 @@
 CG_RESULTS=
 
 # After the builds, the unit tests and the hostile clients, which need both the processors and the
-# clock, layers run in lanes side by side.  The first three mostly wait: for servers, clocks and
-# sockets.  The last two compute, and give way to the others, whose tests look at the time.
+# clock, layers run in lanes side by side.  Most of them wait: for servers, clocks and sockets.  Those
+# that compute come last in their lane, and give way to the others, whose tests look at the time.
 CG_LANES=(
-	"integration rooms"
+	"integration rooms sim fuzz"
 	"fault cli edge"
 	"recovery ledger rpc"
-	"lint sim fuzz"
-	"model"
+	"lint model"
 )
+CG_COMPUTING=" lint model sim fuzz "
 
 # In the order of the summary.
 CG_LAYERS=(build rooms unit unit-release hostile model ledger rpc cli edge integration recovery fault sim fuzz lint)
@@ -51,8 +51,12 @@ layer() {
 
 # lane LAYER...: one after the other.
 lane() {
-	local name
+	local name is_nice=''
 	for name in "$@"; do
+		if [ -z "$is_nice" ] && [[ "$CG_COMPUTING" == *" $name "* ]]; then
+			renice -n $(($(nice) + 10)) -p "$BASHPID" >/dev/null
+			is_nice=1
+		fi
 		layer "$name" run_layer "$name"
 	done
 }
@@ -72,23 +76,17 @@ run_layer() {
 # Each lane has a process group of its own, so that it can be ended as a whole: whoever ends this
 # script leaves nothing behind.
 start_lane() {
-	local niceness="$1"
-	shift
 	set -m
-	(
-		[ "$niceness" = 0 ] || renice -n $(($(nice) + niceness)) -p "$BASHPID" >/dev/null
-		lane "$@"
-	) </dev/null &
+	lane "$@" </dev/null &
 	set +m
 	at_exit "if kill -0 -- -$! 2>/dev/null; then kill -- -$!; fi"
 }
 
 run_lanes() {
-	local niceness=0 number name layers
-	for number in "${!CG_LANES[@]}"; do
-		read -ra layers <<<"${CG_LANES[number]}"
-		[ "$number" -lt 3 ] || niceness=10
-		start_lane "$niceness" "${layers[@]}"
+	local name of layers
+	for of in "${CG_LANES[@]}"; do
+		read -ra layers <<<"$of"
+		start_lane "${layers[@]}"
 	done
 	wait
 	for name in "${CG_LAYERS[@]}"; do
