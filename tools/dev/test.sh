@@ -201,10 +201,10 @@ run_tests() {
 	export CALLGATE_RELEASE_BUILD="$CG_ROOT/build/release-werror"
 	export CALLGATE_TEST_LONG="$long" CG_BIN="$CALLGATE_TEST_BUILD/bin"
 
-	start_lane 0 build
+	start_lane build
 	wait
 	if [ -x "$CG_BIN/callgated" ] && [ -x "$CALLGATE_RELEASE_BUILD/bin/callgated" ]; then
-		start_lane 0 unit unit-release hostile
+		start_lane unit unit-release hostile
 		wait
 		run_lanes
 	fi
