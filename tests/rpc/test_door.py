@@ -466,10 +466,22 @@ def test_one_connection_cannot_take_what_others_need(pb, start_server):
         refused = [f.exception() for f in futures if f.exception() is not None]
         assert len(refused) == 32
         assert {error.code() for error in refused} == {Code.RESOURCE_EXHAUSTED}
+        early = []
+
+        # A place is given back when the answer has been written, which its client may see before.
+        def is_given_back():
+            try:
+                return authorize(greedy, pb)(request(pb), timeout=5)
+            except grpc.RpcError as error:
+                assert error.code() == Code.RESOURCE_EXHAUSTED
+                early.append(error)
+                return None
+
+        wait_until(is_given_back)
         # All are given back: the same again.
         for _ in range(20):
             assert authorize(greedy, pb)(request(pb), timeout=5).decision == pb.DECISION_ALLOWED
-    assert server.doors()["refused_connection_in_flight"] == 32
+    assert server.doors()["refused_connection_in_flight"] == 32 + len(early)
     assert server.doors()["refused_in_flight"] == 0
 
 
