@@ -14,7 +14,6 @@
 /* One for each connection, from its beginning to its end. */
 struct cg_http_line {
 	struct cg_list link;
-	struct cg_http_server *server;
 	int fd;
 	uint64_t late_at_ms; /* 0: the request is here */
 };

@@ -20,8 +20,7 @@ struct cg_http_request {
 	size_t body_len;
 	size_t body_room;
 	size_t body_max;
-	unsigned refused; /* a status that was decided before the body came */
-	bool is_asked;    /* the handler has it */
+	bool is_asked; /* the handler has it */
 	bool is_suspended;
 	struct MHD_Response *response; /* once answered */
 	unsigned status;

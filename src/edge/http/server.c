@@ -80,7 +80,6 @@ static void on_connection(void *owner, struct MHD_Connection *connection, void *
 		    MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 		struct cg_http_line *line = calloc(1, sizeof *line);
 		CG_ASSERT(line != NULL && info != NULL);
-		line->server = server;
 		line->fd = info->connect_fd;
 		line->late_at_ms = cg_loop_now_ms(server->loop) + server->config.request_ms;
 		cg_list_append(&server->lines, &line->link);
